@@ -1,0 +1,1 @@
+"""From a QONNX file to a hardware report."""

@@ -1,0 +1,307 @@
+"""One network with no choice left: a sequence of blocks, their shapes inferred, and a stable id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+FLOAT_BIT_WIDTH = 32
+"""Bit width that stands for float32, that is no quantization."""
+
+QUANTIZED_BIT_WIDTHS = range(2, 9)
+
+
+class ArchitectureError(ValueError):
+    """The blocks are each valid, but together they are no network that can be built."""
+
+
+def _check_bit_width(value: int) -> int:
+    if value not in QUANTIZED_BIT_WIDTHS and value != FLOAT_BIT_WIDTH:
+        raise ValueError("expected 2 to 8 bits, or 32 for float")
+    return value
+
+
+def _check_odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("expected an odd kernel size (padding is kernel_size // 2 on both sides)")
+    return value
+
+
+BitWidth = Annotated[int, AfterValidator(_check_bit_width)]
+"""Bits of a weight or an activation: 2 to 8, or 32 for float."""
+
+KernelSize = Annotated[int, Field(ge=1, le=255), AfterValidator(_check_odd)]
+"""Taps of a convolution along time; odd, so that padding keeps frames centred."""
+
+Stride = Annotated[int, Field(ge=1, le=16)]
+Channels = Annotated[int, Field(ge=1, le=4096)]
+
+
+class FrozenModel(BaseModel):
+    """A value read from outside: unknown keys are errors, and it never changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+
+class InputQuantizer(FrozenModel):
+    """Quantizes the I/Q samples to signed integers of a fixed scale, clip / 2**(bit_width - 1)."""
+
+    type: Literal["input_quantizer"] = "input_quantizer"
+    bit_width: Annotated[int, Field(ge=2, le=8)] = 8
+    clip: Annotated[float, Field(gt=0, strict=False)] = 3.0
+
+
+class Conv(FrozenModel):
+    """Convolution along time, batch norm, quantized ReLU."""
+
+    type: Literal["conv"] = "conv"
+    out_channels: Channels
+    kernel_size: KernelSize
+    stride: Stride = 1
+    weight_bit_width: BitWidth
+    activation_bit_width: BitWidth
+
+
+class DepthwiseSeparable(FrozenModel):
+    """Depthwise then pointwise convolution, each with batch norm and quantized ReLU (BacalhauNet's DSC block).
+
+    `residual` adds the block's input to its output: null where shapes allow it, true always, false never.
+    """
+
+    type: Literal["depthwise_separable"] = "depthwise_separable"
+    out_channels: Channels
+    kernel_size: KernelSize
+    stride: Stride = 1
+    weight_bit_width: BitWidth
+    activation_bit_width: BitWidth
+    residual: bool | None = None
+
+
+class InvertedResidual(FrozenModel):
+    """Pointwise expansion, depthwise, pointwise projection, each with batch norm and quantized ReLU (MobileNet).
+
+    The projection also ends in a ReLU: its sum with the input then stays unsigned, as FINN's thresholds need it.
+    """
+
+    type: Literal["inverted_residual"] = "inverted_residual"
+    out_channels: Channels
+    kernel_size: KernelSize
+    stride: Stride = 1
+    expansion: Annotated[int, Field(ge=1, le=16)]
+    weight_bit_width: BitWidth
+    activation_bit_width: BitWidth
+    residual: bool | None = None
+
+
+class MaxPool(FrozenModel):
+    """Maximum over `kernel_size` neighbouring samples, without overlap."""
+
+    type: Literal["max_pool"] = "max_pool"
+    kernel_size: Annotated[int, Field(ge=2, le=1024)]
+
+
+class GlobalPool(FrozenModel):
+    """Maximum over all samples that are left: length becomes 1."""
+
+    type: Literal["global_pool"] = "global_pool"
+
+
+class Linear(FrozenModel):
+    """Fully connected layer. The last one gives the class scores; those before it have batch norm and quantized ReLU."""
+
+    type: Literal["linear"] = "linear"
+    out_features: Channels
+    weight_bit_width: BitWidth
+    activation_bit_width: BitWidth | None = None
+
+
+Block = Annotated[
+    InputQuantizer | Conv | DepthwiseSeparable | InvertedResidual | MaxPool | GlobalPool | Linear,
+    Field(discriminator="type"),
+]
+
+BLOCK_TYPES: dict[str, type[FrozenModel]] = {
+    "input_quantizer": InputQuantizer,
+    "conv": Conv,
+    "depthwise_separable": DepthwiseSeparable,
+    "inverted_residual": InvertedResidual,
+    "max_pool": MaxPool,
+    "global_pool": GlobalPool,
+    "linear": Linear,
+}
+
+
+@dataclass(frozen=True)
+class BlockShape:
+    """What enters and leaves one block; a tensor is (batch, channels, length)."""
+
+    in_channels: int
+    in_length: int
+    in_bit_width: int
+    out_channels: int
+    out_length: int
+    out_bit_width: int
+    is_residual: bool = False
+
+
+class ArchitectureConfig(FrozenModel):
+    """One network: blocks in order, from frames (in_channels, frame_length) to n_classes scores.
+
+    Raises ArchitectureError (as pydantic's ValidationError) where the blocks do not fit together.
+    """
+
+    blocks: tuple[Block, ...]
+    in_channels: Annotated[int, Field(ge=1)] = 2
+    frame_length: Annotated[int, Field(ge=1)] = 1024
+    n_classes: Annotated[int, Field(ge=2)] = 24
+
+    @model_validator(mode="after")
+    def _check_shapes(self) -> ArchitectureConfig:
+        infer_shapes(self)
+        return self
+
+    @property
+    def architecture_id(self) -> str:
+        """Twelve hexadecimal digits, the same for the same network on every machine and in every version."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether every weight and every input of a MAC layer has at most 8 bits, as FINN needs it."""
+        weights = [b.weight_bit_width for b in self.blocks if not isinstance(b, InputQuantizer | MaxPool | GlobalPool)]
+        inputs = [s.in_bit_width for s in infer_shapes(self)[1:]]
+        starts_quantized = isinstance(self.blocks[0], InputQuantizer)
+        return starts_quantized and max(weights + inputs) < FLOAT_BIT_WIDTH
+
+
+def infer_shapes(architecture: ArchitectureConfig) -> tuple[BlockShape, ...]:
+    """The shape of each block, in order. Raises ArchitectureError where a block does not fit the one before it."""
+    if not architecture.blocks:
+        raise ArchitectureError("blocks is empty; expected at least one linear block")
+    channels, length, bit_width = architecture.in_channels, architecture.frame_length, FLOAT_BIT_WIDTH
+    shapes: list[BlockShape] = []
+    for index, block in enumerate(architecture.blocks):
+        _check_order(architecture, index)
+        shape = _infer_shape(block, index, channels, length, bit_width, is_unsigned=_is_after_relu(architecture, index))
+        channels, length, bit_width = shape.out_channels, shape.out_length, shape.out_bit_width
+        shapes.append(shape)
+    _check_stride_product(architecture)
+    return tuple(shapes)
+
+
+def split_global_pool(length: int) -> tuple[int, ...]:
+    """Pool sizes whose product is `length`, each at most 16 where the factors allow it, largest first.
+
+    The maximum is associative, so the chain is exact; one wide pool would be FINN's bottleneck.
+    """
+    factors = _prime_factors(length)
+    pools: list[int] = []
+    for factor in sorted(factors, reverse=True):
+        fitting = [i for i, pool in enumerate(pools) if pool * factor <= 16]
+        if fitting:
+            pools[fitting[0]] *= factor
+        else:
+            pools.append(factor)
+    return tuple(sorted(pools, reverse=True))
+
+
+def _check_order(architecture: ArchitectureConfig, index: int) -> None:
+    block, blocks = architecture.blocks[index], architecture.blocks
+    is_last = index == len(blocks) - 1
+    if isinstance(block, InputQuantizer) and index != 0:
+        raise ArchitectureError(f"blocks[{index}] is an input_quantizer; expected only as the first block")
+    if index > 0 and isinstance(blocks[index - 1], Linear) and not isinstance(block, Linear):
+        raise ArchitectureError(f"blocks[{index}] is a {block.type} after a linear block; expected linear")
+    if isinstance(block, Linear) and not is_last and block.activation_bit_width is None:
+        raise ArchitectureError(f"blocks[{index}].activation_bit_width is missing; only the last linear block has none")
+    if not is_last:
+        return
+    if not isinstance(block, Linear) or block.out_features != architecture.n_classes:
+        given = f"linear with {block.out_features} features" if isinstance(block, Linear) else block.type
+        raise ArchitectureError(
+            f"blocks[{index}], the last, is {given}; expected linear with one feature per class, {architecture.n_classes}"
+        )
+    if block.activation_bit_width is not None:
+        raise ArchitectureError(
+            f"blocks[{index}].activation_bit_width is {block.activation_bit_width}; "
+            "expected none, for the last linear block gives the class scores"
+        )
+
+
+def _is_after_relu(architecture: ArchitectureConfig, index: int) -> bool:
+    before = architecture.blocks[:index]
+    return any(isinstance(b, Conv | DepthwiseSeparable | InvertedResidual | Linear) for b in before)
+
+
+def _infer_shape(
+    block: Block, index: int, channels: int, length: int, bit_width: int, is_unsigned: bool
+) -> BlockShape:
+    match block:
+        case InputQuantizer():
+            return BlockShape(channels, length, bit_width, channels, length, block.bit_width)
+        case MaxPool():
+            if length % block.kernel_size:
+                raise ArchitectureError(
+                    f"blocks[{index}].kernel_size is {block.kernel_size}; expected a divisor of the length there, {length}"
+                )
+            return BlockShape(channels, length, bit_width, channels, length // block.kernel_size, bit_width)
+        case GlobalPool():
+            return BlockShape(channels, length, bit_width, channels, 1, bit_width)
+        case Linear():
+            out_bit_width = block.activation_bit_width or FLOAT_BIT_WIDTH
+            return BlockShape(channels, length, bit_width, block.out_features, 1, out_bit_width)
+    if block.kernel_size > length:
+        raise ArchitectureError(
+            f"blocks[{index}].kernel_size is {block.kernel_size}; expected at most the length there, {length}"
+        )
+    return BlockShape(
+        channels,
+        length,
+        bit_width,
+        block.out_channels,
+        -(-length // block.stride),
+        block.activation_bit_width,
+        _is_residual(block, index, channels, is_unsigned),
+    )
+
+
+def _is_residual(
+    block: Conv | DepthwiseSeparable | InvertedResidual, index: int, in_channels: int, is_unsigned: bool
+) -> bool:
+    if isinstance(block, Conv) or block.residual is False:
+        return False
+    is_possible = block.stride == 1 and block.out_channels == in_channels and is_unsigned
+    if block.residual and not is_possible:
+        raise ArchitectureError(
+            f"blocks[{index}].residual is true with stride {block.stride}, {in_channels} -> {block.out_channels} channels; "
+            "expected stride 1, equal channels and a block with ReLU before it"
+        )
+    return is_possible
+
+
+def _check_stride_product(architecture: ArchitectureConfig) -> None:
+    product = 1
+    for block in architecture.blocks:
+        if isinstance(block, Conv | DepthwiseSeparable | InvertedResidual):
+            product *= block.stride
+        elif isinstance(block, MaxPool):
+            product *= block.kernel_size
+    if product > architecture.frame_length:
+        raise ArchitectureError(
+            f"the product of all strides is {product}; expected at most the frame length, {architecture.frame_length}"
+        )
+
+
+def _prime_factors(number: int) -> list[int]:
+    factors, divisor = [], 2
+    while divisor * divisor <= number:
+        while number % divisor == 0:
+            factors.append(divisor)
+            number //= divisor
+        divisor += 1
+    return [*factors, number] if number > 1 else factors

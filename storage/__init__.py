@@ -1,0 +1,1 @@
+"""What lies on disk: database rows, artifacts, data sets."""

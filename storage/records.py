@@ -1,0 +1,112 @@
+"""The shapes of all that is stored: measured networks, their cost, and hardware builds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one inference needs (ITU PS-007); lower is better in every field."""
+
+    bit_ops: float
+    """MACs of non-zero weights, each times weight bits times activation bits."""
+    weight_bits: float
+    """Bits of the non-zero weights."""
+    inference_cost: float
+    """The challenge's score eta: mean of both, each against the 8-bit VGG10; 1.0 is that network."""
+    parameters: int
+    """Weights of all MAC layers, zeros included."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One network measured once: after training (stage 0) or at the end of a pruning stage (1, 2, ...)."""
+
+    study_name: str
+    trial_number: int
+    stage: int
+    accuracy: float
+    """Fraction of validation frames classified rightly, all SNRs; 0 to 1, higher is better."""
+    accuracy_by_snr: Mapping[int, float]
+    """Validation accuracy per SNR label in dB."""
+    n_frames: int
+    """Validation frames measured."""
+    cost: Cost
+    density: Mapping[str, float]
+    """Fraction of non-zero weights per MAC layer, after weight quantization; 0 to 1."""
+    epochs: int
+    """Epochs trained so far, fine-tuning included."""
+    seed: int
+    training_seconds: float
+    """Device seconds spent on this stage."""
+    checkpoint: str
+    """Artifact path of the weights, relative to the artifact store."""
+
+
+class BuildState(StrEnum):
+    """Life of a build: queued -> running -> succeeded | failed; a dead worker's build goes back to queued."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """FINN's estimates for one build, and the proof that its graph computes what the network does."""
+
+    lut: int
+    bram_18k: int
+    uram: int
+    dsp: int
+    throughput_fps: float
+    """Frames per second at the build's clock."""
+    latency_us: float
+    """First sample in to class out, microseconds."""
+    bottleneck_layer: str
+    bottleneck_cycles: int
+    n_frames_verified: int
+    """Recorded frames run through FINN's streamlined graph."""
+    n_classes_equal: int
+    """How many of them got the class that the Brevitas model gave."""
+
+
+@dataclass(frozen=True)
+class BuildTarget:
+    """The hardware asked for."""
+
+    board: str
+    clk_period_ns: float
+    target_fps: int
+
+
+@dataclass(frozen=True)
+class Build:
+    """One FINN run of one trial's network for one target."""
+
+    build_id: int
+    study_name: str
+    trial_number: int
+    model: str
+    """Artifact path of the QONNX file."""
+    proof: str
+    """Artifact path of the recorded frames and logits (.npz)."""
+    target: BuildTarget
+    timeout_s: int
+    is_below_threshold: bool
+    """Built although no trial reached the accuracy threshold, so that the chain is seen whole."""
+    test_accuracy: float | None
+    """Accuracy on the test part, measured once at promotion."""
+    state: BuildState
+    attempt: int
+    owner: str | None
+    message: str | None
+    """Why it failed, one line."""
+    report: BuildReport | None
+    queued_at: datetime
+    finished_at: datetime | None

@@ -1,0 +1,1 @@
+"""How one architecture becomes a measured network."""
