@@ -1,0 +1,87 @@
+"""Where the files of an evaluation and of a build lie; each is written by rename, so none is ever half there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from storage.records import Build
+
+
+class ArtifactError(Exception):
+    """A path that does not lie in the artifact store."""
+
+
+class ArtifactStore:
+    """The folder of all artifacts. Paths in the database are relative to it, with slashes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().resolve()
+
+    def evaluation_folder(self, study_name: str, trial_number: int) -> Path:
+        """The folder of one trial, created."""
+        return self._make_folder(f"{study_name}/trials/{trial_number:05d}")
+
+    def build_folder(self, build: Build) -> Path:
+        """The folder of this attempt at a build, created; a dead attempt leaves nothing in the way of the next."""
+        return self._make_folder(f"{build.study_name}/builds/{build.build_id:05d}-attempt-{build.attempt}")
+
+    def path(self, relative: str) -> Path:
+        """The absolute path of an artifact, which need not exist. Raises ArtifactError outside the store."""
+        path = (self.root / relative).resolve()
+        if not path.is_relative_to(self.root):
+            raise ArtifactError(f"the artifact path is {relative}; expected one inside {self.root}")
+        return path
+
+    def relative(self, path: Path | str) -> str:
+        """What the database keeps for this file. Raises ArtifactError outside the store."""
+        return self.path(str(path)).relative_to(self.root).as_posix()
+
+    def write_bytes(self, path: Path | str, data: bytes) -> Path:
+        """Writes a file of the store, by rename; `path` may be relative to the store."""
+        return write_bytes_atomically(self.path(str(path)), data)
+
+    def write_text(self, path: Path | str, text: str) -> Path:
+        """Writes a UTF-8 file of the store, by rename; `path` may be relative to the store."""
+        return self.write_bytes(path, text.encode())
+
+    def _make_folder(self, relative: str) -> Path:
+        folder = self.path(relative)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def write_bytes_atomically(path: Path, data: bytes) -> Path:
+    """Under the final name lies the old content or the new, never a part; also when the writer is killed."""
+    with write_by_rename(path) as unfinished:
+        unfinished.write_bytes(data)
+    return path
+
+
+def write_text_atomically(path: Path, text: str) -> Path:
+    """Like write_bytes_atomically, in UTF-8."""
+    return write_bytes_atomically(path, text.encode())
+
+
+@contextmanager
+def write_by_rename(path: Path) -> Iterator[Path]:
+    """A name to write to, with the suffix of `path`, which becomes `path` when the block ends without an error.
+
+    For libraries that write the file themselves. Folders that are missing are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".unfinished-{secrets.token_hex(4)}-{path.name}")
+    try:
+        yield unfinished
+        _flush_to_disk(unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

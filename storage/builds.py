@@ -1,0 +1,187 @@
+"""The build queue: one row per hardware build, claimed by one worker at a time under a lease."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, and_, or_, select, update
+
+from storage.database import Database, insert_row
+from storage.records import Build, BuildReport, BuildState, BuildTarget
+from storage.tables import BUILD_KEY, NOT_FAILED, builds, database_time
+
+MAX_ATTEMPTS = 3
+"""Workers that may die of one build before it is failed for good."""
+
+
+class BuildError(Exception):
+    """There is no such build."""
+
+
+def queue_build(
+    db: Database,
+    *,
+    study_name: str,
+    trial_number: int,
+    model: str,
+    proof: str,
+    target: BuildTarget,
+    timeout_s: int,
+    is_below_threshold: bool,
+    test_accuracy: float | None,
+) -> Build:
+    """Asks for one build. The same study, trial and target twice is one build, unless the first one failed."""
+    values = {
+        "study_name": study_name,
+        "trial_number": trial_number,
+        "model": model,
+        "proof": proof,
+        **asdict(target),
+        "timeout_s": timeout_s,
+        "is_below_threshold": is_below_threshold,
+        "test_accuracy": test_accuracy,
+        "state": BuildState.QUEUED.value,
+        "attempt": 0,
+        "queued_at": datetime.now(UTC),
+    }
+    statement = insert_row(db, builds, values).on_conflict_do_update(
+        index_elements=BUILD_KEY,
+        index_where=NOT_FAILED,
+        set_={"study_name": study_name},  # changes nothing, but returns the id of the row that is there
+    )
+    with db.engine.begin() as connection:
+        build_id = connection.execute(statement.returning(builds.c.build_id)).scalar_one()
+        return _load(connection, build_id)
+
+
+def claim_build(db: Database, owner: str, lease_s: float = 60) -> Build | None:
+    """Gives the oldest waiting build to `owner` for `lease_s` seconds; None when none waits.
+
+    A build waits when it is queued, or when its worker's lease has expired. Each claim is one attempt; a build
+    whose worker died MAX_ATTEMPTS times is failed instead.
+    """
+    _fail_deadly_builds(db)
+    candidate = builds.alias()
+    oldest = (
+        select(candidate.c.build_id)
+        .where(_is_waiting(candidate))
+        .order_by(candidate.c.build_id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    claim = (
+        update(builds)
+        .where(builds.c.build_id == oldest, _is_waiting(builds))
+        .values(
+            state=BuildState.RUNNING.value,
+            owner=owner,
+            lease_until=database_time() + lease_s,
+            attempt=builds.c.attempt + 1,
+        )
+        .returning(builds.c.build_id)
+    )
+    with db.engine.begin() as connection:
+        build_id = connection.execute(claim).scalar_one_or_none()
+        return None if build_id is None else _load(connection, build_id)
+
+
+def renew_build_lease(db: Database, build_id: int, owner: str, lease_s: float = 60) -> bool:
+    """Whether `owner` still runs the build, from now for `lease_s` seconds; False when another took it over."""
+    return _update_owned(db, build_id, owner, lease_until=database_time() + lease_s)
+
+
+def finish_build(db: Database, build_id: int, owner: str, report: BuildReport) -> bool:
+    """Running to succeeded; False, and nothing is changed, when `owner` no longer runs the build."""
+    return _update_owned(
+        db, build_id, owner, report=asdict(report), message=None, **_final_values(BuildState.SUCCEEDED)
+    )
+
+
+def fail_build(db: Database, build_id: int, owner: str, message: str) -> bool:
+    """Running to failed, with one line that says why; False when `owner` no longer runs the build."""
+    return _update_owned(db, build_id, owner, message=message, **_final_values(BuildState.FAILED))
+
+
+def release_build(db: Database, build_id: int, owner: str) -> bool:
+    """Running back to queued, and the attempt does not count; False when `owner` no longer runs the build."""
+    return _update_owned(
+        db,
+        build_id,
+        owner,
+        state=BuildState.QUEUED.value,
+        owner=None,
+        lease_until=None,
+        attempt=builds.c.attempt - 1,
+    )
+
+
+def load_builds(db: Database, study_name: str | None = None) -> list[Build]:
+    """The builds of one study, or of all, in the order they were queued."""
+    query = select(builds).order_by(builds.c.build_id)
+    if study_name is not None:
+        query = query.where(builds.c.study_name == study_name)
+    with db.engine.connect() as connection:
+        return [_to_build(row) for row in connection.execute(query).mappings()]
+
+
+def load_build(db: Database, build_id: int) -> Build:
+    """One build. Raises BuildError where there is none of this id."""
+    with db.engine.connect() as connection:
+        return _load(connection, build_id)
+
+
+def _load(connection: Connection, build_id: int) -> Build:
+    row = connection.execute(select(builds).where(builds.c.build_id == build_id)).mappings().one_or_none()
+    if row is None:
+        raise BuildError(f"build {build_id} is not in the queue")
+    return _to_build(row)
+
+
+def _is_waiting(table: FromClause) -> ColumnElement[bool]:
+    return or_(table.c.state == BuildState.QUEUED.value, _is_abandoned(table))
+
+
+def _is_abandoned(table: FromClause) -> ColumnElement[bool]:
+    return and_(table.c.state == BuildState.RUNNING.value, table.c.lease_until <= database_time())
+
+
+def _fail_deadly_builds(db: Database) -> None:
+    statement = (
+        update(builds)
+        .where(_is_abandoned(builds), builds.c.attempt >= MAX_ATTEMPTS)
+        .values(
+            message=f"its worker died or lost the database {MAX_ATTEMPTS} times", **_final_values(BuildState.FAILED)
+        )
+    )
+    with db.engine.begin() as connection:
+        connection.execute(statement)
+
+
+def _final_values(state: BuildState) -> dict[str, Any]:
+    return {"state": state.value, "lease_until": None, "finished_at": datetime.now(UTC)}
+
+
+def _update_owned(db: Database, build_id: int, current_owner: str, **values: object) -> bool:
+    statement = (
+        update(builds)
+        .where(
+            builds.c.build_id == build_id,
+            builds.c.owner == current_owner,
+            builds.c.state == BuildState.RUNNING.value,
+        )
+        .values(**values)
+    )
+    with db.engine.begin() as connection:
+        return connection.execute(statement).rowcount == 1
+
+
+def _to_build(row: RowMapping) -> Build:
+    values = dict(row)
+    del values["lease_until"]
+    target = BuildTarget(values.pop("board"), values.pop("clk_period_ns"), values.pop("target_fps"))
+    report = values.pop("report")
+    state = BuildState(values.pop("state"))
+    return Build(**values, target=target, state=state, report=None if report is None else BuildReport(**report))

@@ -1,0 +1,151 @@
+"""Opens the one database of studies: SQLite in WAL mode, or PostgreSQL by URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from storage.tables import SCHEMA_VERSION, metadata, schema
+
+BUSY_TIMEOUT_S = 60
+"""How long a writer waits for another one before SQLite says "database is locked"."""
+
+CONNECT_TIMEOUT_S = 10
+
+CREATE_LOCK = 0x66706761
+"""Key of PostgreSQL's advisory lock under which the tables are made."""
+
+EXPECTED_URL = "expected sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; the text names it without its password."""
+
+
+@dataclass(frozen=True)
+class Database:
+    """An open database with our tables in it."""
+
+    url: str = field(repr=False)
+    """With the password; a SQLite file as absolute path."""
+    engine: Engine
+
+
+def open_database(url: str) -> Database:
+    """Connects and makes the tables that are missing; a SQLite file's folder too.
+
+    Raises DatabaseError: not a URL, another kind of database, no connection, not our version.
+    """
+    parsed = _parse_url(url)
+    shown = hide_password(url)
+    try:
+        if parsed.get_backend_name() == "sqlite":
+            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+        engine = _create_engine(parsed)
+        _create_tables(engine, shown)
+    except ModuleNotFoundError as error:
+        raise DatabaseError(
+            f"the storage URL {shown} needs the package {error.name}; "
+            "install it with: pip install 'fpga-modulation-search[postgresql]'"
+        ) from None
+    except (SQLAlchemyError, OSError) as error:
+        raise DatabaseError(f"cannot open the database {shown}: {_describe(error)}") from None
+    return Database(parsed.render_as_string(hide_password=False), engine)
+
+
+def configure_sqlite(engine: Engine) -> None:
+    """WAL, synchronous=NORMAL and a long busy timeout for each connection; nothing for other databases.
+
+    Also for an engine that has connected already, as Optuna's has. Not for network file systems.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    event.listen(engine, "connect", _set_pragmas)
+    engine.dispose()
+
+
+def hide_password(url: str) -> str:
+    """The URL as it may be shown: no user, no password, no query."""
+    if url.startswith("sqlite"):
+        return url
+    return re.sub(r"^(.*?://)?.*@", r"\1***@", url.partition("?")[0], flags=re.DOTALL)
+
+
+def insert_row(database: Database, table: Table, values: Mapping[str, Any]) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT of one row with ON CONFLICT, in the words of this database."""
+    if database.engine.dialect.name == "sqlite":
+        return sqlite.insert(table).values(**values)
+    return postgresql.insert(table).values(**values)
+
+
+def _parse_url(url: str) -> URL:
+    shown = hide_password(url)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise DatabaseError(f"the storage URL is {shown!r}; {EXPECTED_URL}") from None
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg"):
+        raise DatabaseError(f"the storage URL is {shown!r}; {EXPECTED_URL}")
+    if parsed.get_backend_name() == "sqlite":
+        return _parse_sqlite_url(parsed, shown)
+    if "@" in (parsed.host or "") + (parsed.database or ""):
+        raise DatabaseError(f"the storage URL is {shown!r}; expected @ and / in the password written as %40 and %2F")
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def _parse_sqlite_url(parsed: URL, shown: str) -> URL:
+    if parsed.host or parsed.database in (None, "", ":memory:"):
+        raise DatabaseError(
+            f"the storage URL is {shown!r}; expected sqlite:///FILE, with three slashes, for several processes share it"
+        )
+    return parsed.set(database=str(Path(str(parsed.database)).expanduser().resolve()))
+
+
+def _create_engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    configure_sqlite(engine)
+    return engine
+
+
+def _set_pragmas(connection: DBAPIConnection, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.close()
+
+
+def _create_tables(engine: Engine, shown: str) -> None:
+    with engine.begin() as connection:
+        _wait_for_other_creators(connection)
+        metadata.create_all(connection)
+        versions = list(connection.scalars(select(schema.c.version)))
+        if not versions:
+            connection.execute(schema.insert().values(version=SCHEMA_VERSION))
+        elif versions != [SCHEMA_VERSION]:
+            raise DatabaseError(
+                f"the tables in {shown} have version {versions[0]}; expected {SCHEMA_VERSION}: "
+                "use the release that made them, or another storage URL"
+            )
+
+
+def _wait_for_other_creators(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CREATE_LOCK})")
+
+
+def _describe(error: SQLAlchemyError | OSError) -> str:
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause).split())

@@ -1,0 +1,77 @@
+"""Which studies there are: the text of each one's YAML, and what it was run with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import RowMapping, select, update
+
+from storage.database import Database, insert_row
+from storage.tables import studies
+
+
+class StudyRecordError(Exception):
+    """The database knows another study of this name, or none."""
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """One study as it was started."""
+
+    name: str
+    text: str
+    """The YAML file, whole."""
+    fingerprint: str
+    """Equal for two texts that lead to the same results."""
+    provenance: Mapping[str, str]
+    created_at: datetime
+
+
+def record_study(db: Database, name: str, text: str, fingerprint: str, provenance: Mapping[str, str]) -> None:
+    """Keeps a new study. One that is there already stays as it is.
+
+    Raises StudyRecordError where the name is taken by a study with another fingerprint.
+    """
+    values = {
+        "name": name,
+        "text": text,
+        "fingerprint": fingerprint,
+        "provenance": dict(provenance),
+        "created_at": datetime.now(UTC),
+    }
+    with db.engine.begin() as connection:
+        connection.execute(insert_row(db, studies, values).on_conflict_do_nothing())
+        known = connection.scalar(select(studies.c.fingerprint).where(studies.c.name == name))
+    if known != fingerprint:
+        raise StudyRecordError(
+            f"study {name} has the fingerprint {known} in the database; expected {fingerprint}: "
+            "its space, data or training was changed, so give it another name"
+        )
+
+
+def load_study_record(db: Database, name: str) -> StudyRecord | None:
+    """The study of this name, or None."""
+    with db.engine.connect() as connection:
+        row = connection.execute(select(studies).where(studies.c.name == name)).mappings().one_or_none()
+    return None if row is None else _to_record(row)
+
+
+def list_studies(db: Database) -> list[StudyRecord]:
+    """All studies, the oldest first."""
+    with db.engine.connect() as connection:
+        rows = connection.execute(select(studies).order_by(studies.c.created_at, studies.c.name)).mappings().all()
+    return [_to_record(row) for row in rows]
+
+
+def update_study_text(db: Database, name: str, text: str) -> None:
+    """Replaces the YAML text, after its budget was changed. Raises StudyRecordError where there is no such study."""
+    with db.engine.begin() as connection:
+        result = connection.execute(update(studies).where(studies.c.name == name).values(text=text))
+    if result.rowcount != 1:
+        raise StudyRecordError(f"study {name} is not in the database")
+
+
+def _to_record(row: RowMapping) -> StudyRecord:
+    return StudyRecord(**row)

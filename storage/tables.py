@@ -1,0 +1,141 @@
+"""The tables: one row per study, evaluation, build and lease; all beside Optuna's tables in one database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+SCHEMA_VERSION = 1
+"""Raised by one with each change of a table; a database of another version is refused at open."""
+
+NOT_FAILED = text("state <> 'failed'")
+"""The builds of which there is at most one per trial and target."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A timezone-aware datetime, stored as UTC (SQLite itself keeps no timezone)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class database_time(FunctionElement[float]):
+    """Unix time in seconds by the database's clock: one clock judges the leases of all machines."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(database_time, "sqlite")
+def _sqlite_time(element: database_time, compiler: SQLCompiler, **options: object) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(database_time, "postgresql")
+def _postgresql_time(element: database_time, compiler: SQLCompiler, **options: object) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+
+
+metadata = MetaData()
+
+schema = Table("design_schema", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
+
+studies = Table(
+    "design_studies",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("provenance", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+evaluations = Table(
+    "design_evaluations",
+    metadata,
+    Column("study_name", String(64), primary_key=True),
+    Column("trial_number", Integer, primary_key=True, autoincrement=False),
+    Column("stage", Integer, primary_key=True, autoincrement=False),
+    Column("accuracy", Double, nullable=False),
+    Column("accuracy_by_snr", JSON, nullable=False),
+    Column("n_frames", BigInteger, nullable=False),
+    Column("bit_ops", Double, nullable=False),
+    Column("weight_bits", Double, nullable=False),
+    Column("inference_cost", Double, nullable=False),
+    Column("parameters", BigInteger, nullable=False),
+    Column("density", JSON, nullable=False),
+    Column("epochs", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("training_seconds", Double, nullable=False),
+    Column("checkpoint", Text, nullable=False),
+)
+
+builds = Table(
+    "design_builds",
+    metadata,
+    Column("build_id", Integer, primary_key=True),
+    Column("study_name", String(64), nullable=False),
+    Column("trial_number", Integer, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("proof", Text, nullable=False),
+    Column("board", String(64), nullable=False),
+    Column("clk_period_ns", Double, nullable=False),
+    Column("target_fps", BigInteger, nullable=False),
+    Column("timeout_s", Integer, nullable=False),
+    Column("is_below_threshold", Boolean, nullable=False),
+    Column("test_accuracy", Double),
+    Column("state", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("owner", String(255)),
+    Column("lease_until", Double),
+    Column("message", Text),
+    Column("report", JSON(none_as_null=True)),
+    Column("queued_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+)
+
+BUILD_KEY = (
+    builds.c.study_name,
+    builds.c.trial_number,
+    builds.c.board,
+    builds.c.clk_period_ns,
+    builds.c.target_fps,
+)
+
+Index("design_builds_once", *BUILD_KEY, unique=True, sqlite_where=NOT_FAILED, postgresql_where=NOT_FAILED)
+
+leases = Table(
+    "design_leases",
+    metadata,
+    Column("study_name", String(64), primary_key=True),
+    Column("owner", String(255), nullable=False),
+    Column("lease_until", Double, nullable=False),
+)
