@@ -1,0 +1,53 @@
+"""How many frames a network classifies rightly, overall and per SNR."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from storage.radioml import Frames, RadioMLFile, Split, load_test_frames
+
+EVALUATION_BATCH_SIZE = 512
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Fractions of frames classified rightly, 0 to 1, higher is better."""
+
+    overall: float
+    by_snr: Mapping[int, float]
+    """Per SNR label in dB."""
+    n_frames: int
+
+
+def evaluate_accuracy(model: nn.Module, frames: Frames) -> Accuracy:
+    """Accuracy of the model in evaluation mode. Raises ValueError where there are no frames."""
+    if len(frames.labels) == 0:
+        raise ValueError("there are no frames to evaluate on")
+    is_right = predict_logits(model, frames.iq).argmax(axis=1) == frames.labels
+    by_snr = {int(snr): float(is_right[frames.snr_db == snr].mean()) for snr in np.unique(frames.snr_db)}
+    return Accuracy(float(is_right.mean()), by_snr, len(is_right))
+
+
+def measure_test_accuracy(model: nn.Module, file: RadioMLFile, split: Split) -> Accuracy:
+    """Accuracy on the test part: for the report of a promoted network, never to choose by."""
+    return evaluate_accuracy(model, load_test_frames(file, split))
+
+
+@torch.no_grad()
+def predict_logits(model: nn.Module, iq: np.ndarray) -> np.ndarray:
+    """Class scores (n, n_classes) float32 of frames (n, channels, length) float32, in evaluation mode."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    logits = [
+        model(torch.from_numpy(iq[start : start + EVALUATION_BATCH_SIZE]).to(device)).cpu()
+        for start in range(0, len(iq), EVALUATION_BATCH_SIZE)
+    ]
+    model.train(was_training)
+    scores: np.ndarray = torch.cat(logits).numpy()
+    return scores

@@ -1,0 +1,67 @@
+"""What a trial keeps on disk while it trains, so that a killed one goes on from its last epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from storage.artifacts import write_by_rename
+from workers.model import QuantizedNetwork
+
+CHECKPOINT_FILE = "checkpoint.pt"
+
+
+class CheckpointError(ValueError):
+    """The weights on disk do not fit the network."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State at the end of an epoch. Pruning masks are not in it: a pruned weight is exactly zero."""
+
+    stage: int
+    epoch: int
+    """Epochs done in this stage."""
+    model_state: dict[str, Tensor]
+    optimizer_state: dict[str, object]
+    training_seconds: float
+    """Seconds spent on this stage so far."""
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Replaces the folder's checkpoint, by rename."""
+    with write_by_rename(folder / CHECKPOINT_FILE) as unfinished:
+        torch.save(vars(checkpoint), unfinished)
+
+
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """The folder's checkpoint, or None where there is none. Reads tensors and plain values only, no pickled code."""
+    path = folder / CHECKPOINT_FILE
+    if not path.exists():
+        return None
+    return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+
+
+def write_weights(path: Path, model: QuantizedNetwork) -> None:
+    """The model's parameters and buffers as safetensors, by rename."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with write_by_rename(path) as unfinished:
+        save_file(state, unfinished)
+
+
+def load_weights(path: Path, model: QuantizedNetwork) -> None:
+    """Fills the model from `write_weights`' file. Raises CheckpointError where it is missing or does not fit."""
+    try:
+        load_state(model, load_file(path))
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is not the weights of this network: {error}") from error
+
+
+def load_state(model: QuantizedNetwork, state: Mapping[str, Tensor]) -> None:
+    """Fills the model's parameters and buffers."""
+    model.load_state_dict(state)

@@ -1,0 +1,187 @@
+"""One design from nothing to measured: trained, pruned stage by stage, its accuracy and cost taken after each."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import TypeAdapter
+
+from spaces.search_space import Design
+from storage.artifacts import ArtifactStore, write_bytes_atomically
+from storage.radioml import Frames, inspect_radioml, load_training_frames, load_validation_frames, prescribed_split
+from storage.records import Evaluation
+from workers.accuracy import evaluate_accuracy
+from workers.checkpoint import Checkpoint, load_checkpoint, load_state, load_weights, write_checkpoint, write_weights
+from workers.inference_cost import count_cost
+from workers.model import QuantizedNetwork, build_model, measure_density
+from workers.pruning import Masks, prune_weights
+from workers.training import EpochEnd, Phase, train
+
+PROGRESS_FILE = "progress.json"
+
+
+@dataclass(frozen=True)
+class DatasetRequest:
+    """Which frames to train and choose on."""
+
+    path: str
+    frames_per_cell: int | None
+    """Frames used of each (class, SNR); None for all."""
+    min_training_snr_db: int
+    validation_fraction: float
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """All that a worker needs for one trial; plain values, so that it travels to any machine."""
+
+    study_name: str
+    trial_number: int
+    design_json: str
+    seed: int
+    dataset: DatasetRequest
+    artifacts: str
+    """Absolute path of the artifact store; on a cluster, on a file system that all nodes share."""
+    n_threads: int = 1
+    use_gpu: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the trial's files lie, created."""
+        return ArtifactStore(Path(self.artifacts)).evaluation_folder(self.study_name, self.trial_number)
+
+
+def evaluate_design(request: EvaluationRequest) -> tuple[Evaluation, ...]:
+    """Trains and measures the design: one evaluation after training (stage 0) and one per pruning stage.
+
+    Goes on from what an earlier attempt left in the folder: finished stages are read back, a broken one is resumed at
+    its last epoch. Raises TrainingDivergedError, and whatever the data set raises.
+    """
+    torch.set_num_threads(request.n_threads)
+    design = Design.model_validate_json(request.design_json)
+    training_frames, validation_frames = load_frames(request.dataset)
+    folder = request.folder
+    model = build_model(design.architecture, request.seed).to("cuda" if request.use_gpu else "cpu")
+    evaluations = _load_finished_stages(folder, len(design.stages) + 1)
+    if evaluations:
+        load_weights(folder / weights_file(evaluations[-1].stage), model)
+    for phase in list_phases(design)[len(evaluations) :]:
+        seconds = _train_phase(request, design, model, phase, training_frames)
+        evaluations.append(_measure(request, design, model, phase.stage, seconds, validation_frames))
+        _write_stage(folder, model, evaluations[-1])
+    return tuple(evaluations)
+
+
+def list_phases(design: Design) -> tuple[Phase, ...]:
+    """The training proper, then the fine-tuning of each pruning stage."""
+    training = design.training
+    settings = [(training.epochs, training.weight_decay), *((s.epochs, s.weight_decay) for s in design.stages)]
+    return tuple(
+        Phase(stage, epochs, training.learning_rate, weight_decay, training.batch_size, training.restart_epochs)
+        for stage, (epochs, weight_decay) in enumerate(settings)
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def load_frames(dataset: DatasetRequest) -> tuple[Frames, Frames]:
+    """Training and validation frames; kept in memory, for a worker process evaluates many designs on them."""
+    file = inspect_radioml(Path(dataset.path))
+    split = prescribed_split(
+        file.n_classes, len(file.snrs_db), file.frames_per_cell, dataset.validation_fraction, dataset.frames_per_cell
+    )
+    return load_training_frames(file, split, dataset.min_training_snr_db), load_validation_frames(file, split)
+
+
+def weights_file(stage: int) -> str:
+    """Name of the weights at the end of a stage, inside the trial's folder."""
+    return f"stage-{stage}.safetensors"
+
+
+def _load_finished_stages(folder: Path, n_stages: int) -> list[Evaluation]:
+    finished: list[Evaluation] = []
+    for stage in range(n_stages):
+        path = folder / f"stage-{stage}.json"
+        if not path.exists():
+            break
+        finished.append(TypeAdapter(Evaluation).validate_json(path.read_bytes()))
+    return finished
+
+
+def _train_phase(
+    request: EvaluationRequest, design: Design, model: QuantizedNetwork, phase: Phase, frames: Frames
+) -> float:
+    folder = request.folder
+    checkpoint = load_checkpoint(folder)
+    if checkpoint is not None and checkpoint.stage != phase.stage:
+        checkpoint = None
+    if checkpoint is not None:
+        load_state(model, checkpoint.model_state)
+    masks = _prune_for(model, design, phase, is_resumed=checkpoint is not None)
+    started = time.monotonic() - (checkpoint.training_seconds if checkpoint else 0.0)
+
+    def on_epoch(end: EpochEnd) -> None:
+        seconds = time.monotonic() - started
+        write_checkpoint(folder, Checkpoint(phase.stage, end.epoch, model.state_dict(), end.optimizer_state, seconds))
+        _write_progress(folder, design, phase, end)
+
+    if phase.epochs:
+        train(
+            model,
+            frames,
+            phase,
+            request.seed,
+            masks,
+            epochs_done=checkpoint.epoch if checkpoint else 0,
+            optimizer_state=checkpoint.optimizer_state if checkpoint else None,
+            on_epoch=on_epoch,
+        )
+    return time.monotonic() - started
+
+
+def _prune_for(model: QuantizedNetwork, design: Design, phase: Phase, is_resumed: bool) -> Masks | None:
+    if phase.stage == 0:
+        return None
+    return prune_weights(model, 0.0 if is_resumed else design.stages[phase.stage - 1].epsilon)
+
+
+def _measure(
+    request: EvaluationRequest, design: Design, model: QuantizedNetwork, stage: int, seconds: float, frames: Frames
+) -> Evaluation:
+    accuracy = evaluate_accuracy(model, frames)
+    density = measure_density(model)
+    return Evaluation(
+        study_name=request.study_name,
+        trial_number=request.trial_number,
+        stage=stage,
+        accuracy=accuracy.overall,
+        accuracy_by_snr=accuracy.by_snr,
+        n_frames=accuracy.n_frames,
+        cost=count_cost(design.architecture, density),
+        density=density,
+        epochs=sum(phase.epochs for phase in list_phases(design)[: stage + 1]),
+        seed=request.seed,
+        training_seconds=seconds,
+        checkpoint=ArtifactStore(Path(request.artifacts)).relative(request.folder / weights_file(stage)),
+    )
+
+
+def _write_stage(folder: Path, model: QuantizedNetwork, evaluation: Evaluation) -> None:
+    write_weights(folder / weights_file(evaluation.stage), model)
+    write_bytes_atomically(folder / f"stage-{evaluation.stage}.json", TypeAdapter(Evaluation).dump_json(evaluation))
+
+
+def _write_progress(folder: Path, design: Design, phase: Phase, end: EpochEnd) -> None:
+    phases = list_phases(design)
+    progress = {
+        "epoch": sum(p.epochs for p in phases[: phase.stage]) + end.epoch,
+        "epochs": sum(p.epochs for p in phases),
+        "stage": phase.stage,
+        "loss": end.loss,
+        "updated": time.time(),
+    }
+    write_bytes_atomically(folder / PROGRESS_FILE, json.dumps(progress).encode())

@@ -1,0 +1,211 @@
+"""The ITU PS-007 inference cost: counted from an architecture, or read off a QONNX file.
+
+`python -m workers.inference_cost MODEL.onnx [--json]` scores a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spaces.architecture import (
+    ArchitectureConfig,
+    BlockShape,
+    Conv,
+    DepthwiseSeparable,
+    InvertedResidual,
+    Linear,
+    infer_shapes,
+)
+from storage.records import Cost
+
+BASELINE_BIT_OPS = 807_699_904
+"""Bit operations of the trained 8-bit VGG10, its zero weights discounted (ITU PS-007 rules; QONNX's RadioML_VGG10)."""
+
+BASELINE_WEIGHT_BITS = 1_244_936
+"""Weight bits of the same network (same source)."""
+
+
+class QonnxFileError(ValueError):
+    """The file is no QONNX model that can be scored."""
+
+
+@dataclass(frozen=True)
+class MacLayer:
+    """One convolution or fully connected layer, as the cost counts it."""
+
+    name: str
+    """Name of its module in the model that `workers.model.build_model` makes."""
+    macs: int
+    """Multiply-accumulates for one frame, zero weights and padding included."""
+    weights: int
+    weight_bit_width: int
+    activation_bit_width: int
+    """Bits of the tensor that enters; 32 where it is float."""
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What one layer adds to the cost, its zero weights discounted."""
+
+    name: str
+    bit_ops: float
+    weight_bits: float
+
+
+def count_cost(architecture: ArchitectureConfig, density: Mapping[str, float] | None = None) -> Cost:
+    """The cost of one inference; lower is better.
+
+    `density` is the fraction of non-zero weights after weight quantization per MAC layer, 0 to 1; a layer that is not
+    named counts as dense. Biases, batch norm, activations and pooling are free (ITU PS-007 rules).
+    """
+    costs = count_layer_costs(architecture, density)
+    bit_ops = sum(c.bit_ops for c in costs)
+    weight_bits = sum(c.weight_bits for c in costs)
+    parameters = sum(layer.weights for layer in list_mac_layers(architecture))
+    return Cost(bit_ops, weight_bits, score_inference_cost(bit_ops, weight_bits), parameters)
+
+
+def count_layer_costs(
+    architecture: ArchitectureConfig, density: Mapping[str, float] | None = None
+) -> tuple[LayerCost, ...]:
+    """The cost of each MAC layer, in order; `density` as in `count_cost`. Raises KeyError for an unknown layer name."""
+    layers = list_mac_layers(architecture)
+    density = density or {}
+    unknown = set(density) - {layer.name for layer in layers}
+    if unknown:
+        raise KeyError(f"density names {sorted(unknown)}; expected layers of {[layer.name for layer in layers]}")
+    return tuple(_count_layer(layer, density.get(layer.name, 1.0)) for layer in layers)
+
+
+def score_inference_cost(bit_ops: float, weight_bits: float) -> float:
+    """The challenge's score eta: 0.5 bit_ops / baseline + 0.5 weight_bits / baseline (ITU PS-007); lower is better."""
+    return 0.5 * bit_ops / BASELINE_BIT_OPS + 0.5 * weight_bits / BASELINE_WEIGHT_BITS
+
+
+def list_mac_layers(architecture: ArchitectureConfig) -> tuple[MacLayer, ...]:
+    """Each convolution and fully connected layer of the network, in the order frames pass them."""
+    layers: list[MacLayer] = []
+    for index, (block, shape) in enumerate(zip(architecture.blocks, infer_shapes(architecture), strict=True)):
+        prefix = f"blocks.{index}"
+        match block:
+            case Conv():
+                layers.append(
+                    _conv(f"{prefix}.conv", block, shape.in_channels, shape.out_channels, 1, block.kernel_size, shape)
+                )
+            case DepthwiseSeparable():
+                layers += _depthwise_separable(prefix, block, shape)
+            case InvertedResidual():
+                layers += _inverted_residual(prefix, block, shape)
+            case Linear():
+                layers.append(_linear(f"{prefix}.linear", block, shape))
+    return tuple(layers)
+
+
+def score_qonnx_file(path: Path) -> dict[str, Any]:
+    """Bit operations, weight bits and score of a QONNX file, by qonnx.util.inference_cost, zero weights discounted.
+
+    Returns {"bit_ops", "weight_bits", "inference_cost", "layers": [{"name", "bit_ops", "weight_bits"}, ...]}.
+    Raises QonnxFileError where the file is missing or cannot be read as QONNX.
+    """
+    from qonnx.util.inference_cost import inference_cost
+
+    if not path.is_file():
+        raise QonnxFileError(f"{path} is missing; expected a QONNX file")
+    try:
+        cost = inference_cost(str(path), discount_sparsity=True, cost_breakdown=True)
+    except Exception as error:  # qonnx and protobuf raise many kinds; each means that this is no such file
+        raise QonnxFileError(f"{path} is no QONNX file that can be scored: {type(error).__name__}: {error}") from error
+    total, nodes = cost["total_cost"], cost["node_cost"]
+    if not nodes:
+        raise QonnxFileError(f"{path} has no Conv, MatMul or Gemm node; expected a network")
+    bit_ops, weight_bits = float(total["total_bops"]), float(total["total_mem_w_bits"])
+    return {
+        "bit_ops": bit_ops,
+        "weight_bits": weight_bits,
+        "inference_cost": score_inference_cost(bit_ops, weight_bits),
+        "layers": [
+            {"name": name, "bit_ops": float(node["total_bops"]), "weight_bits": float(node["total_mem_w_bits"])}
+            for name, node in nodes.items()
+        ],
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Scores a QONNX file; 0, or 2 where the file cannot be scored."""
+    parser = argparse.ArgumentParser(prog="python -m workers.inference_cost", description=__doc__)
+    parser.add_argument("model", type=Path, help="a QONNX file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    args = parser.parse_args(arguments)
+    try:
+        score = score_qonnx_file(args.model)
+    except QonnxFileError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps(score, indent=2) if args.json else _format_score(score))
+    return 0
+
+
+def _count_layer(layer: MacLayer, density: float) -> LayerCost:
+    bit_ops = layer.macs * density * layer.weight_bit_width * layer.activation_bit_width
+    return LayerCost(layer.name, bit_ops, layer.weights * density * layer.weight_bit_width)
+
+
+def _conv(
+    name: str,
+    block: Conv | DepthwiseSeparable | InvertedResidual,
+    in_channels: int,
+    out_channels: int,
+    groups: int,
+    kernel_size: int,
+    shape: BlockShape,
+    in_bit_width: int | None = None,
+    out_length: int | None = None,
+) -> MacLayer:
+    weights = out_channels * (in_channels // groups) * kernel_size
+    return MacLayer(
+        name=name,
+        macs=weights * (shape.out_length if out_length is None else out_length),
+        weights=weights,
+        weight_bit_width=block.weight_bit_width,
+        activation_bit_width=shape.in_bit_width if in_bit_width is None else in_bit_width,
+    )
+
+
+def _depthwise_separable(prefix: str, block: DepthwiseSeparable, shape: BlockShape) -> list[MacLayer]:
+    channels, inner_bits = shape.in_channels, block.activation_bit_width
+    return [
+        _conv(f"{prefix}.depthwise", block, channels, channels, channels, block.kernel_size, shape),
+        _conv(f"{prefix}.pointwise", block, channels, shape.out_channels, 1, 1, shape, inner_bits),
+    ]
+
+
+def _inverted_residual(prefix: str, block: InvertedResidual, shape: BlockShape) -> list[MacLayer]:
+    inner_bits, hidden = block.activation_bit_width, shape.in_channels * block.expansion
+    return [
+        _conv(f"{prefix}.expand", block, shape.in_channels, hidden, 1, 1, shape, out_length=shape.in_length),
+        _conv(f"{prefix}.depthwise", block, hidden, hidden, hidden, block.kernel_size, shape, inner_bits),
+        _conv(f"{prefix}.project", block, hidden, shape.out_channels, 1, 1, shape, inner_bits),
+    ]
+
+
+def _linear(name: str, block: Linear, shape: BlockShape) -> MacLayer:
+    weights = shape.in_channels * shape.in_length * block.out_features
+    return MacLayer(name, weights, weights, block.weight_bit_width, shape.in_bit_width)
+
+
+def _format_score(score: dict[str, Any]) -> str:
+    rows = [f"{'layer':<24}{'bit-ops':>16}{'weight bits':>14}"]
+    total = {"name": "total", **{key: score[key] for key in ("bit_ops", "weight_bits")}}
+    for layer in [*score["layers"], total]:
+        rows.append(f"{layer['name']:<24}{layer['bit_ops']:>16,.0f}{layer['weight_bits']:>14,.0f}")
+    return "\n".join([*rows, f"inference cost {score['inference_cost']:.6f}"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""The quantized blocks, from Brevitas parts; each computes what its description in `spaces.architecture` says.
+
+FINN-legal by construction: batch norm in front of every unsigned activation quantizer, zero points 0, residual branches
+through one shared quantizer, global pooling as a chain of small pools, no bias before the class scores.
+"""
+
+from __future__ import annotations
+
+import brevitas.nn as qnn
+import torch
+from brevitas.inject.enum import ScalingImplType
+from brevitas.quant import Int8ActPerTensorFloatMinMaxInit, Int8WeightPerTensorFloat, Uint8ActPerTensorFloatMaxInit
+from torch import Tensor, nn
+
+from spaces.architecture import (
+    FLOAT_BIT_WIDTH,
+    Block,
+    BlockShape,
+    Conv,
+    DepthwiseSeparable,
+    GlobalPool,
+    InputQuantizer,
+    InvertedResidual,
+    Linear,
+    MaxPool,
+    split_global_pool,
+)
+
+INITIAL_ACTIVATION_RANGE = 4.265
+"""The 99.999 % quantile of N(0, 1): what Brevitas's percentile statistics find behind a batch norm at initialisation.
+
+A constant, because the statistics phase of 300 steps is longer than a short training, and because it gives the scale a
+zero gradient instead of none, with which Adam and weight decay drive it to zero.
+"""
+
+
+class FixedScale(Int8ActPerTensorFloatMinMaxInit):  # type: ignore[misc]
+    """Signed activations of a scale that is not trained."""
+
+    scaling_impl_type = ScalingImplType.CONST
+
+
+class QuantizedBlock(nn.Module):
+    """A block of the network. `output_quantizer` makes its output; pools have none and pass on what they are given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output_quantizer: nn.Module | None = None
+
+    def forward(self, x: Tensor, input_quantizer: nn.Module | None) -> Tensor:
+        """(batch, channels, length) in and out; `input_quantizer` is the module that made `x`."""
+        raise NotImplementedError  # every block below defines it; nn.Module has no abstract methods
+
+
+class InputQuantizerBlock(QuantizedBlock):
+    def __init__(self, block: InputQuantizer) -> None:
+        super().__init__()
+        self.output_quantizer = qnn.QuantIdentity(
+            act_quant=FixedScale, bit_width=block.bit_width, min_val=-block.clip, max_val=block.clip
+        )
+
+    def forward(self, x: Tensor, input_quantizer: nn.Module | None) -> Tensor:
+        return _call(self.output_quantizer, x)
+
+
+class ConvBlock(QuantizedBlock):
+    def __init__(self, block: Conv, shape: BlockShape) -> None:
+        super().__init__()
+        self.conv = make_conv(shape.in_channels, shape.out_channels, block, block.kernel_size, block.stride)
+        self.conv_norm = nn.BatchNorm1d(shape.out_channels)
+        self.output_quantizer = make_relu(block.activation_bit_width)
+
+    def forward(self, x: Tensor, input_quantizer: nn.Module | None) -> Tensor:
+        return _call(self.output_quantizer, self.conv_norm(self.conv(x)))
+
+
+class DepthwiseSeparableBlock(QuantizedBlock):
+    def __init__(self, block: DepthwiseSeparable, shape: BlockShape) -> None:
+        super().__init__()
+        channels = shape.in_channels
+        self.is_residual = shape.is_residual
+        self.depthwise = make_conv(channels, channels, block, block.kernel_size, block.stride, groups=channels)
+        self.depthwise_norm = nn.BatchNorm1d(channels)
+        self.depthwise_quantizer = make_relu(block.activation_bit_width)
+        self.pointwise = make_conv(channels, shape.out_channels, block)
+        self.pointwise_norm = nn.BatchNorm1d(shape.out_channels)
+        self.output_quantizer = make_relu(block.activation_bit_width)
+
+    def forward(self, x: Tensor, input_quantizer: nn.Module | None) -> Tensor:
+        y = self.depthwise_quantizer(self.depthwise_norm(self.depthwise(x)))  # (batch, in_channels, out_length)
+        y = self.pointwise_norm(self.pointwise(y))  # (batch, out_channels, out_length)
+        if self.is_residual:
+            y = x + _call(input_quantizer, y)
+        return _call(self.output_quantizer, y)
+
+
+class InvertedResidualBlock(QuantizedBlock):
+    def __init__(self, block: InvertedResidual, shape: BlockShape) -> None:
+        super().__init__()
+        hidden = shape.in_channels * block.expansion
+        self.is_residual = shape.is_residual
+        self.expand = make_conv(shape.in_channels, hidden, block)
+        self.expand_norm = nn.BatchNorm1d(hidden)
+        self.expand_quantizer = make_relu(block.activation_bit_width)
+        self.depthwise = make_conv(hidden, hidden, block, block.kernel_size, block.stride, groups=hidden)
+        self.depthwise_norm = nn.BatchNorm1d(hidden)
+        self.depthwise_quantizer = make_relu(block.activation_bit_width)
+        self.project = make_conv(hidden, shape.out_channels, block)
+        self.project_norm = nn.BatchNorm1d(shape.out_channels)
+        self.output_quantizer = make_relu(block.activation_bit_width)
+
+    def forward(self, x: Tensor, input_quantizer: nn.Module | None) -> Tensor:
+        y = self.expand_quantizer(self.expand_norm(self.expand(x)))  # (batch, hidden, in_length)
+        y = self.depthwise_quantizer(self.depthwise_norm(self.depthwise(y)))  # (batch, hidden, out_length)
+        y = self.project_norm(self.project(y))  # (batch, out_channels, out_length)
+        if self.is_residual:
+            y = x + _call(input_quantizer, y)
+        return _call(self.output_quantizer, y)
+
+
+class PoolBlock(QuantizedBlock):
+    """One max pool, or a chain of them."""
+
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.pools = nn.Sequential(*(nn.MaxPool1d(size) for size in sizes))
+
+    def forward(self, x: Tensor, input_quantizer: nn.Module | None) -> Tensor:
+        pooled: Tensor = self.pools(x)
+        return pooled
+
+
+class LinearBlock(QuantizedBlock):
+    def __init__(self, block: Linear, shape: BlockShape) -> None:
+        super().__init__()
+        in_features = shape.in_channels * shape.in_length
+        self.linear = qnn.QuantLinear(in_features, block.out_features, bias=False, **_weight_quant(block))
+        if block.activation_bit_width is not None:
+            self.linear_norm = nn.BatchNorm1d(block.out_features)
+            self.output_quantizer = make_relu(block.activation_bit_width)
+
+    def forward(self, x: Tensor, input_quantizer: nn.Module | None) -> Tensor:
+        y: Tensor = self.linear(torch.flatten(x, 1))  # (batch, out_features)
+        if self.output_quantizer is None:
+            return y
+        return _call(self.output_quantizer, self.linear_norm(y))
+
+
+def make_block(block: Block, shape: BlockShape) -> QuantizedBlock:
+    """The module for one block; its weights are drawn from torch's global generator."""
+    match block:
+        case InputQuantizer():
+            return InputQuantizerBlock(block)
+        case Conv():
+            return ConvBlock(block, shape)
+        case DepthwiseSeparable():
+            return DepthwiseSeparableBlock(block, shape)
+        case InvertedResidual():
+            return InvertedResidualBlock(block, shape)
+        case MaxPool():
+            return PoolBlock((block.kernel_size,))
+        case GlobalPool():
+            return PoolBlock(split_global_pool(shape.in_length))
+        case Linear():
+            return LinearBlock(block, shape)
+
+
+def make_conv(
+    in_channels: int,
+    out_channels: int,
+    block: Conv | DepthwiseSeparable | InvertedResidual,
+    kernel_size: int = 1,
+    stride: int = 1,
+    groups: int = 1,
+) -> nn.Module:
+    """A convolution without bias, padded so that stride 1 keeps the length; weights of `block.weight_bit_width`."""
+    conv: nn.Module = qnn.QuantConv1d(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=stride,
+        padding=kernel_size // 2,
+        groups=groups,
+        bias=False,
+        **_weight_quant(block),
+    )
+    return conv
+
+
+def make_relu(bit_width: int) -> nn.Module:
+    """ReLU, then unsigned integers of a trained scale; plain ReLU at 32 bits."""
+    if bit_width == FLOAT_BIT_WIDTH:
+        return nn.ReLU()
+    relu: nn.Module = qnn.QuantReLU(
+        act_quant=Uint8ActPerTensorFloatMaxInit, bit_width=bit_width, max_val=INITIAL_ACTIVATION_RANGE
+    )
+    return relu
+
+
+def _weight_quant(block: Conv | DepthwiseSeparable | InvertedResidual | Linear) -> dict[str, object]:
+    if block.weight_bit_width == FLOAT_BIT_WIDTH:
+        return {"weight_quant": None}
+    return {"weight_quant": Int8WeightPerTensorFloat, "weight_bit_width": block.weight_bit_width}
+
+
+def _call(module: nn.Module | None, x: Tensor) -> Tensor:
+    assert module is not None  # infer_shapes allows a residual only behind a block with an output quantizer
+    y: Tensor = module(x)
+    return y

@@ -1,0 +1,157 @@
+"""Where trials are trained: in this process, or as Ray tasks on any number of machines; both look the same."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from storage.records import Evaluation
+from workers.evaluation import EvaluationRequest, evaluate_design
+
+
+class PoolError(RuntimeError):
+    """The pool cannot run even one trial."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A trial that was measured: one evaluation per stage, in order."""
+
+    trial_number: int
+    evaluations: tuple[Evaluation, ...]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A trial that raised, or whose worker died."""
+
+    trial_number: int
+    kind: str
+    """Name of the exception's type."""
+    traceback: str
+    is_infrastructure: bool
+    """Whether the machine failed rather than the trial: worth another attempt."""
+
+
+class Pool(Protocol):
+    """Trains designs. Closing it stops what runs; checkpoints stay."""
+
+    def capacity(self) -> int:
+        """How many trials run at once just now; may change as machines come and go."""
+
+    def submit(self, request: EvaluationRequest) -> None:
+        """Hands over a trial; returns at once."""
+
+    def next_done(self, timeout_s: float) -> Completed | Failed | None:
+        """One finished trial, or None when none finishes in time."""
+
+    def close(self) -> None:
+        """Stops all running trials and frees the pool."""
+
+
+class LocalPool:
+    """Trains one trial after another inside `next_done`, in this process: for debugging, and where Ray is unwanted."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[EvaluationRequest] = deque()
+
+    def capacity(self) -> int:
+        return 1
+
+    def submit(self, request: EvaluationRequest) -> None:
+        self._waiting.append(request)
+
+    def next_done(self, timeout_s: float) -> Completed | Failed | None:
+        """As in `Pool`, but the training itself is not bound by the time."""
+        return run_request(self._waiting.popleft()) if self._waiting else None
+
+    def close(self) -> None:
+        self._waiting.clear()
+
+
+class RayPool:
+    """Trains trials as Ray tasks: on this machine's cores, or on the cluster at `address`."""
+
+    def __init__(
+        self,
+        cpus_per_trial: float,
+        gpus_per_trial: float,
+        max_concurrent: int | None = None,
+        address: str | None = None,
+    ) -> None:
+        """Starts Ray, on the loopback interface alone unless `address` names a running cluster.
+
+        Raises PoolError where the cluster has not the CPUs or GPUs that one trial asks for.
+        """
+        self._ray = _start_ray(address)
+        self._cpus, self._gpus, self._max_concurrent = cpus_per_trial, gpus_per_trial, max_concurrent
+        options = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial, "max_retries": 0}
+        self._task = self._ray.remote(**options)(run_request)
+        self._running: dict[Any, int] = {}
+        if self.capacity() < 1:
+            resources = self._ray.cluster_resources()
+            self.close()
+            raise PoolError(
+                f"workers asks for {cpus_per_trial:g} CPUs and {gpus_per_trial:g} GPUs per trial; "
+                f"expected at most {resources.get('CPU', 0):g} and {resources.get('GPU', 0):g}, all that Ray has"
+            )
+
+    def capacity(self) -> int:
+        resources = self._ray.cluster_resources()
+        fits = [resources.get("CPU", 0.0) / self._cpus] if self._cpus else []
+        fits += [resources.get("GPU", 0.0) / self._gpus] if self._gpus else []
+        return int(min([*fits, self._max_concurrent or float("inf")]))
+
+    def submit(self, request: EvaluationRequest) -> None:
+        self._running[self._task.remote(request)] = request.trial_number
+
+    def next_done(self, timeout_s: float) -> Completed | Failed | None:
+        if not self._running:
+            return None
+        done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=timeout_s)
+        if not done:
+            return None
+        trial_number = self._running.pop(done[0])
+        try:
+            result: Completed | Failed = self._ray.get(done[0])
+        except self._ray.exceptions.RayError as error:  # the worker died: run_request itself lets nothing through
+            return Failed(trial_number, type(error).__name__, traceback.format_exc(), is_infrastructure=True)
+        return result
+
+    def close(self) -> None:
+        for task in self._running:
+            self._ray.cancel(task, force=True)
+        self._running.clear()
+        self._ray.shutdown()
+
+
+def run_request(request: EvaluationRequest) -> Completed | Failed:
+    """The outermost frame of a worker: whatever a trial raises becomes a `Failed` with its traceback."""
+    try:
+        return Completed(request.trial_number, evaluate_design(request))
+    except Exception as error:  # a trial may fail in any way; the search decides what that means
+        return Failed(request.trial_number, type(error).__name__, traceback.format_exc(), is_infrastructure=False)
+
+
+def _start_ray(address: str | None) -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_REPORT_URL", "http://127.0.0.1:9/")
+    if address is None:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # else Ray listens on all interfaces
+    import ray  # reads the variables above when imported
+
+    project = str(Path(__file__).resolve().parent.parent)
+    runtime_env = {"env_vars": {"PYTHONPATH": project, "OMP_WAIT_POLICY": "passive"}}
+    ray.init(
+        address=address or "local",
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+        runtime_env=runtime_env,
+        **({} if address else {"_node_ip_address": "127.0.0.1"}),
+    )
+    return ray

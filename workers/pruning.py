@@ -1,0 +1,34 @@
+"""Unstructured magnitude pruning: weights below epsilon become zero, for good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from workers.model import QuantizedNetwork, iterate_mac_modules
+
+Masks = Mapping[str, Tensor]
+"""Per MAC layer, True where the weight lives; layer names as in `iterate_mac_modules`."""
+
+
+@torch.no_grad()
+def prune_weights(model: QuantizedNetwork, epsilon: float) -> Masks:
+    """Zeroes every weight with |w| < epsilon; returns the masks that keep these, and all that were zero, at zero.
+
+    `epsilon` is in units of the float weight before quantization (BacalhauNet's epsilon, Rosa et al., ITU J-FET).
+    """
+    masks = {}
+    for name, module in iterate_mac_modules(model):
+        masks[name] = (module.weight.abs() >= epsilon) & (module.weight != 0)
+    apply_masks(model, masks)
+    return masks
+
+
+@torch.no_grad()
+def apply_masks(model: QuantizedNetwork, masks: Masks) -> None:
+    """Sets pruned weights back to zero; called after each optimizer step, for momentum moves them."""
+    for name, module in iterate_mac_modules(model):
+        if name in masks:
+            module.weight.mul_(masks[name])
