@@ -10,6 +10,9 @@ from pathlib import Path
 
 from storage.records import Build
 
+DEFAULT_ARTIFACTS_FOLDER = Path("runs/artifacts")
+"""In the current folder."""
+
 
 class ArtifactError(Exception):
     """A path that does not lie in the artifact store."""

@@ -15,6 +15,9 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from storage.tables import SCHEMA_VERSION, metadata, schema
 
+DEFAULT_DATABASE_URL = "sqlite:///runs/studies.db"
+"""In the current folder."""
+
 BUSY_TIMEOUT_S = 60
 """How long a writer waits for another one before SQLite says "database is locked"."""
 
@@ -59,6 +62,17 @@ def open_database(url: str) -> Database:
     except (SQLAlchemyError, OSError) as error:
         raise DatabaseError(f"cannot open the database {shown}: {_describe(error)}") from None
     return Database(parsed.render_as_string(hide_password=False), engine)
+
+
+def open_existing_database(url: str) -> Database:
+    """Like open_database, but for readers: a SQLite file that is not there is a DatabaseError, and is not made."""
+    parsed = _parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).is_file():
+        raise DatabaseError(
+            f"the database {hide_password(url)} does not exist; expected the one that search.run writes: "
+            "start a study first, or give its --storage URL"
+        )
+    return open_database(url)
 
 
 def configure_sqlite(engine: Engine) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import select, update
 
 from storage.database import Database, insert_row
 from storage.tables import studies
@@ -55,14 +55,13 @@ def load_study_record(db: Database, name: str) -> StudyRecord | None:
     """The study of this name, or None."""
     with db.engine.connect() as connection:
         row = connection.execute(select(studies).where(studies.c.name == name)).mappings().one_or_none()
-    return None if row is None else _to_record(row)
+    return None if row is None else StudyRecord(**row)
 
 
-def list_studies(db: Database) -> list[StudyRecord]:
-    """All studies, the oldest first."""
+def list_studies(db: Database) -> list[str]:
+    """The names of all studies, the oldest first."""
     with db.engine.connect() as connection:
-        rows = connection.execute(select(studies).order_by(studies.c.created_at, studies.c.name)).mappings().all()
-    return [_to_record(row) for row in rows]
+        return list(connection.scalars(select(studies.c.name).order_by(studies.c.created_at, studies.c.name)))
 
 
 def update_study_text(db: Database, name: str, text: str) -> None:
@@ -71,7 +70,3 @@ def update_study_text(db: Database, name: str, text: str) -> None:
         result = connection.execute(update(studies).where(studies.c.name == name).values(text=text))
     if result.rowcount != 1:
         raise StudyRecordError(f"study {name} is not in the database")
-
-
-def _to_record(row: RowMapping) -> StudyRecord:
-    return StudyRecord(**row)
