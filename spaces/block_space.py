@@ -1,0 +1,176 @@
+"""The `space.blocks` of a study: blocks whose fields may be distributions, and groups of blocks that repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_core import PydanticUndefined
+
+from spaces.allowed_values import make_rule
+from spaces.architecture import BLOCK_TYPES, FrozenModel
+from spaces.distributions import Drawable, SuggestingTrial, draw, find_smallest, parse_drawable
+from spaces.problems import (
+    InvalidValueError,
+    Path,
+    Problem,
+    drop_misspelt_missing,
+    format_value,
+    one_of,
+    unknown_key,
+)
+
+
+@dataclass(frozen=True)
+class BlockSpace:
+    """One block; each of its fields is a value or a distribution."""
+
+    type: str
+    fields: Mapping[str, Drawable]
+
+
+@dataclass(frozen=True)
+class RepeatSpace:
+    """A group of blocks, as many times as `repeat` says; each time draws its own values."""
+
+    repeat: Drawable
+    blocks: tuple[BlockEntry, ...]
+
+
+BlockEntry = BlockSpace | RepeatSpace
+
+
+@dataclass(frozen=True)
+class DrawnBlock:
+    """One block without choice, and the path of the entry it was drawn from."""
+
+    path: str
+    block: FrozenModel
+
+
+def draw_blocks(entries: Iterable[BlockEntry], trial: SuggestingTrial, path: str) -> list[DrawnBlock]:
+    """The blocks in order, repeated groups unrolled; each value is drawn under its path, such as `path[1].stride`."""
+    drawn: list[DrawnBlock] = []
+    for index, entry in enumerate(entries):
+        place = f"{path}[{index}]"
+        if isinstance(entry, RepeatSpace):
+            n_times = draw(trial, f"{place}.repeat", entry.repeat)
+            assert isinstance(n_times, int), "checked by the rule of repeat"
+            for time in range(n_times):
+                drawn += draw_blocks(entry.blocks, trial, f"{place}.times[{time}].blocks")
+        else:
+            values = {name: draw(trial, f"{place}.{name}", drawable) for name, drawable in entry.fields.items()}
+            drawn.append(DrawnBlock(place, BLOCK_TYPES[entry.type].model_validate(values)))
+    return drawn
+
+
+def find_smallest_stride_product(entries: Iterable[BlockEntry]) -> int:
+    """The least product of all strides and pool sizes that any draw can have."""
+    return prod(_find_smallest_stride(entry) for entry in entries)
+
+
+def parse_blocks(value: object) -> tuple[BlockEntry, ...]:
+    """The blocks of a study file. Raises InvalidValueError with all problems of all blocks."""
+    if not isinstance(value, list) or not value:
+        raise InvalidValueError([Problem((), format_value(value), "a list of at least one block")])
+    entries: list[BlockEntry] = []
+    problems: list[Problem] = []
+    for index, entry in enumerate(value):
+        try:
+            entries.append(_parse_entry(entry))
+        except InvalidValueError as error:
+            problems += [problem.under((index,)) for problem in error.problems]
+    if problems:
+        raise InvalidValueError(problems)
+    return tuple(entries)
+
+
+_REPEAT_RULE = make_rule(Annotated[int, Field(ge=0, le=64)])
+
+_FIELD_RULES = {
+    type_name: {name: make_rule(field) for name, field in model.model_fields.items() if name != "type"}
+    for type_name, model in BLOCK_TYPES.items()
+}
+
+
+def _find_smallest_stride(entry: BlockEntry) -> int:
+    if isinstance(entry, RepeatSpace):
+        n_times = find_smallest(entry.repeat)
+        assert isinstance(n_times, int), "checked by the rule of repeat"
+        return int(find_smallest_stride_product(entry.blocks) ** n_times)
+    stride = find_smallest(entry.fields.get("kernel_size" if entry.type == "max_pool" else "stride", 1))
+    assert isinstance(stride, int), "checked by the rule of strides and pool sizes"
+    return stride
+
+
+def _parse_entry(entry: object) -> BlockEntry:
+    if not isinstance(entry, dict):
+        hint = f"{{type: {entry}}}, or one " if isinstance(entry, str) and entry in BLOCK_TYPES else ""
+        expected = f"a mapping, {hint}with type and its fields, or with repeat and blocks"
+        raise InvalidValueError([Problem((), format_value(entry), expected)])
+    return _parse_repeat(entry) if "repeat" in entry else _parse_block(entry)
+
+
+def _parse_repeat(entry: Mapping[str, object]) -> RepeatSpace:
+    problems = [unknown_key((key,), ["repeat", "blocks"]) for key in entry if key not in ("repeat", "blocks")]
+    repeat: Drawable = None
+    blocks: tuple[BlockEntry, ...] = ()
+    try:
+        repeat = parse_drawable(entry["repeat"], _REPEAT_RULE)
+    except InvalidValueError as error:
+        problems += [problem.under(("repeat",)) for problem in error.problems]
+    try:
+        blocks = _parse_repeated_blocks(entry)
+    except InvalidValueError as error:
+        problems += [problem.under(("blocks",)) for problem in error.problems]
+    if problems:
+        raise InvalidValueError(drop_misspelt_missing(problems))
+    return RepeatSpace(repeat, blocks)
+
+
+def _parse_repeated_blocks(entry: Mapping[str, object]) -> tuple[BlockEntry, ...]:
+    if "blocks" not in entry:
+        raise InvalidValueError([Problem((), "missing", "a list of at least one block")])
+    return parse_blocks(entry["blocks"])
+
+
+def _parse_block(entry: Mapping[str, object]) -> BlockSpace:
+    type_name = entry.get("type")
+    if not isinstance(type_name, str) or type_name not in BLOCK_TYPES:
+        raise InvalidValueError(_list_type_problems(entry))
+    problems: list[Problem] = [
+        unknown_key((key,), ["type", *_FIELD_RULES[type_name]])
+        for key in entry
+        if key != "type" and key not in _FIELD_RULES[type_name]
+    ]
+    fields: dict[str, Drawable] = {}
+    for name in _FIELD_RULES[type_name]:
+        try:
+            fields[name] = _parse_field(entry, type_name, name)
+        except InvalidValueError as error:
+            problems += [problem.under((name,)) for problem in error.problems]
+    if problems:
+        raise InvalidValueError(drop_misspelt_missing(problems))
+    return BlockSpace(type_name, fields)
+
+
+def _parse_field(entry: Mapping[str, object], type_name: str, name: str) -> Drawable:
+    rule = _FIELD_RULES[type_name][name]
+    if name in entry:
+        return parse_drawable(entry[name], rule)
+    default = BLOCK_TYPES[type_name].model_fields[name].default
+    if default is PydanticUndefined:
+        raise InvalidValueError([Problem((), "missing", rule.allowed)])
+    return default  # type: ignore[no-any-return]
+
+
+def _list_type_problems(entry: Mapping[str, object]) -> list[Problem]:
+    path: Path = ("type",)
+    given = entry.get("type")
+    problem = Problem(path, format_value(given) if "type" in entry else "missing", one_of(list(BLOCK_TYPES), given))
+    unknown = [unknown_key((key,), ["type", "repeat"]) for key in entry if "type" not in entry]
+    misspelt = [u for u in unknown if "did you mean" in u.expected]
+    return misspelt or [problem]

@@ -1,0 +1,190 @@
+"""All that one study file says: the parts, their limits, and the one reader, which reports all problems at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from spaces.problems import InvalidValueError, Problem, list_problems
+from spaces.search_space import Part, PruningPart, SearchSpace, SpacePart, TrainingPart
+from spaces.yaml_text import YamlError, parse_yaml
+
+
+class ConfigError(Exception):
+    """A study file cannot be used; `problems` holds one line for each reason, and str() all of them."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        raise ValueError("expected 1 to 64 letters, digits, _ . or -, a letter or digit first")
+    return name
+
+
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+FramesPerCell = Annotated[int, Field(ge=8, le=4096)]
+"""Frames of one modulation at one SNR."""
+
+
+class StudyPart(Part):
+    """Who the study is, and how it chooses the next trial."""
+
+    name: Annotated[str, AfterValidator(_check_name)]
+    seed: Seed
+    sampler: Literal["tpe", "gp", "nsga2", "random"] = "tpe"
+
+
+class AccuracyObjective(Part):
+    """Validation accuracy over all SNRs; higher is better."""
+
+    direction: Literal["maximize"] = "maximize"
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.56
+    """From here on a design may go to hardware."""
+
+
+class InferenceCostObjective(Part):
+    """The challenge's score eta; lower is better."""
+
+    direction: Literal["minimize"] = "minimize"
+
+
+class ObjectivesPart(Part):
+    """What the study optimizes, both at once."""
+
+    accuracy: AccuracyObjective = AccuracyObjective()
+    inference_cost: InferenceCostObjective = InferenceCostObjective()
+
+
+class TwinPart(Part):
+    """The generated stand-in for RadioML 2018.01A."""
+
+    profile: Literal["deepsig-2018"] = "deepsig-2018"
+    frames_per_cell: FramesPerCell = 64
+    seed: Seed = 2018
+
+
+class DatasetPart(Part):
+    """Which frames the study trains on and measures with."""
+
+    path: str | None = None
+    """The real HDF5 file; without it the twin is used."""
+    twin: TwinPart = TwinPart()
+    frames_per_cell: FramesPerCell | None = None
+    """Use this many frames of each cell only; all where null."""
+    min_training_snr_db: Annotated[int, Field(ge=-20, le=30)] = -6
+    validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+
+    @model_validator(mode="after")
+    def _check_frames_per_cell(self) -> DatasetPart:
+        available = self.twin.frames_per_cell
+        if self.path is None and self.frames_per_cell is not None and self.frames_per_cell > available:
+            expected = f"at most dataset.twin.frames_per_cell, {available}, for dataset.path is not set"
+            raise InvalidValueError([Problem(("frames_per_cell",), str(self.frames_per_cell), expected)])
+        return self
+
+
+class BudgetPart(Part):
+    """Where the study ends, and how long each trial trains before pruning."""
+
+    trials: Annotated[int, Field(ge=1)]
+    wall_clock_minutes: Annotated[float, Field(gt=0)] | None = None
+    epochs: Annotated[int, Field(ge=1)]
+
+
+class WorkersPart(Part):
+    """What one trial occupies, and how often it is tried when a machine dies."""
+
+    cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
+    gpus_per_trial: Annotated[float, Field(ge=0)] = 0.0
+    max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    max_attempts: Annotated[int, Field(ge=1)] = 3
+
+
+class PromotionPart(Part):
+    """How many winners go to hardware by themselves."""
+
+    top: Annotated[int, Field(ge=0)] = 1
+
+
+Board = Literal[
+    "Ultra96", "Ultra96-V2", "Pynq-Z1", "Pynq-Z2", "ZCU102", "ZCU104", "ZCU111", "RFSoC2x2", "RFSoC4x2", "KV260_SOM",
+    "AUP-ZU3_8GB", "U50", "U200", "U250", "U280", "U55C", "VEK280", "VCK190", "V80",
+]  # fmt: skip
+"""The boards that FINN+ 1.6.1 knows."""
+
+
+class FpgaPart(Part):
+    """The hardware to build for."""
+
+    board: Board = "ZCU111"
+    clk_period_ns: Annotated[float, Field(gt=0)] = 5.0
+    target_fps: Annotated[int, Field(ge=1)] = 100_000
+    timeout_s: Annotated[int, Field(ge=1)] = 1800
+
+
+class _StudyFile(Part):
+    study: StudyPart
+    objectives: ObjectivesPart = ObjectivesPart()
+    dataset: DatasetPart = DatasetPart()
+    space: SpacePart
+    training: TrainingPart = TrainingPart()
+    pruning: PruningPart = PruningPart()
+    budget: BudgetPart
+    workers: WorkersPart = WorkersPart()
+    promotion: PromotionPart = PromotionPart()
+    fpga: FpgaPart = FpgaPart()
+
+
+class StudyConfig(_StudyFile):
+    """All that one study file says, and its text."""
+
+    text: str
+    path: Path
+
+    @property
+    def search_space(self) -> SearchSpace:
+        """All designs of this study."""
+        return SearchSpace(self.space, self.training, self.pruning, self.budget.epochs)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hexadecimal digits that change with everything that has an effect on the results of a trial."""
+        parts = {"objectives", "dataset", "space", "training", "pruning"}
+        content = self.model_dump(mode="json", include=parts)
+        content |= {"epochs": self.budget.epochs, "seed": self.study.seed, "sampler": self.study.sampler}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_study_config(path: Path) -> StudyConfig:
+    """The study in a YAML file. Raises ConfigError with all problems: unreadable file, bad YAML, bad values."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError((f"{path} is missing; expected a study file such as spaces/dsc4.yaml",)) from None
+    except IsADirectoryError:
+        raise ConfigError((f"{path} is a folder; expected a study file such as spaces/dsc4.yaml",)) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError((f"{path} is no text ({error}); expected YAML in UTF-8",)) from None
+    except OSError as error:
+        raise ConfigError((f"{path} is unreadable ({error.strerror}); expected a readable study file",)) from None
+    return parse_study_config(text, str(path))
+
+
+def parse_study_config(text: str, source: str) -> StudyConfig:
+    """The study in YAML text; `source` names it in errors. Raises ConfigError with all problems."""
+    try:
+        parts = _StudyFile.model_validate(parse_yaml(text, source))
+    except YamlError as error:
+        raise ConfigError(tuple(str(error).splitlines())) from None
+    except ValidationError as error:
+        raise ConfigError(tuple(map(str, list_problems(error, _StudyFile)))) from None
+    return StudyConfig.model_construct(**dict(parts), text=text, path=Path(source))
