@@ -60,4 +60,5 @@ def quantized_weight(module: nn.Conv1d | nn.Linear) -> Tensor:
     if quant_weight is None:
         return module.weight
     weight = quant_weight()
-    return weight.value if hasattr(weight, "value") else weight
+    value: Tensor = getattr(weight, "value", weight)
+    return value

@@ -40,7 +40,8 @@ def export_evaluation(
 ) -> tuple[Path, Path]:
     """Writes model.onnx and proof.npz into the folder; returns their paths.
 
-    The proof holds frames (n, channels, length) and logits (n, n_classes), both float32. The file is executed on the first `n_checked` frames. Raises ExportError where its logits differ from the network's,
+    The proof holds frames (n, channels, length) and logits (n, n_classes), both float32. The model file is
+    executed on the first `n_checked` frames. Raises ExportError where its logits differ from the network's,
     or where the network has float weights or activations, which no FPGA build takes.
     """
     if not architecture.is_quantized:
@@ -59,7 +60,7 @@ def export_evaluation(
 
 
 def write_qonnx(model: QuantizedNetwork, architecture: ArchitectureConfig, path: Path) -> None:
-    """Exports the model for one frame per call, weights inside the file; by rename. Leaves the model in evaluation mode."""
+    """Exports the model for one frame per call, weights inside the file; leaves it on the CPU, in evaluation mode."""
     frame = torch.zeros(1, architecture.in_channels, architecture.frame_length)
     model.cpu().eval()
     with write_by_rename(path) as unfinished, _quiet():

@@ -71,7 +71,7 @@ def train(
     for epoch in range(epochs_done, phase.epochs):
         order = _shuffle(len(labels), seed, phase.stage, epoch)
         total_loss = 0.0
-        for step, batch in enumerate(order.split(phase.batch_size)):
+        for step, batch in enumerate(torch.split(order, phase.batch_size)):
             scheduler.step(epoch + step / steps)
             loss = _train_step(model, optimizer, iq[batch].to(device), labels[batch].to(device), masks)
             total_loss += loss * len(batch)

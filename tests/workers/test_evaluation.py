@@ -1,0 +1,110 @@
+"""A trial from design to evaluations, also when it is killed in the middle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+import workers.evaluation
+from spaces.architecture import ArchitectureConfig, Conv, GlobalPool, InputQuantizer, Linear
+from spaces.search_space import Design, PruningStage, TrainingSettings
+from storage.records import Evaluation
+from workers.checkpoint import CheckpointError, load_weights
+from workers.evaluation import DatasetRequest, EvaluationRequest, evaluate_design, weights_file
+from workers.model import build_model, measure_density
+
+DESIGN = Design(
+    architecture=ArchitectureConfig(
+        blocks=(
+            InputQuantizer(),
+            Conv(out_channels=4, kernel_size=9, stride=16, weight_bit_width=6, activation_bit_width=4),
+            GlobalPool(),
+            Linear(out_features=24, weight_bit_width=5),
+        )
+    ),
+    training=TrainingSettings(epochs=3, batch_size=256),
+    stages=(
+        PruningStage(epsilon=0.1, weight_decay=1e-4, epochs=2),
+        PruningStage(epsilon=0.2, weight_decay=0, epochs=0),
+    ),
+)
+
+
+@pytest.fixture
+def request_(twin_path: Path, tmp_path: Path) -> EvaluationRequest:
+    return EvaluationRequest(
+        study_name="tones",
+        trial_number=3,
+        design_json=DESIGN.model_dump_json(),
+        seed=11,
+        dataset=DatasetRequest(str(twin_path), None, min_training_snr_db=-6, validation_fraction=0.2),
+        artifacts=str(tmp_path / "artifacts"),
+    )
+
+
+def without_time(evaluations: tuple[Evaluation, ...]) -> list[Evaluation]:
+    return [dataclasses.replace(evaluation, training_seconds=0.0) for evaluation in evaluations]
+
+
+def test_each_stage_is_measured(request_: EvaluationRequest) -> None:
+    evaluations = evaluate_design(request_)
+
+    assert [e.stage for e in evaluations] == [0, 1, 2]
+    assert [e.epochs for e in evaluations] == [3, 5, 5]
+    costs = [e.cost.inference_cost for e in evaluations]
+    assert costs[0] > costs[1] > costs[2] > 0
+    assert all(set(e.accuracy_by_snr) == set(range(-20, 32, 2)) for e in evaluations)
+    assert all(0 < e.accuracy < 1 and e.n_frames == 24 * 26 * 2 for e in evaluations)
+    progress = json.loads((request_.folder / "progress.json").read_text())
+    assert (progress["epoch"], progress["epochs"], progress["stage"]) == (5, 5, 1)
+
+
+def test_weights_on_disk_are_those_measured(request_: EvaluationRequest, tmp_path: Path) -> None:
+    evaluations = evaluate_design(request_)
+    model = build_model(DESIGN.architecture, seed=0)
+    load_weights(tmp_path / "artifacts" / evaluations[-1].checkpoint, model)
+    assert measure_density(model) == evaluations[-1].density
+    with pytest.raises(CheckpointError, match="is not the weights of this network"):
+        load_weights(tmp_path / "none.safetensors", model)
+
+
+@pytest.mark.parametrize("killed_at", [1, 2, 4, 5])
+def test_a_killed_trial_ends_as_an_unbroken_one(
+    request_: EvaluationRequest, killed_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbroken = evaluate_design(dataclasses.replace(request_, trial_number=4))
+
+    class Killed(BaseException):
+        pass
+
+    epochs_trained: list[tuple[int, int]] = []
+    write_progress = workers.evaluation._write_progress
+
+    def count_and_die(*args: object) -> None:
+        write_progress(*args)  # type: ignore[arg-type]
+        phase, end = args[2], args[3]
+        epochs_trained.append((phase.stage, end.epoch))  # type: ignore[attr-defined]
+        if len(epochs_trained) == killed_at:
+            raise Killed
+
+    monkeypatch.setattr(workers.evaluation, "_write_progress", count_and_die)
+    with pytest.raises(Killed):
+        evaluate_design(request_)
+    resumed = evaluate_design(request_)
+
+    assert without_time(resumed) == without_time(
+        tuple(
+            dataclasses.replace(e, trial_number=3, checkpoint=e.checkpoint.replace("00004", "00003")) for e in unbroken
+        )
+    )
+    assert epochs_trained == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2)], "no epoch is trained twice"
+
+
+def test_a_finished_trial_is_read_back(request_: EvaluationRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluations = evaluate_design(request_)
+    monkeypatch.setattr(workers.evaluation, "train", None)
+    assert evaluate_design(request_) == evaluations
+    assert (request_.folder / weights_file(2)).exists()

@@ -1,0 +1,100 @@
+"""The training loop and what pruning leaves to it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from spaces.architecture import ArchitectureConfig
+from storage.radioml import Frames
+from workers.accuracy import evaluate_accuracy
+from workers.model import build_model, iterate_mac_modules, measure_density
+from workers.pruning import prune_weights
+from workers.training import EpochEnd, Phase, TrainingDivergedError, train
+
+PHASE = Phase(stage=0, epochs=4, learning_rate=0.01, weight_decay=1e-4, batch_size=32, restart_epochs=5)
+
+
+def test_training_learns_separable_classes(tone_architecture: ArchitectureConfig, tone_frames: Frames) -> None:
+    model = build_model(tone_architecture, seed=0)
+    losses: list[float] = []
+    train(model, tone_frames, dataclasses.replace(PHASE, epochs=10), seed=0, on_epoch=lambda e: losses.append(e.loss))
+    assert losses[-1] < 0.5 * losses[0]
+    assert evaluate_accuracy(model, tone_frames).overall > 0.8
+
+
+def test_resumed_training_equals_unbroken_training(tone_architecture: ArchitectureConfig, tone_frames: Frames) -> None:
+    unbroken = build_model(tone_architecture, seed=3)
+    train(unbroken, tone_frames, PHASE, seed=3)
+
+    class Killed(Exception):
+        pass
+
+    kept: list[tuple[EpochEnd, dict[str, torch.Tensor]]] = []
+
+    def keep_and_die(end: EpochEnd) -> None:
+        kept.append((end, {name: t.clone() for name, t in broken.state_dict().items()}))
+        if end.epoch == 2:
+            raise Killed
+
+    broken = build_model(tone_architecture, seed=3)
+    with pytest.raises(Killed):
+        train(broken, tone_frames, PHASE, seed=3, on_epoch=keep_and_die)
+    end, state = kept[-1]
+    resumed = build_model(tone_architecture, seed=99)
+    resumed.load_state_dict(state)
+    train(resumed, tone_frames, PHASE, seed=3, epochs_done=end.epoch, optimizer_state=end.optimizer_state)
+
+    for name, tensor in unbroken.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_weight_decay_does_not_touch_quantizer_scales(
+    tone_architecture: ArchitectureConfig, tone_frames: Frames
+) -> None:
+    """Adam normalises a decayed zero gradient to full steps: scales under decay would fall by 0.01 a step."""
+    sizes = []
+    for weight_decay in (0.0, 0.1):
+        model = build_model(tone_architecture, seed=0)
+        train(model, tone_frames, dataclasses.replace(PHASE, epochs=12, weight_decay=weight_decay), seed=0)
+        scales = [p.item() for name, p in model.named_parameters() if "scaling_impl" in name]
+        assert len(scales) == 4
+        assert min(scales) > 2.0
+        sizes.append(sum(module.weight.detach().abs().sum().item() for _, module in iterate_mac_modules(model)))
+    assert sizes[1] < 0.7 * sizes[0]
+
+
+def test_pruned_weights_stay_at_zero(tone_architecture: ArchitectureConfig, tone_frames: Frames) -> None:
+    model = build_model(tone_architecture, seed=0)
+    train(model, tone_frames, PHASE, seed=0)
+    masks = prune_weights(model, epsilon=0.2)
+    n_alive = {name: int(mask.sum()) for name, mask in masks.items()}
+    train(model, tone_frames, dataclasses.replace(PHASE, stage=1), seed=0, masks=masks)
+    for name, module in iterate_mac_modules(model):
+        assert 0 < n_alive[name] < module.weight.numel()
+        assert torch.count_nonzero(module.weight) <= n_alive[name]
+        assert not module.weight[~masks[name]].any()
+    assert max(measure_density(model).values()) < 1.0
+
+
+def test_pruning_again_keeps_earlier_zeros(tone_architecture: ArchitectureConfig) -> None:
+    model = build_model(tone_architecture, seed=0)
+    first, second = prune_weights(model, 0.1), prune_weights(model, 0.0)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_accuracy_is_counted_per_snr(tone_architecture: ArchitectureConfig, tone_frames: Frames) -> None:
+    accuracy = evaluate_accuracy(build_model(tone_architecture, seed=0), tone_frames)
+    assert set(accuracy.by_snr) == {0, 10}
+    assert accuracy.overall == pytest.approx(np.mean(list(accuracy.by_snr.values())))
+    assert accuracy.n_frames == 256
+
+
+def test_diverged_training_is_an_error(tone_architecture: ArchitectureConfig, tone_frames: Frames) -> None:
+    iq = tone_frames.iq.copy()
+    iq[0, 0, 0] = np.nan
+    with pytest.raises(TrainingDivergedError, match="the loss is nan in epoch 1 of stage 0"):
+        train(build_model(tone_architecture, seed=0), dataclasses.replace(tone_frames, iq=iq), PHASE, seed=0)
