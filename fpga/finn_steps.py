@@ -1,0 +1,287 @@
+"""The ordered steps from a QONNX file to a hardware report; runs inside FINN's own environment.
+
+Called as `python finn_steps.py REQUEST.json`, or with `--check-imports` to load FINN and stop. Imports nothing of this
+project. The order of the transformations was found by trial with FINN+ 1.6.1: the stock steps leave residual sums and
+chained pools unmapped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import finn.xsi
+import numpy as np
+
+finn.xsi.SimEngine = None  # importing the builder asks for the simulator of Vivado, which estimates do not need
+
+from finn.builder.build_dataflow import build_dataflow_cfg  # noqa: E402
+from finn.builder.build_dataflow_config import DataflowBuildConfig, DataflowOutputType  # noqa: E402
+from finn.builder.build_dataflow_steps import build_dataflow_step_lookup  # noqa: E402
+from finn.transformation.streamline import Streamline, absorb, reorder  # noqa: E402
+from finn.transformation.streamline.round_thresholds import RoundAndClipThresholds  # noqa: E402
+from finn.util.basic import part_map  # noqa: E402
+from qonnx.core.modelwrapper import ModelWrapper  # noqa: E402
+from qonnx.core.onnx_exec import execute_onnx  # noqa: E402
+from qonnx.custom_op.registry import getCustomOp  # noqa: E402
+from qonnx.transformation.base import Transformation  # noqa: E402
+from qonnx.transformation.change_3d_tensors_to_4d import Change3DTo4DTensors  # noqa: E402
+from qonnx.transformation.general import RemoveUnusedTensors  # noqa: E402
+from qonnx.transformation.infer_data_layouts import InferDataLayouts  # noqa: E402
+from qonnx.transformation.infer_datatypes import InferDataTypes  # noqa: E402
+from qonnx.transformation.infer_shapes import InferShapes  # noqa: E402
+from qonnx.transformation.insert_topk import InsertTopK  # noqa: E402
+
+ESTIMATE_STEPS = (
+    "step_qonnx_to_finn",
+    "step_tidy_up",
+    "step_make_tensors_4d",
+    "step_streamline",
+    "step_streamline_residuals",
+    "step_insert_top_class",
+    "step_move_input_quantizer_to_host",
+    "step_convert_to_hw",
+    "step_minimize_bit_width_initial",
+    "step_create_dataflow_partition",
+    "step_specialize_layers",
+    "step_target_fps_parallelization",
+    "step_apply_folding_config",
+    "step_minimize_bit_width",
+    "step_generate_estimate_reports",
+    "step_run_recorded_frames",
+)
+
+STEPS_BY_LEVEL = {
+    "estimate": ESTIMATE_STEPS,
+    "codegen": (*ESTIMATE_STEPS, "step_hw_codegen"),
+}
+"""How far a build goes: numbers alone, or HLS and RTL sources as well."""
+
+BuildStep = Callable[[ModelWrapper, DataflowBuildConfig], ModelWrapper]
+
+
+class BuildRequestError(Exception):
+    """What was asked cannot be built; the message says what is allowed."""
+
+
+def run_steps(request: dict[str, object]) -> int:
+    """Run all steps of one build; 0, or 1 with failure.json in the output folder.
+
+    `request` has model, proof, output_dir, board, clk_period_ns, target_fps, level and parent_pid.
+    """
+    output_dir = Path(str(request["output_dir"]))
+    try:
+        check_request(request)
+    except BuildRequestError as error:
+        _write_json(output_dir / "failure.json", {"step": "request", "error": str(error)})
+        return 1
+    config = DataflowBuildConfig(
+        output_dir=str(output_dir),
+        board=str(request["board"]),
+        synth_clk_period_ns=float(str(request["clk_period_ns"])),
+        target_fps=int(str(request["target_fps"])),
+        standalone_thresholds=True,
+        generate_outputs=[DataflowOutputType.ESTIMATE_REPORTS],
+        steps=[_note_failure(_find_step(name, request)) for name in STEPS_BY_LEVEL[str(request["level"])]],
+    )
+    return 0 if build_dataflow_cfg(str(request["model"]), config) == 0 else 1
+
+
+def check_request(request: dict[str, object]) -> None:
+    """Raises BuildRequestError where FINN would fail late, or not say what it misses."""
+    if request["board"] not in part_map:
+        raise BuildRequestError(f"board is {request['board']}; expected one of {', '.join(sorted(part_map))}")
+    if request["level"] not in STEPS_BY_LEVEL:
+        raise BuildRequestError(f"level is {request['level']}; expected one of {', '.join(STEPS_BY_LEVEL)}")
+    try:
+        ModelWrapper(str(request["model"]))
+    except Exception as error:  # whatever a broken file makes protobuf and onnx raise
+        raise BuildRequestError(f"model is {request['model']}, which is no readable ONNX file: {error}") from error
+
+
+def step_make_tensors_4d(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
+    """(batch, channels, length) becomes (batch, channels, length, 1), as FINN's convolutions need it."""
+    model = model.transform(Change3DTo4DTensors())
+    for node in model.get_nodes_by_op_type("MultiThreshold"):
+        threshold = getCustomOp(node)
+        if threshold.get_nodeattr("data_layout") in ("NCW", "NWC"):
+            threshold.set_nodeattr("data_layout", "NCHW")
+    for node in model.get_nodes_by_op_type("MaxPool"):
+        for attribute in node.attribute:  # Change3DTo4DTensors leaves one-element dilations as they are
+            if attribute.name == "dilations" and len(attribute.ints) == 1:
+                attribute.ints.append(1)
+    return _transform(model, InferShapes(), InferDataTypes(), InferDataLayouts())
+
+
+def step_streamline_residuals(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
+    """Move scales past forks and sums, and transposes out of the residual branches and pools."""
+    model = _transform(
+        model,
+        reorder.MoveLinearPastFork(),
+        reorder.MoveLinearPastEltwiseAdd(),
+        Streamline(),
+        reorder.MoveTransposePastFork(),
+        absorb.AbsorbTransposeIntoMultiThreshold(),
+        absorb.AbsorbConsecutiveTransposes(),
+        reorder.MoveTransposePastJoinAdd(),
+        absorb.AbsorbTransposeIntoMultiThreshold(),
+    )
+    for _ in model.get_nodes_by_op_type("MaxPool"):
+        model = _transform(model, reorder.MakeMaxPoolNHWC(), absorb.AbsorbConsecutiveTransposes())
+    return _transform(
+        model,
+        absorb.AbsorbTransposeIntoFlatten(),
+        Streamline(),
+        InferDataLayouts(),
+        RemoveUnusedTensors(),
+        RoundAndClipThresholds(),
+    )
+
+
+def step_insert_top_class(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
+    """The output becomes the class of the largest score; the scale of the scores is kept in host_io.json."""
+    scale = 1.0
+    last = model.find_producer(model.graph.output[0].name)
+    if last.op_type == "Mul":
+        scale = float(np.asarray(model.get_initializer(last.input[1])).item())
+    _write_json(Path(str(config.output_dir)) / "host_io.json", {"logit_scale": scale})
+    return _transform(model, InsertTopK(k=1), absorb.AbsorbScalarMulAddIntoTopK(), InferShapes(), InferDataTypes())
+
+
+def step_move_input_quantizer_to_host(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
+    """The input becomes integers (1, length, 1, channels); the host counts thresholds, kept in host_io.json."""
+    first = model.find_consumer(model.graph.input[0].name)
+    if first.op_type == "Transpose":
+        first = model.find_consumer(first.output[0])
+    if first.op_type != "MultiThreshold":
+        raise BuildRequestError(f"the first layer is {first.op_type}; expected a quantizer of the input")
+    _write_host_quantizer(model, first, Path(str(config.output_dir)) / "host_io.json")
+    last_removed = first
+    following = model.find_consumer(first.output[0])
+    if following is not None and following.op_type == "Transpose":
+        last_removed = following
+    datatype = model.get_tensor_datatype(first.output[0])
+    _cut_input(model, last_removed.output[0])
+    model.set_tensor_datatype(model.graph.input[0].name, datatype)
+    return _transform(model, InferShapes(), InferDataTypes(), InferDataLayouts())
+
+
+def make_step_run_recorded_frames(proof: Path) -> BuildStep:
+    """The step that runs FINN's streamlined graph on the recorded frames, for comparison with the trained network."""
+
+    def step_run_recorded_frames(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
+        """Write classes and logits of the recorded frames to streamlined_outputs.npz; the model stays as it is."""
+        output_dir = Path(str(config.output_dir))
+        streamlined = ModelWrapper(str(output_dir / "intermediate_models" / "step_insert_top_class.onnx"))
+        scale = json.loads((output_dir / "host_io.json").read_text())["logit_scale"]
+        with np.load(proof, allow_pickle=False) as recorded:
+            frames = recorded["frames"]  # (n, channels, length)
+        classes, scores = execute_frames(streamlined, frames)
+        np.savez(output_dir / "streamlined_outputs.npz", classes=classes, logits=scores * scale, logit_scale=scale)
+        return model
+
+    return step_run_recorded_frames
+
+
+def execute_frames(model: ModelWrapper, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Classes (n,) and integer scores (n, n_classes) of frames (n, channels, length), node by node in Python."""
+    top = model.get_nodes_by_op_type("TopK")[0]
+    classes, scores = [], []
+    for frame in frames:  # one at a time: Im2Col mixes up the frames of a batch
+        inputs = {model.graph.input[0].name: frame[np.newaxis, :, :, np.newaxis].astype(np.float32)}
+        context = execute_onnx(model, inputs, return_full_exec_context=True)
+        classes.append(int(context[top.output[1]].item()))
+        scores.append(context[top.input[0]].ravel())
+    return np.array(classes, dtype=np.int64), np.stack(scores)
+
+
+OWN_STEPS: dict[str, BuildStep] = {
+    step.__name__: step
+    for step in (
+        step_make_tensors_4d,
+        step_streamline_residuals,
+        step_insert_top_class,
+        step_move_input_quantizer_to_host,
+    )
+}
+
+
+def _find_step(name: str, request: dict[str, object]) -> BuildStep:
+    if name == "step_run_recorded_frames":
+        return make_step_run_recorded_frames(Path(str(request["proof"])))
+    step: BuildStep = OWN_STEPS.get(name) or build_dataflow_step_lookup[name]
+    return step
+
+
+def _note_failure(step: BuildStep) -> BuildStep:
+    """The same step, which leaves failure.json behind: FINN's log loses the text of some exceptions."""
+
+    def noting_step(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
+        try:
+            return step(model, config)
+        except Exception as error:
+            text = " ".join(str(error).split()) or "no message"
+            failure = {"step": step.__name__, "error": f"{type(error).__name__}: {text}"}
+            _write_json(Path(str(config.output_dir)) / "failure.json", failure)
+            raise
+
+    noting_step.__name__ = step.__name__
+    return noting_step
+
+
+def _transform(model: ModelWrapper, *transformations: Transformation) -> ModelWrapper:
+    for transformation in transformations:
+        model = model.transform(transformation)
+    return model
+
+
+def _write_host_quantizer(model: ModelWrapper, node: object, path: Path) -> None:
+    threshold = getCustomOp(node)
+    host_io = json.loads(path.read_text()) | {
+        "input_thresholds": np.sort(model.get_initializer(threshold.onnx_node.input[1]).ravel()).tolist(),
+        "input_offset": threshold.get_nodeattr("out_bias"),
+    }
+    _write_json(path, host_io)
+
+
+def _cut_input(model: ModelWrapper, tensor: str) -> None:
+    """Make `tensor` the input of the graph and drop the nodes before it."""
+    producer = model.find_producer(tensor)
+    while producer is not None:
+        before = model.find_producer(producer.input[0])
+        model.graph.node.remove(producer)
+        producer = before
+    value_info = model.get_tensor_valueinfo(tensor)
+    model.graph.input.pop(0)
+    model.graph.input.insert(0, value_info)
+    model.graph.value_info.remove(value_info)
+
+
+def _write_json(path: Path, value: Mapping[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, indent=2))
+    partial.replace(path)
+
+
+def _die_with(parent_pid: int) -> None:
+    """Kills this process group when the worker that started it is gone, also after its `kill -9`."""
+
+    def watch() -> None:
+        while os.getppid() == parent_pid:
+            time.sleep(0.5)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__" and sys.argv[1:] != ["--check-imports"]:
+    build_request = json.loads(Path(sys.argv[1]).read_text())
+    _die_with(build_request["parent_pid"])
+    sys.exit(run_steps(build_request))

@@ -1,0 +1,69 @@
+"""Runs one command in a process group of its own and leaves no process of it behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from threading import Event
+
+POLL_S = 0.2
+
+
+class CommandTimeoutError(Exception):
+    """The command did not end in its time; it and its children are killed."""
+
+
+class CommandStoppedError(Exception):
+    """The worker was told to stop; the command and its children are killed."""
+
+
+def run_in_process_group(
+    command: Sequence[str | Path],
+    log: Path,
+    *,
+    timeout_s: float,
+    stop: Event,
+    environment: Mapping[str, str] | None = None,
+    on_wait: Callable[[], None] | None = None,
+) -> int:
+    """The command's exit status; all it prints goes to the end of `log`.
+
+    `on_wait` is called a few times a second meanwhile. Raises CommandTimeoutError after `timeout_s` seconds and
+    CommandStoppedError when `stop` is set; however this function ends, the whole process group is gone.
+    """
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=None if environment is None else dict(environment),
+            start_new_session=True,
+        )
+    try:
+        return _wait(process, time.monotonic() + timeout_s, stop, on_wait)
+    finally:
+        kill_process_group(process)
+
+
+def kill_process_group(process: subprocess.Popen[bytes]) -> None:
+    """Kills the process and all children it started, and waits for it."""
+    with contextlib.suppress(ProcessLookupError):  # all of them have ended already
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], deadline: float, stop: Event, on_wait: Callable[[], None] | None) -> int:
+    while process.poll() is None:
+        if stop.wait(POLL_S):
+            raise CommandStoppedError
+        if time.monotonic() > deadline:
+            raise CommandTimeoutError
+        if on_wait is not None:
+            on_wait()
+    return process.returncode
