@@ -1,0 +1,62 @@
+"""How many trials a study is to have, and how long one run of it may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import optuna
+
+from search.report import TrialCounts, count_trials
+from spaces.study_config import StudyConfig
+
+ASKED_PER_TRIAL = 3
+"""Trials asked at most for each one that is to complete, so that a space of unbuildable designs ends too."""
+
+EXTENSION = "extension"
+"""Study attribute that keeps an extension over an interruption."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a run stops."""
+
+    n_complete: int
+    """Complete trials wanted, those of earlier runs included."""
+    n_asked: int
+    """All trials at most, those of earlier runs included."""
+    time_limit_s: float | None
+
+    def wants_more(self, counts: TrialCounts) -> bool:
+        """Whether another trial is to be asked."""
+        is_missing = counts.complete + counts.running < self.n_complete
+        return is_missing and counts.total - counts.waiting < self.n_asked
+
+
+def choose_limits(
+    study: optuna.Study, config: StudyConfig, trials: int | None, extend: int | None, time_limit_s: float | None
+) -> Limits:
+    """The budget of the YAML file, unless the command says otherwise; an extension is kept with the study."""
+    if time_limit_s is None and config.budget.wall_clock_minutes is not None:
+        time_limit_s = config.budget.wall_clock_minutes * 60
+    if trials is not None:
+        return Limits(trials, ASKED_PER_TRIAL * trials, time_limit_s)
+    if extend is not None:
+        counts = count_trials(study)
+        limits = Limits(counts.complete + extend, counts.total + ASKED_PER_TRIAL * extend, time_limit_s)
+        study.set_user_attr(EXTENSION, {"n_complete": limits.n_complete, "n_asked": limits.n_asked})
+        return limits
+    budget = config.budget.trials
+    extension = study.user_attrs.get(EXTENSION, {"n_complete": 0, "n_asked": 0})
+    return Limits(
+        max(budget, extension["n_complete"]), max(ASKED_PER_TRIAL * budget, extension["n_asked"]), time_limit_s
+    )
+
+
+def describe_budget(counts: TrialCounts, limits: Limits) -> str:
+    """What the budget was used for, in one sentence."""
+    if counts.complete >= limits.n_complete:
+        return f"all {counts.complete} trials are complete"
+    return (
+        f"{counts.complete} of {limits.n_complete} trials are complete after {counts.total} were asked: "
+        f"{counts.pruned} designs could not be built and {counts.failed} failed"
+    )

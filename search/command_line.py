@@ -1,0 +1,66 @@
+"""The options of `python -m search.run`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from search.local_services import FIRST_PORT
+from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER
+from storage.database import DEFAULT_DATABASE_URL
+
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Exits with code 2 and one message where an option is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m search.run",
+        description="Searches the space of one study file, promotes the winners and builds them. "
+        "The same command again goes on where the study stopped.",
+    )
+    parser.add_argument("study_file", type=Path, metavar="STUDY.yaml", help="such as spaces/dsc4.yaml")
+    parser.add_argument("--storage", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)")
+    parser.add_argument(
+        "--artifacts",
+        type=Path,
+        default=DEFAULT_ARTIFACTS_FOLDER,
+        metavar="DIR",
+        help="folder of weights (%(default)s)",
+    )
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--trials", type=_count, metavar="N", help="complete trials in all, instead of budget.trials")
+    budget.add_argument("--extend", type=_count, metavar="N", help="complete trials on top of those there are")
+    parser.add_argument("--time-limit", type=_duration, metavar="10m", help="stop searching after 600s, 10m or 1h")
+    parser.add_argument("--local", action="store_true", help="train in this process, without Ray")
+    parser.add_argument("--ray-address", metavar="ADDR", help="train on this Ray cluster, such as 10.0.0.1:6379")
+    parser.add_argument("--no-build", action="store_true", help="queue builds, but start no build worker here")
+    parser.add_argument("--no-dashboard", action="store_true", help="start no dashboard")
+    parser.add_argument(
+        "--dashboard-port", type=_port, metavar="P", help=f"port of the dashboard (first free one from {FIRST_PORT})"
+    )
+    args = parser.parse_args(arguments)
+    if args.local and args.ray_address:
+        parser.error("--local and --ray-address are given; expected one of them")
+    return args
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"it is {text}; expected a whole number from 1")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"it is {text}; expected 1 to 65535")
+    return int(text)
+
+
+def _duration(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if match is None or float(match[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"it is {text}; expected a number with s, m or h, such as 600s, 10m or 1h")
+    return float(match[1]) * UNIT_SECONDS[match[2]]

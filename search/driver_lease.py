@@ -1,0 +1,62 @@
+"""The right to drive a study, held for as long as this process runs it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from storage.database import Database
+from storage.leases import acquire_study_lease, make_lease_owner, release_study_lease, renew_study_lease
+
+LEASE_S = 60.0
+RENEWAL_S = LEASE_S / 4
+
+
+class LeaseLostError(Exception):
+    """Another process took the study over; this one must not tell it anything more."""
+
+
+class DriverLease:
+    """Whether this process still holds the study."""
+
+    def __init__(self, database: Database, study_name: str) -> None:
+        self._database, self._study_name = database, study_name
+        self._owner = make_lease_owner()
+        self._released = threading.Event()
+        self._is_lost = False
+
+    def check(self) -> None:
+        """Raises LeaseLostError where the lease was not renewed in time and another driver took it."""
+        if self._is_lost:
+            raise LeaseLostError(
+                f"study {self._study_name} was taken over by another driver after this one had not answered for "
+                f"{LEASE_S:.0f} s; this run ends and leaves the study to it"
+            )
+
+    def acquire(self) -> None:
+        """Raises StudyLeaseError where another driver holds the study."""
+        acquire_study_lease(self._database, self._study_name, self._owner, LEASE_S)
+        threading.Thread(target=self._renew, name="study lease", daemon=True).start()
+
+    def release(self) -> None:
+        """Frees the study for the next driver."""
+        self._released.set()
+        release_study_lease(self._database, self._study_name, self._owner)
+
+    def _renew(self) -> None:
+        while not self._released.wait(RENEWAL_S):
+            if not renew_study_lease(self._database, self._study_name, self._owner, LEASE_S):
+                self._is_lost = not self._released.is_set()
+                return
+
+
+@contextmanager
+def hold_study(database: Database, study_name: str) -> Iterator[DriverLease]:
+    """Drives the study for the length of the block. Raises StudyLeaseError where another process does."""
+    lease = DriverLease(database, study_name)
+    lease.acquire()
+    try:
+        yield lease
+    finally:
+        lease.release()

@@ -1,0 +1,64 @@
+"""From the end of a search to its hardware reports: winners are promoted, and their builds waited for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from search.interrupts import Interrupts
+from search.local_services import Service
+from search.promotion import choose_winners, promote_trial
+from search.report import StudyReport
+from spaces.study_config import StudyConfig
+from storage.artifacts import ArtifactStore
+from storage.builds import load_builds
+from storage.database import Database
+from storage.radioml import RadioMLFile
+from storage.records import Build, BuildState
+
+POLL_S = 1.0
+
+
+def promote_winners(
+    database: Database,
+    artifacts: ArtifactStore,
+    config: StudyConfig,
+    file: RadioMLFile,
+    report: StudyReport,
+    on_notice: Callable[[str], None],
+    on_step: Callable[[str], None],
+) -> None:
+    """Queues the builds of the study's winners, and says which and why."""
+    choice = choose_winners(report, config.promotion.top)
+    on_notice(choice.reason)
+    for trial in choice.trials:
+        build = promote_trial(database, artifacts, config, file, trial, on_step)
+        measured = "" if build.test_accuracy is None else f", {build.test_accuracy:.2%} on the test part"
+        on_notice(
+            f"trial {trial.trial_number} is promoted: {trial.accuracy:.2%} on validation{measured}, "
+            f"cost {trial.inference_cost:.4f}; its build for {build.target.board} is {build.state.value}"
+        )
+
+
+def wait_for_builds(
+    database: Database, study_name: str, worker: Service, interrupts: Interrupts, on_tick: Callable[[], None]
+) -> str | None:
+    """Waits until each build of the study has ended. A sentence where the build worker ends before them, else None."""
+    while has_pending_builds(load_builds(database, study_name)):
+        if worker.exit_code is not None:
+            return f"the build worker ended with exit code {worker.exit_code} before the builds; see {worker.log}"
+        on_tick()
+        with interrupts.breakable():
+            time.sleep(POLL_S)
+    return None
+
+
+def has_pending_builds(builds: Sequence[Build]) -> bool:
+    """Whether any of them is queued or running."""
+    return any(build.state in (BuildState.QUEUED, BuildState.RUNNING) for build in builds)
+
+
+def latest_builds(builds: Sequence[Build]) -> list[Build]:
+    """The last build of each trial and target: one that failed and was queued anew counts by its new state."""
+    latest = {(build.trial_number, build.target): build for build in builds}
+    return list(latest.values())

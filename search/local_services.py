@@ -1,0 +1,98 @@
+"""The two processes that a local run starts beside itself: the build worker and the dashboard."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+FIRST_PORT = 8080
+STOP_TIMEOUT_S = 20.0
+LOOPBACK = "127.0.0.1"
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal to get when the parent dies; from linux/prctl.h."""
+
+
+class ServiceError(Exception):
+    """A process beside the run cannot be started."""
+
+
+class Service:
+    """A subprocess that ends with this one, however this one ends; its output goes to a log file."""
+
+    def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
+        self.name, self.log = name, log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the driver, which then ends its services
+                preexec_fn=_end_with_parent,
+            )
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    def stop(self) -> None:
+        """Asks it to end, and ends it where it does not."""
+        if self.exit_code is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+@contextmanager
+def run_build_worker(database_url: str, artifacts: Path, log: Path) -> Iterator[Service]:
+    """A build worker for the length of the block; it makes FINN's environment first where that is missing."""
+    arguments = ["fpga.run", "--database", database_url, "--artifacts", str(artifacts)]
+    service = Service("build worker", arguments, log)
+    try:
+        yield service
+    finally:
+        service.stop()
+
+
+@contextmanager
+def run_dashboard(database_url: str, artifacts: Path, study_name: str, port: int, log: Path) -> Iterator[str]:
+    """The dashboard for the length of the block; its address, on the loopback interface."""
+    options = ["--storage", database_url, "--artifacts", str(artifacts), "--study", study_name]
+    service = Service("dashboard", ["dashboards.run", *options, "--host", LOOPBACK, "--port", str(port)], log)
+    try:
+        yield f"http://{LOOPBACK}:{port}"
+    finally:
+        service.stop()
+
+
+def find_free_port(first: int = FIRST_PORT) -> int:
+    """The first port from `first` on that nothing listens on. Raises ServiceError after a hundred."""
+    for port in range(first, first + 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return port
+    raise ServiceError(
+        f"no port from {first} to {first + 99} is free; give the dashboard another with --dashboard-port"
+    )
+
+
+def _end_with_parent() -> None:
+    """Linux: SIGTERM to this process when its parent dies, by kill -9 too. Elsewhere it goes on."""
+    if sys.platform == "linux":
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,189 @@
+"""What a running search looks like on the terminal: a live panel, or plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import Progress, TaskID
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from search.report import StudyReport
+from storage.records import Build
+
+PLAIN_INTERVAL_S = 30.0
+PROGRESS_FILE = "progress.json"
+
+
+@contextmanager
+def show_work(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for work before the search; called with what is done, how much of it, and how much there is."""
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def on_progress(activity: str, done: int, total: int) -> None:
+            if activity not in tasks:
+                console.print(activity, highlight=False)
+                tasks[activity] = progress.add_task(activity)
+            progress.update(tasks[activity], completed=done, total=total)
+
+        yield on_progress
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One moment of a run."""
+
+    report: StudyReport
+    n_wanted: int
+    """Complete trials at which the study ends."""
+    n_complete_at_start: int
+    running: tuple[tuple[int, Path], ...]
+    """Trials with the pool, each with the folder in which its worker keeps progress.json."""
+    started: float
+    """time.monotonic() at the start of the run."""
+    time_limit_s: float | None
+    dashboard_url: str | None
+    activity: str
+    """What the run does just now."""
+
+
+class ProgressDisplay:
+    """Shows the latest status; between updates the clock and the epochs of running trials go on."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status: RunStatus | None = None
+        self._live = Live(
+            console=console, get_renderable=self._render, refresh_per_second=2, transient=True, redirect_stdout=False
+        )
+        self._last_line, self._last_time = "", 0.0
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def update(self, status: RunStatus) -> None:
+        """Shows this status from now on."""
+        self._status = status
+        if not self._console.is_terminal:
+            self._print_if_new(status)
+
+    def notice(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _render(self) -> RenderableType:
+        return Text("") if self._status is None else render_status(self._status)
+
+    def _print_if_new(self, status: RunStatus) -> None:
+        line, now = plain_line(status), time.monotonic()
+        is_new = line != self._last_line
+        if is_new or now - self._last_time >= PLAIN_INTERVAL_S:
+            self.notice(f"[{format_duration(now - status.started)}] {line}")
+            self._last_line, self._last_time = line, now
+
+
+def render_status(status: RunStatus) -> RenderableType:
+    """The live panel."""
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(status):
+        facts.add_row(Text(name, style="dim"), Text(value))
+    bar = ProgressBar(total=status.n_wanted, completed=min(status.report.counts.complete, status.n_wanted), width=60)
+    running = [Text(_running_line(number, folder), style="cyan") for number, folder in status.running]
+    return Group(bar, facts, *running)
+
+
+def plain_line(status: RunStatus) -> str:
+    """The status in one line, without what changes all the time."""
+    counts, builds = status.report.counts, _describe_builds(status.report.builds)
+    parts = [
+        f"{counts.complete} of {status.n_wanted} trials complete",
+        f"{counts.pruned} could not be built",
+        f"{counts.failed} failed",
+        f"best feasible: {_describe_best(status.report)}",
+        f"front {len(status.report.front)}",
+        f"hypervolume {status.report.hypervolume:.4f}",
+        *([f"builds: {builds}"] if builds else []),
+    ]
+    return ", ".join(parts)
+
+
+def estimate_seconds_left(status: RunStatus, now: float) -> float | None:
+    """From the trials completed in this run, at most the time limit; None before the first."""
+    elapsed = now - status.started
+    n_done = status.report.counts.complete - status.n_complete_at_start
+    n_left = max(0, status.n_wanted - status.report.counts.complete)
+    to_limit = None if status.time_limit_s is None else max(0.0, status.time_limit_s - elapsed)
+    if n_done <= 0:
+        return to_limit
+    by_rate = elapsed / n_done * n_left
+    return by_rate if to_limit is None else min(by_rate, to_limit)
+
+
+def format_duration(seconds: float) -> str:
+    """Such as 1:02:03 or 2:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _facts(status: RunStatus) -> list[tuple[str, str]]:
+    counts, now = status.report.counts, time.monotonic()
+    seconds_left = estimate_seconds_left(status, now)
+    builds = _describe_builds(status.report.builds)
+    return [
+        ("study", f"{status.report.study_name}: {status.activity}"),
+        (
+            "trials",
+            f"{counts.complete} of {status.n_wanted} complete, {len(status.running)} running, "
+            f"{counts.pruned} could not be built, {counts.failed} failed",
+        ),
+        ("best feasible", _describe_best(status.report)),
+        ("front", f"{len(status.report.front)} trials, hypervolume {status.report.hypervolume:.4f}"),
+        *([("builds", builds)] if builds else []),
+        (
+            "time",
+            f"{format_duration(now - status.started)} elapsed, "
+            f"{'?' if seconds_left is None else format_duration(seconds_left)} left",
+        ),
+        *([("dashboard", status.dashboard_url)] if status.dashboard_url else []),
+    ]
+
+
+def _describe_best(report: StudyReport) -> str:
+    best = report.best_feasible
+    if best is not None:
+        return f"trial {best.trial_number}, {best.accuracy:.2%} at cost {best.inference_cost:.4f}"
+    if not report.front:
+        return "none yet"
+    most_accurate = report.front[-1]
+    return f"none yet; {most_accurate.accuracy:.2%} of {report.threshold:.2%} reached"
+
+
+def _describe_builds(builds: Sequence[Build]) -> str:
+    return ", ".join(f"trial {build.trial_number} {build.state.value}" for build in builds)
+
+
+def _running_line(trial_number: int, folder: Path) -> str:
+    try:
+        progress = json.loads((folder / PROGRESS_FILE).read_text())
+        return f"  trial {trial_number}: stage {progress['stage']}, epoch {progress['epoch']} of {progress['epochs']}"
+    except (OSError, ValueError, KeyError):
+        return f"  trial {trial_number}: starting"

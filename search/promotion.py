@@ -1,0 +1,158 @@
+"""Which winners go to hardware, and how one is sent to the build queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from search.pareto import hypervolume_contributions
+from search.report import StudyReport, TrialReport
+from spaces.search_space import Design
+from spaces.study_config import StudyConfig
+from storage.artifacts import ArtifactStore
+from storage.builds import load_builds, queue_build
+from storage.database import Database
+from storage.evaluations import load_trial_evaluations
+from storage.radioml import Frames, RadioMLFile, Split, load_validation_frames, prescribed_split
+from storage.records import Build, BuildState, BuildTarget
+
+N_PROOF_FRAMES = 100
+
+
+class PromotionError(Exception):
+    """This trial cannot go to hardware."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Trials to promote, best first, and a sentence that says why these."""
+
+    trials: tuple[TrialReport, ...]
+    is_below_threshold: bool
+    reason: str
+
+
+def choose_winners(report: StudyReport, top: int) -> Choice:
+    """At most `top` trials of the front above the threshold, by the hypervolume that only they cover.
+
+    Where none reaches the threshold: the most accurate of the front, marked. Float networks are passed over.
+    """
+    front = [trial for trial in report.front if _is_quantized(trial)]
+    if top == 0:
+        return Choice((), False, "promotion.top is 0: nothing is promoted")
+    if not front:
+        return Choice((), False, "no trial of the front is complete and quantized: nothing is promoted")
+    feasible = [trial for trial in front if trial.accuracy >= report.threshold]
+    if not feasible:
+        best = front[-1]
+        return Choice((best,), True, _describe_below_threshold(best, report.threshold))
+    contributions = hypervolume_contributions([(trial.accuracy, trial.inference_cost) for trial in feasible])
+    order = sorted(range(len(feasible)), key=lambda index: -contributions[index])
+    winners = tuple(feasible[index] for index in order[:top])
+    return Choice(winners, False, f"{len(winners)} of {len(feasible)} trials above the threshold are promoted")
+
+
+def promote_trial(
+    database: Database,
+    artifacts: ArtifactStore,
+    config: StudyConfig,
+    file: RadioMLFile,
+    trial: TrialReport,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> Build:
+    """Exports the trial's network with its proof, measures it once on the test part, and queues its build.
+
+    Idempotent: a trial that waits, runs or is built for this target already keeps its build. Raises PromotionError.
+    """
+    if not _is_quantized(trial):
+        raise PromotionError(
+            f"trial {trial.trial_number} of {config.study.name} has 32-bit weights or activations; "
+            "expected a network with at most 8 bits everywhere, for FINN builds no other"
+        )
+    builds = [b for b in load_builds(database, config.study.name) if b.trial_number == trial.trial_number]
+    target = BuildTarget(config.fpga.board, config.fpga.clk_period_ns, config.fpga.target_fps)
+    for build in builds:
+        if build.target == target and build.state is not BuildState.FAILED:
+            return build
+    checkpoint = _find_checkpoint(database, artifacts, config.study.name, trial.trial_number)
+    split = study_split(config, file)
+    on_step(f"exporting trial {trial.trial_number}")
+    model, proof = _export(artifacts, config, trial, checkpoint, load_validation_frames(file, split))
+    on_step(f"measuring trial {trial.trial_number} on the test part")
+    test_accuracy = _known_test_accuracy(builds)
+    return queue_build(
+        database,
+        study_name=config.study.name,
+        trial_number=trial.trial_number,
+        model=artifacts.relative(model),
+        proof=artifacts.relative(proof),
+        target=target,
+        timeout_s=config.fpga.timeout_s,
+        is_below_threshold=trial.accuracy < config.objectives.accuracy.threshold,
+        test_accuracy=_measure_test(trial, checkpoint, file, split) if test_accuracy is None else test_accuracy,
+    )
+
+
+def study_split(config: StudyConfig, file: RadioMLFile) -> Split:
+    """The frames of each part that the study uses."""
+    dataset = config.dataset
+    return prescribed_split(
+        file.n_classes, len(file.snrs_db), file.frames_per_cell, dataset.validation_fraction, dataset.frames_per_cell
+    )
+
+
+def spread_frames(frames: Frames, n_frames: int) -> Frames:
+    """At most `n_frames` of them, evenly spread over classes and SNRs, in order."""
+    indices = np.unique(np.linspace(0, len(frames.labels) - 1, n_frames).round().astype(np.int64))
+    return Frames(iq=frames.iq[indices], labels=frames.labels[indices], snr_db=frames.snr_db[indices])
+
+
+def _describe_below_threshold(best: TrialReport, threshold: float) -> str:
+    return (
+        f"no trial reaches the accuracy threshold of {threshold:.2%}; the most accurate of the front, trial "
+        f"{best.trial_number} with {best.accuracy:.2%}, is built all the same and marked as below it"
+    )
+
+
+def _is_quantized(trial: TrialReport) -> bool:
+    return Design.model_validate_json(trial.design_json).architecture.is_quantized
+
+
+def _find_checkpoint(database: Database, artifacts: ArtifactStore, study_name: str, trial_number: int) -> Path:
+    evaluations = load_trial_evaluations(database, study_name, trial_number)
+    if not evaluations:
+        raise PromotionError(f"trial {trial_number} of {study_name} has no evaluation in the database")
+    path = artifacts.path(evaluations[-1].checkpoint)
+    if not path.is_file():
+        raise PromotionError(
+            f"{path}, the weights of trial {trial_number} of {study_name}, is missing; "
+            "expected the artifacts folder of the run that trained it (--artifacts DIR)"
+        )
+    return path
+
+
+def _export(
+    artifacts: ArtifactStore, config: StudyConfig, trial: TrialReport, checkpoint: Path, frames: Frames
+) -> tuple[Path, Path]:
+    from workers.qonnx_export import export_evaluation  # imports torch, which only a promotion needs
+
+    design = Design.model_validate_json(trial.design_json)
+    folder = artifacts.evaluation_folder(config.study.name, trial.trial_number)
+    return export_evaluation(design.architecture, checkpoint, spread_frames(frames, N_PROOF_FRAMES), folder)
+
+
+def _known_test_accuracy(builds: Sequence[Build]) -> float | None:
+    return next((build.test_accuracy for build in builds if build.test_accuracy is not None), None)
+
+
+def _measure_test(trial: TrialReport, checkpoint: Path, file: RadioMLFile, split: Split) -> float:
+    from workers.accuracy import measure_test_accuracy
+    from workers.checkpoint import load_weights
+    from workers.model import build_model
+
+    model = build_model(Design.model_validate_json(trial.design_json).architecture, seed=0)
+    load_weights(checkpoint, model)
+    return measure_test_accuracy(model, file, split).overall

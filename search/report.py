@@ -1,0 +1,281 @@
+"""What a study has found so far, as values, as JSON and as tables: `python -m search.report STUDY [--json]`."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import FrozenTrial
+from rich.console import Console
+from rich.table import Table
+
+from search.pareto import hypervolume, non_dominated
+from search.study import StudyError, completed_trials, open_optuna_storage
+from spaces.study_config import parse_study_config
+from storage.builds import load_builds
+from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_existing_database
+from storage.records import Build
+from storage.studies import list_studies, load_study_record
+
+CSV_COLUMNS = (
+    "trial",
+    "accuracy",
+    "inference_cost",
+    "bit_ops",
+    "weight_bits",
+    "parameters",
+    "epochs",
+    "architecture_id",
+)
+
+
+@dataclass(frozen=True)
+class TrialCounts:
+    """Trials by state."""
+
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    waiting: int
+
+    @property
+    def total(self) -> int:
+        """All trials."""
+        return self.complete + self.pruned + self.failed + self.running + self.waiting
+
+
+@dataclass(frozen=True)
+class TrialReport:
+    """One complete trial: the values of its last stage."""
+
+    trial_number: int
+    accuracy: float
+    inference_cost: float
+    bit_ops: float
+    weight_bits: float
+    parameters: int
+    epochs: int
+    architecture_id: str
+    design_json: str
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """A study at one moment."""
+
+    study_name: str
+    threshold: float
+    """Accuracy that a network must reach to be of use."""
+    counts: TrialCounts
+    trials: tuple[TrialReport, ...]
+    """All complete trials, in the order they were asked."""
+    front: tuple[TrialReport, ...]
+    """The trials that no other beats, from cheap to accurate."""
+    hypervolume: float
+    builds: tuple[Build, ...]
+
+    @property
+    def best_feasible(self) -> TrialReport | None:
+        """The cheapest trial that reaches the threshold."""
+        return next((trial for trial in self.front if trial.accuracy >= self.threshold), None)
+
+
+def load_study_report(database: Database, study_name: str) -> StudyReport:
+    """Reads the study. Raises StudyError where the database has none of this name."""
+    record = load_study_record(database, study_name)
+    if record is None:
+        known = ", ".join(list_studies(database)) or "none"
+        raise StudyError(f"study is {study_name}; expected one of those in the database: {known}")
+    study = optuna.load_study(study_name=study_name, storage=open_optuna_storage(database))
+    threshold = parse_study_config(record.text, f"study {study_name}").objectives.accuracy.threshold
+    return make_study_report(study, threshold, load_builds(database, study_name))
+
+
+def make_study_report(study: optuna.Study, threshold: float, builds: Sequence[Build]) -> StudyReport:
+    """The report of a study that is open already."""
+    trials = tuple(_trial_report(trial) for trial in completed_trials(study))
+    points = [(trial.accuracy, trial.inference_cost) for trial in trials]
+    return StudyReport(
+        study_name=study.study_name,
+        threshold=threshold,
+        counts=count_trials(study),
+        trials=trials,
+        front=tuple(trials[index] for index in non_dominated(points)),
+        hypervolume=hypervolume(points),
+        builds=tuple(builds),
+    )
+
+
+def count_trials(study: optuna.Study) -> TrialCounts:
+    """How many trials the study has in each state."""
+    states = Counter(trial.state.name for trial in study.get_trials(deepcopy=False))
+    return TrialCounts(states["COMPLETE"], states["PRUNED"], states["FAIL"], states["RUNNING"], states["WAITING"])
+
+
+def report_as_json(report: StudyReport) -> dict[str, object]:
+    """The report for programs; its keys are kept stable and described in the README."""
+    return {
+        "study": report.study_name,
+        "threshold": report.threshold,
+        "hypervolume": report.hypervolume,
+        "trials": vars(report.counts),
+        "front": [_trial_as_json(trial) for trial in report.front],
+        "builds": [_build_as_json(build) for build in report.builds],
+    }
+
+
+def front_as_csv(report: StudyReport) -> str:
+    """The front as comma-separated values with a header line."""
+    lines = io.StringIO()
+    rows = [_trial_as_json(trial) for trial in report.front]
+    columns = [
+        "trial",
+        "accuracy",
+        "inference_cost",
+        "bit_ops",
+        "weight_bits",
+        "parameters",
+        "epochs",
+        "architecture_id",
+    ]
+    writer = csv.DictWriter(lines, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return lines.getvalue()
+
+
+def front_as_table(report: StudyReport) -> Table:
+    """The front for people; trials that reach the threshold are marked."""
+    table = Table(title=f"{report.study_name}: the front", title_justify="left")
+    for column in ("trial", "accuracy", "inference cost", "bit-ops", "weight bits", "parameters"):
+        table.add_column(column, justify="right")
+    for trial in report.front:
+        mark = "*" if trial.accuracy >= report.threshold else " "
+        table.add_row(
+            str(trial.trial_number),
+            f"{trial.accuracy:.2%}{mark}",
+            f"{trial.inference_cost:.4f}",
+            f"{trial.bit_ops:,.0f}",
+            f"{trial.weight_bits:,.0f}",
+            f"{trial.parameters:,}",
+        )
+    table.caption = f"* reaches {report.threshold:.2%}; hypervolume {report.hypervolume:.4f}"
+    return table
+
+
+def builds_as_table(builds: Sequence[Build]) -> Table:
+    """The builds and FINN's estimates, for people."""
+    table = Table(title="FINN builds (estimates)", title_justify="left")
+    for column in ("trial", "state", "board", "LUT", "BRAM18", "DSP", "frames/s", "latency µs", "same class"):
+        table.add_column(column, justify="right")
+    for build in builds:
+        name = f"{build.trial_number}{' (below threshold)' if build.is_below_threshold else ''}"
+        table.add_row(name, build.state.value, build.target.board, *_report_cells(build))
+    return table
+
+
+def _trial_report(trial: FrozenTrial) -> TrialReport:
+    accuracy, inference_cost = trial.values
+    attributes = trial.user_attrs
+    return TrialReport(
+        trial_number=trial.number,
+        accuracy=accuracy,
+        inference_cost=inference_cost,
+        bit_ops=attributes["bit_ops"],
+        weight_bits=attributes["weight_bits"],
+        parameters=attributes["parameters"],
+        epochs=attributes["epochs"],
+        architecture_id=attributes["architecture_id"],
+        design_json=attributes["design"],
+    )
+
+
+def _trial_as_json(trial: TrialReport) -> dict[str, object]:
+    return {
+        "trial": trial.trial_number,
+        "accuracy": trial.accuracy,
+        "inference_cost": trial.inference_cost,
+        "bit_ops": trial.bit_ops,
+        "weight_bits": trial.weight_bits,
+        "parameters": trial.parameters,
+        "epochs": trial.epochs,
+        "architecture_id": trial.architecture_id,
+    }
+
+
+def _build_as_json(build: Build) -> dict[str, object]:
+    report = build.report
+    return {
+        "trial": build.trial_number,
+        "state": build.state.value,
+        "board": build.target.board,
+        "clk_period_ns": build.target.clk_period_ns,
+        "target_fps": build.target.target_fps,
+        "is_below_threshold": build.is_below_threshold,
+        "test_accuracy": build.test_accuracy,
+        "message": build.message,
+        "lut": report and report.lut,
+        "bram_18k": report and report.bram_18k,
+        "uram": report and report.uram,
+        "dsp": report and report.dsp,
+        "throughput_fps": report and report.throughput_fps,
+        "latency_us": report and report.latency_us,
+    }
+
+
+def _report_cells(build: Build) -> list[str]:
+    report = build.report
+    if report is None:
+        return [build.message or ""]
+    return [
+        f"{report.lut:,}",
+        f"{report.bram_18k}",
+        f"{report.dsp}",
+        f"{report.throughput_fps:,.0f}",
+        f"{report.latency_us:,.1f}",
+        f"{report.n_classes_equal} of {report.n_frames_verified}",
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the report; exit code 2 where the database or the study cannot be read."""
+    parser = argparse.ArgumentParser(prog="python -m search.report", description="What a study has found so far.")
+    parser.add_argument("study", help="name of the study")
+    parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
+    parser.add_argument("--storage", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)")
+    args = parser.parse_args(arguments)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        report = load_study_report(open_existing_database(args.storage), args.study)
+    except (DatabaseError, StudyError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if args.json:
+        print(json.dumps(report_as_json(report)))
+    else:
+        print_report(report)
+    return 0
+
+
+def print_report(report: StudyReport) -> None:
+    """Counts, front and builds on the terminal."""
+    console, counts = Console(), report.counts
+    console.print(
+        f"{report.study_name}: {counts.complete} trials complete, {counts.running} running, "
+        f"{counts.pruned} could not be built, {counts.failed} failed"
+    )
+    console.print(front_as_table(report))
+    if report.builds:
+        console.print(builds_as_table(report.builds))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

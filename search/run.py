@@ -1,0 +1,247 @@
+"""The main command: `python -m search.run spaces/dsc4.yaml` searches, promotes the winners and builds them."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+from rich.console import Console
+
+from search.budget import Limits, choose_limits, describe_budget
+from search.capacity import CapacityError, check_machine, open_pool
+from search.command_line import parse_arguments
+from search.driver_lease import DriverLease, LeaseLostError, hold_study
+from search.hardware import has_pending_builds, latest_builds, promote_winners, wait_for_builds
+from search.interrupts import Interrupts, SearchInterrupted
+from search.local_services import Service, ServiceError, find_free_port, run_build_worker, run_dashboard
+from search.progress import ProgressDisplay, RunStatus, show_work
+from search.promotion import PromotionError
+from search.report import StudyReport, builds_as_table, count_trials, front_as_csv, front_as_table, make_study_report
+from search.study import StudyError, check_is_same_study, open_study, set_aside_artifacts
+from search.study_data import describe_dataset, open_dataset
+from spaces.study_config import ConfigError, StudyConfig, load_study_config
+from storage.artifacts import ArtifactStore, write_text_atomically
+from storage.builds import load_builds
+from storage.database import Database, DatabaseError, open_database
+from storage.leases import StudyLeaseError
+from storage.provenance import collect_provenance
+from storage.radioml import DatasetError, RadioMLFile
+from storage.records import BuildState
+
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0: done; 1: failed on the way; 2: nothing was started, for the reason printed; 130: interrupted."""
+    args = parse_arguments(arguments)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return run_study(args, _open_console())
+    except (ConfigError, DatasetError, DatabaseError, CapacityError, StudyError, StudyLeaseError) as error:
+        print(error, file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except (LeaseLostError, PromotionError, ServiceError) as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        command = shlex.join(["python", "-m", "search.run", *(sys.argv[1:] if arguments is None else arguments)])
+        print(f"interrupted; nothing is lost, go on with: {command}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def run_study(args: argparse.Namespace, console: Console) -> int:
+    """Checks everything that can be wrong before the first file is written, then drives the study."""
+    config = load_study_config(args.study_file)
+    if args.ray_address is None:
+        check_machine(config.workers)
+    with show_work(console) as on_progress:
+        file = open_dataset(config, on_progress)
+    database = open_database(args.storage)
+    check_is_same_study(config, database, describe_dataset(file))
+    interrupts = Interrupts()
+    with hold_study(database, config.study.name) as lease, interrupts.watch():
+        artifacts = ArtifactStore(args.artifacts)
+        set_aside_artifacts(database, artifacts, config.study.name)
+        study = open_study(config, database, {**collect_provenance(), **describe_dataset(file)})
+        limits = choose_limits(study, config, args.trials, args.extend, args.time_limit)
+        run = Run(args, config, file, database, artifacts, study, lease, interrupts, limits, ProgressDisplay(console))
+        exit_code = drive_study(run)
+        print_results(run, console)
+        return exit_code
+
+
+@dataclass
+class Run:
+    """One run of a study: its parts, and what it does just now."""
+
+    args: argparse.Namespace
+    config: StudyConfig
+    file: RadioMLFile
+    database: Database
+    artifacts: ArtifactStore
+    study: optuna.Study
+    lease: DriverLease
+    interrupts: Interrupts
+    limits: Limits
+    display: ProgressDisplay
+    dashboard_url: str | None = None
+    activity: str = "searching"
+    n_complete_at_start: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def results(self) -> Path:
+        """Folder of tables, pages and logs: the one that holds the artifacts' folder."""
+        return self.artifacts.root.parent
+
+    def report(self) -> StudyReport:
+        """The study now."""
+        builds = load_builds(self.database, self.config.study.name)
+        return make_study_report(self.study, self.config.objectives.accuracy.threshold, latest_builds(builds))
+
+    def begin(self, activity: str) -> None:
+        """Shows what the run does from now on."""
+        self.activity = activity
+        self.show()
+
+    def show(self, running: Sequence[int] = ()) -> None:
+        """Brings the display up to date."""
+        folders = ((n, self.artifacts.evaluation_folder(self.config.study.name, n)) for n in running)
+        self.display.update(
+            RunStatus(
+                report=self.report(),
+                n_wanted=self.limits.n_complete,
+                n_complete_at_start=self.n_complete_at_start,
+                running=tuple(folders),
+                started=self.started,
+                time_limit_s=self.limits.time_limit_s,
+                dashboard_url=self.dashboard_url,
+                activity=self.activity,
+            )
+        )
+
+
+def drive_study(run: Run) -> int:
+    """Search, promotion, builds; the exit code. Raises SearchInterrupted after Ctrl-C."""
+    counts = count_trials(run.study)
+    run.n_complete_at_start = counts.complete
+    is_finished = counts.running == 0 and not run.limits.wants_more(counts)
+    with ExitStack() as stack:
+        worker = None if is_finished or run.config.promotion.top == 0 else _start_build_worker(run, stack)
+        run.dashboard_url = _start_dashboard(run, stack)
+        stack.enter_context(run.display)
+        if is_finished:
+            run.display.notice(f"study {run.config.study.name} is complete: {describe_budget(counts, run.limits)}")
+            run.display.notice("--extend N adds N trials to it")
+        elif not _search(run):
+            return EXIT_FAILED
+        with run.interrupts.breakable():
+            promote_winners(
+                run.database, run.artifacts, run.config, run.file, run.report(), run.display.notice, run.begin
+            )
+        return _finish_builds(run, worker, stack)
+
+
+def print_results(run: Run, console: Console) -> None:
+    """Writes the front as CSV and the page as HTML, and prints the tables."""
+    report, name = run.report(), run.config.study.name
+    table, page = run.results / f"{name}-front.csv", run.results / f"{name}-report.html"
+    write_text_atomically(table, front_as_csv(report))
+    command = ["dashboards.report_page", name, "--storage", run.args.storage, "--out", str(page)]
+    made = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
+    console.print(front_as_table(report))
+    if report.builds:
+        console.print(builds_as_table(report.builds))
+    for build in report.builds:
+        if build.message:
+            console.print(f"build of trial {build.trial_number}: {build.message}", highlight=False, markup=False)
+    console.print(f"table:  {table}", highlight=False, markup=False, soft_wrap=True)
+    what = f"report: {page}" if made.returncode == 0 else f"the report page was not written: {made.stderr.strip()}"
+    console.print(what, highlight=False, markup=False, soft_wrap=True)
+
+
+def _search(run: Run) -> bool:
+    """Whether the study goes on to promotion."""
+    from search.loop import Search, StopReason, run_search  # imports torch and Ray, which a finished study needs not
+    from workers.evaluation import DatasetRequest
+
+    dataset = DatasetRequest(
+        str(run.file.path.resolve()),
+        run.config.dataset.frames_per_cell,
+        run.config.dataset.min_training_snr_db,
+        run.config.dataset.validation_fraction,
+    )
+    run.show()
+    with closing(open_pool(run.config.workers, run.args.local, run.args.ray_address)) as pool:
+        run.interrupts.install()  # Ray has handlers of its own
+        outcome = run_search(
+            Search(
+                run.config,
+                run.study,
+                run.database,
+                run.artifacts,
+                dataset,
+                pool,
+                run.lease,
+                run.interrupts,
+                run.limits,
+                on_change=lambda search: run.show(tuple(search.running)),
+                on_notice=run.display.notice,
+                started=run.started,
+            )
+        )
+    run.display.notice(f"the search ends: {outcome.message}")
+    if outcome.reason is StopReason.INTERRUPTED:
+        raise SearchInterrupted
+    return outcome.reason is not StopReason.FAILURES
+
+
+def _finish_builds(run: Run, worker: Service | None, stack: ExitStack) -> int:
+    name = run.config.study.name
+    is_pending = has_pending_builds(load_builds(run.database, name))
+    if is_pending and run.args.no_build:
+        run.display.notice("builds are queued; python -m fpga.run builds them")
+    elif is_pending:
+        run.begin("building with FINN")
+        worker = worker or _start_build_worker(run, stack)
+        assert worker is not None  # only --no-build gives none
+        problem = wait_for_builds(run.database, name, worker, run.interrupts, run.show)
+        if problem:
+            run.display.notice(problem)
+            return EXIT_FAILED
+    has_failed = any(b.state is BuildState.FAILED for b in latest_builds(load_builds(run.database, name)))
+    return EXIT_FAILED if has_failed else 0
+
+
+def _start_build_worker(run: Run, stack: ExitStack) -> Service | None:
+    """Early, for it makes FINN's environment while trials train."""
+    if run.args.no_build:
+        return None
+    log = run.results / "build_worker.log"
+    return stack.enter_context(run_build_worker(run.args.storage, run.artifacts.root, log))
+
+
+def _start_dashboard(run: Run, stack: ExitStack) -> str | None:
+    if run.args.no_dashboard:
+        return None
+    port = run.args.dashboard_port or find_free_port()
+    log = run.results / "dashboard.log"
+    return stack.enter_context(run_dashboard(run.args.storage, run.artifacts.root, run.config.study.name, port, log))
+
+
+def _open_console() -> Console:
+    """On today's stdout, whatever libraries redirect later; wide enough for the tables where there is no terminal."""
+    console = Console(file=sys.stdout)
+    return console if console.is_terminal else Console(file=sys.stdout, width=120)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

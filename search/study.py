@@ -1,0 +1,208 @@
+"""The Optuna study: opened or resumed, and each trial told exactly once what became of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from spaces.search_space import Design
+from spaces.study_config import StudyConfig, StudyPart
+from storage.artifacts import ArtifactStore
+from storage.database import Database, configure_sqlite
+from storage.records import Evaluation
+from storage.studies import load_study_record, record_study, update_study_text
+
+DATABASE_TIMEOUT_S = 60
+METRIC_NAMES = ["accuracy", "inference_cost"]
+INTERRUPTED_ASKING = "interrupted while being asked"
+
+
+class StudyError(Exception):
+    """The study in the database is not the one that was asked for."""
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """A trial that has its design and is not told yet."""
+
+    trial: Trial
+    design: Design
+
+    @property
+    def number(self) -> int:
+        """The trial's number in its study, from 0."""
+        return self.trial.number
+
+
+def open_study(config: StudyConfig, database: Database, provenance: Mapping[str, str]) -> optuna.Study:
+    """Creates the study, or opens it to go on where it stopped.
+
+    Only for the holder of the study's lease, and after check_is_same_study.
+    """
+    record_study(database, config.study.name, config.text, config.fingerprint, provenance)
+    update_study_text(database, config.study.name, config.text)
+    study = optuna.create_study(
+        study_name=config.study.name,
+        storage=open_optuna_storage(database),
+        directions=["maximize", "minimize"],
+        load_if_exists=True,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the names are for the dashboard only
+        study.set_metric_names(METRIC_NAMES)
+    study.sampler = _seeded_sampler(study, config.study)
+    return study
+
+
+def check_is_same_study(config: StudyConfig, database: Database, data: Mapping[str, str]) -> None:
+    """Raises StudyError where the database holds a study of this name that would give other results.
+
+    `data` describes the data set as it will be kept in the study's provenance.
+    """
+    record = load_study_record(database, config.study.name)
+    if record is None:
+        return
+    if record.fingerprint != config.fingerprint:
+        raise StudyError(
+            f"study.name is {config.study.name}; this study was started on {record.created_at:%Y-%m-%d} with another "
+            "space, data set, training, pruning, objectives, seed, sampler or number of epochs; "
+            "expected a new name, or those settings as they were"
+        )
+    for key in ("data_profile", "data_frames"):
+        if record.provenance.get(key) != data[key]:
+            raise StudyError(
+                f"the data set is {data['data_file']} ({data['data_profile']}, {data['data_frames']} frames); expected "
+                f"{record.provenance.get('data_file')} ({record.provenance.get('data_profile')}, "
+                f"{record.provenance.get('data_frames')} frames), on which study {config.study.name} was started"
+            )
+
+
+def set_aside_artifacts(database: Database, artifacts: ArtifactStore, study_name: str) -> None:
+    """Renames the folder that a study of this name in another database left, whose checkpoints are of other designs."""
+    folder = artifacts.path(study_name)
+    if load_study_record(database, study_name) is None and folder.exists():
+        folder.rename(folder.with_name(f"{study_name}.before-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"))
+
+
+def open_optuna_storage(database: Database) -> BaseStorage:
+    """Optuna's tables in our database, set up like ours. Optuna creates them where they are missing."""
+    is_sqlite = database.url.startswith("sqlite")
+    arguments = {"connect_args": {"timeout": DATABASE_TIMEOUT_S}} if is_sqlite else {}
+    storage = RDBStorage(database.url, engine_kwargs=arguments)
+    if is_sqlite:
+        configure_sqlite(storage.engine)
+    return optuna.storages.get_storage(storage)
+
+
+def adopt_trials(study: optuna.Study) -> list[RunningTrial]:
+    """The trials that a driver left behind when it ended, ready to be evaluated under the same number.
+
+    Those that had no design yet are told FAIL. Only for the holder of the study's lease.
+    """
+    adopted = []
+    for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        trial = Trial(study, frozen._trial_id)
+        if "design" in frozen.user_attrs:
+            adopted.append(RunningTrial(trial, Design.model_validate_json(frozen.user_attrs["design"])))
+        else:
+            tell_failure(study, trial, INTERRUPTED_ASKING, INTERRUPTED_ASKING)
+    return adopted
+
+
+def record_design(trial: Trial, design: Design) -> None:
+    """Stores what the trial is; from here on it can be adopted."""
+    trial.set_user_attr("architecture_id", design.architecture_id)
+    trial.set_user_attr("design", design.model_dump_json())
+
+
+def tell_result(study: optuna.Study, trial: Trial, evaluations: Sequence[Evaluation]) -> bool:
+    """Tells COMPLETE with the values of the last stage, after all attributes. False where it was finished elsewhere."""
+    last = evaluations[-1]
+    attributes: dict[str, object] = {
+        "bit_ops": last.cost.bit_ops,
+        "weight_bits": last.cost.weight_bits,
+        "parameters": last.cost.parameters,
+        "epochs": last.epochs,
+        "training_seconds": sum(e.training_seconds for e in evaluations),
+        "stage_accuracies": [e.accuracy for e in evaluations],
+        "stage_inference_costs": [e.cost.inference_cost for e in evaluations],
+    }
+    if not _set_attributes(trial, attributes):
+        return False
+    study.tell(trial.number, values=[last.accuracy, last.cost.inference_cost], skip_if_finished=True)
+    return True
+
+
+def tell_copied_result(study: optuna.Study, trial: Trial, original: int, evaluations: Sequence[Evaluation]) -> bool:
+    """Tells the result of an earlier trial of the same design, which nobody trains again."""
+    return _set_attributes(trial, {"copied_from": original}) and tell_result(study, trial, evaluations)
+
+
+def tell_unbuildable(study: optuna.Study, trial: Trial, reason: str) -> bool:
+    """Tells PRUNED: the design cannot be built. The sampler learns from it, as it would not from FAIL."""
+    if not _set_attributes(trial, {"unbuildable": reason}):
+        return False
+    study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
+    return True
+
+
+def tell_failure(study: optuna.Study, trial: Trial, kind: str, traceback: str) -> bool:
+    """Tells FAIL, with the kind of failure and its traceback."""
+    if not _set_attributes(trial, {"failure": kind, "traceback": traceback}):
+        return False
+    study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+    return True
+
+
+def count_attempt(trial: Trial) -> int:
+    """Counts one more start that the infrastructure broke, in the database, and returns how many there were."""
+    attempts = int(trial.user_attrs.get("broken_attempts", 0)) + 1
+    trial.set_user_attr("broken_attempts", attempts)
+    return attempts
+
+
+def completed_designs(study: optuna.Study) -> dict[str, int]:
+    """Number of the first complete trial of each design, by the design's JSON."""
+    designs: dict[str, int] = {}
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        designs.setdefault(trial.user_attrs.get("design", ""), trial.number)
+    return designs
+
+
+def completed_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials with a result that we told, in the order they were asked."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return [trial for trial in trials if "bit_ops" in trial.user_attrs]
+
+
+def _set_attributes(trial: Trial, attributes: Mapping[str, object]) -> bool:
+    try:
+        for name, value in attributes.items():
+            trial.set_user_attr(name, value)
+    except UpdateFinishedTrialError:  # somebody finished it in Optuna dashboard
+        return False
+    return True
+
+
+def _seeded_sampler(study: optuna.Study, part: StudyPart) -> BaseSampler:
+    """Another seed for each run, or a resumed study would be asked the suggestions it had before."""
+    n_trials = len(study.get_trials(deepcopy=False))
+    seed = part.seed + n_trials
+    study.set_user_attr(f"sampler_seed_from_trial_{n_trials}", seed)
+    match part.sampler:
+        case "tpe":
+            return TPESampler(seed=seed)
+        case "gp":
+            return GPSampler(seed=seed)
+        case "nsga2":
+            return NSGAIISampler(seed=seed)
+        case "random":
+            return RandomSampler(seed=seed)

@@ -1,0 +1,59 @@
+"""The data set a study reads: found or made, and checked before anything starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from spaces.architecture import ArchitectureConfig
+from spaces.study_config import DatasetPart, StudyConfig
+from storage.radioml import DatasetError, RadioMLFile, check_frames, inspect_radioml
+from storage.radioml_twin import ensure_twin
+
+PATH_VARIABLE = "RADIOML_2018_01A"
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with what is being done, how much is done, and how much there is."""
+
+
+def open_dataset(config: StudyConfig, on_progress: OnProgress = lambda *_: None) -> RadioMLFile:
+    """The study's data file, whole and fit for its networks; the twin is generated where no file is configured.
+
+    Looked for at `dataset.path`, then at the path in RADIOML_2018_01A. Raises DatasetError.
+    """
+    file = inspect_radioml(_find_file(config.dataset, on_progress))
+    _check_fits(file)
+    check_frames(file, lambda done, total: on_progress("checking frames", done, total))
+    return file
+
+
+def describe_dataset(file: RadioMLFile) -> dict[str, str]:
+    """What is stored of the data with each study, to tell whether two runs read the same."""
+    return {
+        "data_file": str(file.path),
+        "data_profile": file.profile or "file",
+        "data_frames": str(file.n_frames),
+    }
+
+
+def _find_file(dataset: DatasetPart, on_progress: OnProgress) -> Path:
+    given = dataset.path or os.environ.get(PATH_VARIABLE)
+    if given:
+        return Path(given).expanduser()
+    twin = dataset.twin
+    return ensure_twin(
+        twin.frames_per_cell,
+        twin.seed,
+        twin.profile,
+        on_progress=lambda done, total: on_progress("generating the data set", done, total),
+    )
+
+
+def _check_fits(file: RadioMLFile) -> None:
+    fields = ArchitectureConfig.model_fields
+    for name, given in (("n_classes", file.n_classes), ("frame_length", file.frame_length)):
+        if given != fields[name].default:
+            raise DatasetError(
+                f"{file.path}: {name} is {given}; expected {fields[name].default}, as the networks have it"
+            )
