@@ -1,0 +1,26 @@
+"""The web application: the guard in front, Optuna dashboard behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from a2wsgi import WSGIMiddleware
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.storages import BaseStorage
+from optuna_dashboard import wsgi
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+
+from dashboards.guard import Guard, GuardRules
+
+UPLOADS = "uploads"
+"""Folder in the artifact store for the files that people attach in the dashboard."""
+
+
+def create_app(storage: BaseStorage, artifacts: Path, rules: GuardRules) -> Starlette:
+    """Optuna dashboard on `storage`, for those whom `rules` lets in; attached files go to `artifacts`/uploads."""
+    uploads = artifacts / UPLOADS
+    uploads.mkdir(parents=True, exist_ok=True)
+    dashboard = WSGIMiddleware(wsgi(storage, FileSystemArtifactStore(uploads)))
+    return Starlette(routes=[Mount("/", dashboard)], middleware=[Middleware(Guard, rules=rules)])

@@ -1,0 +1,156 @@
+"""Keeps the plot and the notes of the studies in Optuna dashboard in step with what was measured and built."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.samplers import RandomSampler
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, Trial
+from optuna_dashboard import save_note, save_plotly_graph_object
+from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
+from optuna_dashboard._note import get_note_from_system_attrs
+
+from dashboards.pareto_front import pareto_front_data, pareto_front_figure
+from dashboards.study_note import study_note
+from dashboards.trial_note import TrialFacts, trial_note
+from search.report import StudyReport, make_study_report
+from spaces.search_space import Design
+from spaces.study_config import parse_study_config
+from storage.builds import load_builds
+from storage.database import Database
+from storage.evaluations import load_evaluations
+from storage.records import Build, Evaluation
+from storage.studies import StudyRecord, load_study_record
+
+logger = logging.getLogger(__name__)
+
+PARETO_FRONT_ID = "pareto-front"
+"""The plot's id in the study: a new plot replaces the old one."""
+
+OWN_NOTES_HEADING = "### Your notes (what stands below this line is kept)"
+
+
+class Refresher:
+    """Writes plot and notes of all studies, or of one; what is right already is not written again."""
+
+    def __init__(self, storage: BaseStorage, database: Database, study_name: str | None = None) -> None:
+        self._storage = storage
+        self._database = database
+        self._study_name = study_name
+        self._seen: dict[str, object] = {}
+
+    def refresh_until(self, stop: threading.Event, interval_s: float) -> None:
+        """Refreshes every `interval_s` seconds. A failure is logged once and tried again."""
+        last_failure = ""
+        while not stop.is_set():
+            try:
+                self.refresh(stop)
+                last_failure = ""
+            except Exception as error:  # outermost frame of the thread: the pages stay up, the next round may work
+                failure = f"{type(error).__name__}: {error}"
+                if failure != last_failure:
+                    logger.warning("plot and notes could not be brought up to date: %s", failure)
+                last_failure = failure
+            stop.wait(interval_s)
+
+    def refresh(self, stop: threading.Event | None = None) -> int:
+        """Brings plot and notes up to date, and returns how many of them were written. Stops early at `stop`."""
+        names = optuna.get_all_study_names(self._storage) if self._study_name is None else [self._study_name]
+        return sum(self._refresh_study(name, stop or threading.Event()) for name in names)
+
+    def _refresh_study(self, name: str, stop: threading.Event) -> int:
+        record = load_study_record(self._database, name)
+        if record is None:  # made in the dashboard or by another program
+            return 0
+        study = optuna.load_study(study_name=name, storage=self._storage, sampler=RandomSampler())  # never asked
+        builds = load_builds(self._database, name)
+        state = _state(study, record, builds)
+        if self._seen.get(name) == state:
+            return 0
+        written = sum(1 for _ in _write_study(study, self._database, record, builds, stop))
+        if not stop.is_set():
+            self._seen[name] = state
+        return written
+
+
+def merge_notes(generated: str, stored: str) -> str:
+    """The generated text, and below it what people wrote themselves: under the heading, or instead of our text."""
+    _, heading, own = stored.partition(OWN_NOTES_HEADING)
+    if not heading:
+        own = stored and f"\n\n{stored}"
+    return f"{generated}\n\n{OWN_NOTES_HEADING}{own}"
+
+
+def _state(study: optuna.Study, record: StudyRecord, builds: Sequence[Build]) -> object:
+    trials = study.get_trials(deepcopy=False)
+    return record.text, tuple(trial.number for trial in trials if trial.state.is_finished()), tuple(builds)
+
+
+def _write_study(
+    study: optuna.Study, database: Database, record: StudyRecord, builds: Sequence[Build], stop: threading.Event
+) -> Iterable[str]:
+    """Yields the name of each thing that had to be written."""
+    config = parse_study_config(record.text, f"study {record.name}")
+    report = make_study_report(study, config.objectives.accuracy.threshold, builds)
+    attributes = study._storage.get_study_system_attrs(study._study_id)  # all notes in one read
+    if _write_plot(study, report, attributes):
+        yield PARETO_FRONT_ID
+    if _write_note(study, None, study_note(report, config), attributes):
+        yield "study note"
+    for trial, facts in _all_facts(study, database, report):
+        if stop.is_set():
+            return
+        if _write_note(study, trial, trial_note(facts), attributes):
+            yield f"note of trial {trial.number}"
+
+
+def _write_plot(study: optuna.Study, report: StudyReport, attributes: Mapping[str, Any]) -> bool:
+    figure = pareto_front_figure(pareto_front_data(report))
+    is_new = bool(get_plotly_graph_objects(attributes).get(PARETO_FRONT_ID) != figure.to_json())
+    if is_new:
+        save_plotly_graph_object(study, figure, graph_object_id=PARETO_FRONT_ID)
+    return is_new
+
+
+def _write_note(study: optuna.Study, trial: FrozenTrial | None, text: str, attributes: Mapping[str, Any]) -> bool:
+    trial_id = None if trial is None else trial._trial_id
+    stored = get_note_from_system_attrs(attributes, trial_id)["body"]
+    body = merge_notes(text, stored)
+    if body != stored:
+        save_note(study if trial_id is None else Trial(study, trial_id), body)
+    return bool(body != stored)
+
+
+def _all_facts(
+    study: optuna.Study, database: Database, report: StudyReport
+) -> Iterable[tuple[FrozenTrial, TrialFacts]]:
+    evaluations: dict[int, list[Evaluation]] = defaultdict(list)
+    for evaluation in load_evaluations(database, report.study_name):
+        evaluations[evaluation.trial_number].append(evaluation)
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state.is_finished():
+            yield trial, _facts(trial, report, evaluations[trial.number])
+
+
+def _facts(trial: FrozenTrial, report: StudyReport, evaluations: Sequence[Evaluation]) -> TrialFacts:
+    attributes = trial.user_attrs
+    accuracy, inference_cost = trial.values or (None, None)
+    return TrialFacts(
+        study_name=report.study_name,
+        trial_number=trial.number,
+        state=trial.state.name.lower(),
+        design=Design.model_validate_json(attributes["design"]) if "design" in attributes else None,
+        accuracy=accuracy,
+        inference_cost=inference_cost,
+        evaluations=tuple(sorted(evaluations, key=lambda evaluation: evaluation.stage)),
+        builds=tuple(build for build in report.builds if build.trial_number == trial.number),
+        is_on_front=any(point.trial_number == trial.number for point in report.front),
+        copied_from=attributes.get("copied_from"),
+        message=attributes.get("unbuildable") or attributes.get("traceback"),
+    )

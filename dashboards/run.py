@@ -1,0 +1,157 @@
+"""The dashboard server: `python -m dashboards.run`, Optuna dashboard with a Pareto plot and a note per trial."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import optuna
+import uvicorn
+from optuna.storages import BaseStorage
+
+from dashboards.app import create_app
+from dashboards.guard import GuardError, guard_rules, url_host
+from dashboards.refresher import Refresher
+from search.study import StudyError, open_optuna_storage
+from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER
+from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_existing_database
+
+REFRESH_INTERVAL_S = 3.0
+SHUTDOWN_TIMEOUT_S = 3
+TOKEN_VARIABLE = "DASHBOARD_TOKEN"
+
+
+class AddressError(Exception):
+    """The server cannot listen where it was told to."""
+
+
+class EndError(Exception):
+    """Ctrl-C or SIGTERM came."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serves until Ctrl-C or SIGTERM; exit code 2 where it cannot start."""
+    args = _parse_arguments(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, _end)
+    try:
+        _run_server(args)
+    except (AddressError, DatabaseError, GuardError, StudyError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except EndError:
+        return 0
+    return 0
+
+
+def find_page(storage: BaseStorage, study_name: str | None) -> str:
+    """Path of the page to start at. Raises StudyError where there is no such study."""
+    if study_name is None:
+        return "/dashboard"
+    ids = {study.study_name: study._study_id for study in storage.get_all_studies()}
+    if study_name not in ids:
+        raise StudyError(f"--study is {study_name}; expected one of: {', '.join(sorted(ids)) or 'none is there yet'}")
+    return f"/dashboard/studies/{ids[study_name]}"
+
+
+def open_listener(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises AddressError: port in use, not ours to open, no such host."""
+    listener: socket.socket | None = None
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(socket.SOMAXCONN)
+    except (OSError, OverflowError) as error:
+        if listener is not None:
+            listener.close()
+        raise AddressError(
+            f"cannot listen on {url_host(host)}:{port}: {getattr(error, 'strerror', None) or error}; "
+            "give another --port (0: any free one), or end the server that has it"
+        ) from None
+    return listener
+
+
+def _run_server(args: argparse.Namespace) -> None:
+    rules = guard_rules(args.host, args.token)
+    database = open_existing_database(args.storage)
+    storage = open_optuna_storage(database)
+    page = find_page(storage, args.study)
+    app = create_app(storage, args.artifacts, rules)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S)
+    with open_listener(args.host, args.port) as listener, _refreshing(storage, database, args.study):
+        print(_greeting(args.host, listener, page, is_token_needed=args.token is not None), flush=True)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextmanager
+def _refreshing(storage: BaseStorage, database: Database, study_name: str | None) -> Iterator[None]:
+    stop = threading.Event()
+    refresher = Refresher(storage, database, study_name)
+    thread = threading.Thread(target=refresher.refresh_until, args=(stop, REFRESH_INTERVAL_S), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(SHUTDOWN_TIMEOUT_S)
+
+
+def _end(signal_number: int, frame: FrameType | None) -> None:
+    """Where uvicorn has the signals it closes its connections first, and then sends them once more, to here."""
+    raise EndError
+
+
+def _greeting(host: str, listener: socket.socket, page: str, is_token_needed: bool) -> str:
+    address = f"http://{url_host(host)}:{listener.getsockname()[1]}{page}"
+    if is_token_needed:
+        return f"Dashboard: {address}  (open it once with ?token=TOKEN; Ctrl-C ends it)"
+    return f"Dashboard: {address}  (Ctrl-C ends it)"
+
+
+def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m dashboards.run",
+        description="Serves Optuna dashboard with a Pareto plot per study and a note per trial, until Ctrl-C.",
+    )
+    parser.add_argument("--storage", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)")
+    parser.add_argument(
+        "--artifacts",
+        type=Path,
+        default=DEFAULT_ARTIFACTS_FOLDER,
+        metavar="DIR",
+        help="folder for uploads (%(default)s)",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s); others need --token")
+    parser.add_argument("--port", type=_port, default=8080, help="(%(default)s); 0 or auto: any free one")
+    parser.add_argument(
+        "--token",
+        default=os.environ.get(TOKEN_VARIABLE),
+        help=f"secret that everybody must show; ${TOKEN_VARIABLE} keeps it out of the process list",
+    )
+    parser.add_argument("--study", metavar="NAME", help="keep only this study's plot and notes up to date, and open it")
+    return parser.parse_args(arguments)
+
+
+def _port(text: str) -> int:
+    if text == "auto":
+        return 0
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"port is {text}; expected 0 to 65535, or auto")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

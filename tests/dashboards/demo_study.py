@@ -1,0 +1,133 @@
+"""A study as the search leaves it, made without training: real tables, real costs, accuracies from a formula."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import optuna
+
+from search.study import open_study, record_design, tell_failure, tell_result, tell_unbuildable
+from spaces.search_space import Design
+from spaces.study_config import parse_study_config
+from storage.builds import claim_build, fail_build, finish_build, queue_build
+from storage.database import Database
+from storage.evaluations import record_evaluation
+from storage.records import BuildReport, BuildTarget, Evaluation
+from workers.inference_cost import count_cost, list_mac_layers
+
+STUDY_FILE = """
+study: {name: %s, seed: 5, sampler: random}
+objectives: {accuracy: {direction: maximize, threshold: 0.56}, inference_cost: {direction: minimize}}
+space:
+  blocks:
+    - {type: input_quantizer, bit_width: 8}
+    - type: depthwise_separable
+      kernel_size: {choices: [9, 15, 21, 27]}
+      stride: {choices: [1, 2, 4]}
+      out_channels: {int: [8, 48], step: 8}
+      weight_bit_width: {int: [2, 8]}
+      activation_bit_width: {int: [2, 8]}
+    - type: depthwise_separable
+      kernel_size: {choices: [5, 9, 15]}
+      stride: {choices: [1, 2]}
+      out_channels: {int: [8, 64], step: 8}
+      weight_bit_width: {int: [2, 8]}
+      activation_bit_width: {int: [2, 8]}
+    - {type: global_pool}
+    - {type: linear, out_features: 24, weight_bit_width: 6}
+pruning:
+  stages:
+    - {epsilon: 0.15, weight_decay: 5.0e-5, epochs: 2}
+budget: {trials: 40, epochs: 6}
+"""
+
+BUILD_REPORT = BuildReport(
+    lut=18432,
+    bram_18k=27,
+    uram=0,
+    dsp=12,
+    throughput_fps=101562.5,
+    latency_us=61.3,
+    bottleneck_layer="MVAU_hls_2",
+    bottleneck_cycles=2048,
+    n_frames_verified=100,
+    n_classes_equal=100,
+)
+
+
+def make_demo_study(database: Database, name: str = "demo", n_trials: int = 40) -> optuna.Study:
+    """A study of `n_trials` trials: the last failed, the one before cannot be built, all others are complete."""
+    study = open_study(parse_study_config(STUDY_FILE % name, "demo"), database, {"git": "0123abc", "python": "3.11"})
+    for _ in range(n_trials - 2):
+        complete_trial(study, database)
+    tell_unbuildable(study, study.ask(), "blocks[1].kernel_size is 27; expected at most the length there, 16")
+    tell_failure(study, study.ask(), "ValueError", 'Traceback:\n  File "x.py"\nValueError: `a|b`')
+    return study
+
+
+def complete_trial(study: optuna.Study, database: Database) -> int:
+    """One more complete trial of two stages; returns its number."""
+    trial = study.ask()
+    config = parse_study_config(STUDY_FILE % study.study_name, "demo")
+    design = config.search_space.suggest(trial)
+    record_design(trial, design)
+    evaluations = list(_evaluations(study.study_name, trial.number, design))
+    for evaluation in evaluations:
+        record_evaluation(database, evaluation)
+    tell_result(study, trial, evaluations)
+    return trial.number
+
+
+def queue_demo_build(database: Database, study_name: str, trial_number: int) -> None:
+    """Promotes a trial."""
+    queue_build(
+        database,
+        study_name=study_name,
+        trial_number=trial_number,
+        model="model.onnx",
+        proof="proof.npz",
+        target=BuildTarget("ZCU111", 5.0, 100_000),
+        timeout_s=1800,
+        is_below_threshold=True,
+        test_accuracy=0.4321,
+    )
+
+
+def finish_demo_build(database: Database, study_name: str, trial_number: int) -> None:
+    """Promotes a trial and builds it."""
+    queue_demo_build(database, study_name, trial_number)
+    build = claim_build(database, "demo")
+    assert build is not None
+    finish_build(database, build.build_id, "demo", BUILD_REPORT)
+
+
+def fail_demo_build(database: Database, study_name: str, trial_number: int, message: str) -> None:
+    """Promotes a trial whose build fails."""
+    queue_demo_build(database, study_name, trial_number)
+    build = claim_build(database, "demo")
+    assert build is not None
+    fail_build(database, build.build_id, "demo", message)
+
+
+def _evaluations(study_name: str, trial_number: int, design: Design) -> Iterator[Evaluation]:
+    layers = [layer.name for layer in list_mac_layers(design.architecture)]
+    for stage, density in enumerate((1.0, 0.35)):
+        densities = dict.fromkeys(layers, density)
+        cost = count_cost(design.architecture, densities)
+        luck = (trial_number * 37 % 19) / 19
+        accuracy = 0.60 - 0.12 / (1 + math.sqrt(40 * cost.inference_cost)) - 0.16 * luck - 0.01 * stage
+        yield Evaluation(
+            study_name=study_name,
+            trial_number=trial_number,
+            stage=stage,
+            accuracy=accuracy,
+            accuracy_by_snr={-10: 0.1, 10: 0.8},
+            n_frames=2496,
+            cost=cost,
+            density=densities,
+            epochs=6 + 2 * stage,
+            seed=5,
+            training_seconds=12.5,
+            checkpoint=f"{study_name}/trials/{trial_number:05d}/stage{stage}.safetensors",
+        )

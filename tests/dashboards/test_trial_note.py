@@ -1,0 +1,157 @@
+"""The Markdown of a trial's note."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from demo_study import BUILD_REPORT
+
+from dashboards.trial_note import TrialFacts, code_block, markdown_table, trial_note, verification_sentence
+from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
+from spaces.search_space import Design, PruningStage, TrainingSettings
+from storage.records import Build, BuildState, BuildTarget, Cost, Evaluation
+
+BLOCK = DepthwiseSeparable(out_channels=24, kernel_size=27, stride=2, weight_bit_width=6, activation_bit_width=5)
+LINEAR = Linear(out_features=24, weight_bit_width=8)
+DESIGN = Design(
+    architecture=ArchitectureConfig(
+        blocks=(InputQuantizer(), BLOCK, BLOCK.model_copy(update={"stride": 1}), GlobalPool(), LINEAR)
+    ),
+    training=TrainingSettings(epochs=6),
+    stages=(PruningStage(epsilon=0.15, weight_decay=5e-5, epochs=2),),
+)
+COST = Cost(bit_ops=19_242_864, weight_bits=10_704, inference_cost=0.016211, parameters=6_000)
+TRAINED = Evaluation(
+    study_name="demo",
+    trial_number=7,
+    stage=0,
+    accuracy=0.5706,
+    accuracy_by_snr={10: 0.9},
+    n_frames=2496,
+    cost=replace(COST, inference_cost=0.0781),
+    density={"blocks.1.depthwise": 1.0, "blocks.4.linear": 0.98},
+    epochs=6,
+    seed=1,
+    training_seconds=3.0,
+    checkpoint="a",
+)
+PRUNED_DENSITY = {"blocks.1.depthwise": 0.25, "blocks.4.linear": 0.5}
+PRUNED = replace(TRAINED, stage=1, accuracy=0.56241, cost=COST, density=PRUNED_DENSITY)
+    TRAINED, stage=1, accuracy=0.56241, cost=COST, density={"blocks.1.depthwise": 0.25, "blocks.4.linear": 0.5}
+)
+BUILD = Build(
+    build_id=3,
+    study_name="demo",
+    trial_number=7,
+    model="m.onnx",
+    proof="p.npz",
+    target=BuildTarget("ZCU111", 5.0, 100_000),
+    timeout_s=1800,
+    is_below_threshold=False,
+    test_accuracy=0.5617,
+    state=BuildState.SUCCEEDED,
+    attempt=1,
+    owner=None,
+    message=None,
+    report=BUILD_REPORT,
+    queued_at=datetime(2026, 1, 1, tzinfo=UTC),
+    finished_at=datetime(2026, 1, 2, tzinfo=UTC),
+)
+FACTS = TrialFacts("demo", 7, "complete", DESIGN, 0.56241, 0.016211, (TRAINED, PRUNED), (BUILD,), True, None, None)
+
+
+def test_note_has_accuracy_cost_and_place() -> None:
+    assert "accuracy **56.24%**, inference cost η **0.01621**, on the Pareto front." in trial_note(FACTS)
+
+
+def test_note_lists_each_block_with_its_sizes_and_bits() -> None:
+    rows = _rows(trial_note(FACTS))
+
+    assert ["input_quantizer", "", "", "", "", "8", "2 × 1024"] in rows
+    assert ["depthwise_separable", "27", "2", "24", "6", "5", "24 × 512"] in rows
+    assert ["depthwise_separable (residual)", "27", "1", "24", "6", "5", "24 × 512"] in rows
+    assert ["linear", "", "", "24", "8", "", "24 × 1"] in rows
+
+
+def test_note_has_one_row_per_pruning_stage() -> None:
+    rows = _rows(trial_note(FACTS))
+
+    assert ["0, training", "", "0", "6", "57.06%", "0.0781", "19,242,864", "10,704", "99.0%"] in rows
+    assert ["1, pruning", "0.15", "5e-05", "6", "56.24%", "0.01621", "19,242,864", "10,704", "37.5%"] in rows
+
+
+def test_note_has_the_density_of_each_layer_per_stage() -> None:
+    rows = _rows(trial_note(FACTS))
+
+    assert ["`blocks.1.depthwise`", "100.0%", "25.0%"] in rows
+    assert ["`blocks.4.linear`", "98.0%", "50.0%"] in rows
+
+
+def test_note_has_the_numbers_of_the_build() -> None:
+    note = trial_note(FACTS)
+
+    assert "### Build 3: ZCU111, succeeded" in note
+    assert "Accuracy on the test part: **56.17%**." in note
+    assert "Below the accuracy threshold" not in note
+    assert ["LUT", "18,432"] in _rows(note)
+    assert ["BRAM (18 Kb)", "27"] in _rows(note)
+    assert ["DSP", "12"] in _rows(note)
+    assert ["throughput", "101,562 frames/s"] in _rows(note)
+    assert ["latency", "61.3 µs"] in _rows(note)
+    assert "Verified: FINN's graph gave the class of the trained network on 100 of 100 frames." in note
+
+
+def test_note_of_a_build_that_failed_has_its_reason_and_no_numbers() -> None:
+    failed = replace(BUILD, state=BuildState.FAILED, report=None, message="step_x | <b>no</b>", is_below_threshold=True)
+
+    note = trial_note(replace(FACTS, builds=(failed,)))
+
+    assert "### Build 3: ZCU111, failed" in note
+    assert "```\nstep_x | <b>no</b>\n```" in note
+    assert "**Below the accuracy threshold**" in note
+    assert "LUT" not in note
+
+
+def test_note_says_how_to_promote() -> None:
+    assert "To send this network to FINN: `python -m search.promote demo 7`" in trial_note(replace(FACTS, builds=()))
+
+
+@pytest.mark.parametrize(("state", "words"), [("fail", "failed"), ("pruned", "cannot be built")])
+def test_note_of_a_trial_without_result_has_the_reason_and_no_promotion(state: str, words: str) -> None:
+    note = trial_note(TrialFacts("demo", 8, state, None, None, None, (), (), False, None, "ValueError: no\n"))
+
+    assert note == f"**Trial 8**: {words}.\n\n```\nValueError: no\n```"
+
+
+def test_note_of_a_network_that_was_measured_before_names_the_trial() -> None:
+    assert "Same network as trial 3: measured there." in trial_note(replace(FACTS, copied_from=3))
+
+
+def test_code_block_holds_fences_of_the_text() -> None:
+    assert code_block("a\n```\nb") == "````\na\n```\nb\n````"
+
+
+def test_unequal_classes_are_said_plainly() -> None:
+    sentence = verification_sentence(replace(BUILD_REPORT, n_classes_equal=97))
+
+    assert sentence == "**Not equal**: FINN's graph gave the class of the trained network on 97 of 100 frames."
+
+
+def test_unverified_builds_are_not_called_verified() -> None:
+    sentence = verification_sentence(replace(BUILD_REPORT, n_classes_equal=0, n_frames_verified=0))
+
+    assert sentence == "Not verified: no frames were run through FINN's graph."
+
+
+def test_tables_have_one_cell_per_column_in_each_line() -> None:
+    lines = markdown_table(["a", "b"], [["1", ""], ["", "2"]]).splitlines()
+
+    assert [line.count("|") for line in lines] == [3, 3, 3, 3]
+
+
+def _rows(note: str) -> list[list[str]]:
+    lines = [line for line in note.splitlines() if line.startswith("|")]
+    assert lines
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
