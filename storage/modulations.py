@@ -43,6 +43,9 @@ _FIRST_SAMPLE = (_LENGTH - FRAME_LENGTH) // 2
 _BLOCK_FRAMES = 256
 """Frames made at a time: large enough for one FFT call, small enough for the cache."""
 
+_VECTOR_FRAMES = 16
+"""Blocks are whole multiples of this: an FFT rounds the frames left over by the CPU's vector width differently."""
+
 _CARRIER_CYCLES_PER_SAMPLE = 1 / 32
 _CONSTELLATIONS = build_constellations()
 
@@ -64,11 +67,12 @@ def generate_cell(class_name: str, snr_db: int, seed: int, n_frames: int) -> Ite
     """
     cell = open_cell(class_name, snr_db, seed)
     for first in range(0, n_frames, _BLOCK_FRAMES):
-        n = min(_BLOCK_FRAMES, n_frames - first)
+        wanted = min(_BLOCK_FRAMES, n_frames - first)
+        n = -(-wanted // _VECTOR_FRAMES) * _VECTOR_FRAMES
         signal = modulate(class_name, cell, n)  # (n, 1024)
         noisy = add_noise(signal, snr_db, cell.noise)
         scaled = np.ascontiguousarray(noisy / noisy.std(axis=1, keepdims=True))
-        yield scaled.view(np.float32).reshape(n, FRAME_LENGTH, 2)
+        yield scaled.view(np.float32).reshape(n, FRAME_LENGTH, 2)[:wanted]
 
 
 def modulate(class_name: str, cell: Cell, n_frames: int) -> Signal:
@@ -98,7 +102,7 @@ def shape_symbols(symbols: Signal, roll_off: NDArray[np.float64], delay_samples:
     frequency = bins / n_symbols
     response = root_raised_cosine(frequency, roll_off) ** 3 * _delay(frequency, delay_samples)
     spectrum = np.zeros((n, n_symbols * SAMPLES_PER_SYMBOL), np.complex64)
-    spectrum[:, bins] = scipy.fft.fft(symbols, axis=1)[:, bins % n_symbols] * response
+    spectrum[:, bins] = _multiply(scipy.fft.fft(symbols, axis=1)[:, bins % n_symbols], response)
     return np.asarray(scipy.fft.ifft(spectrum, axis=1) * np.float32(SAMPLES_PER_SYMBOL), np.complex64)
 
 
@@ -127,7 +131,7 @@ class Channel:
 
     def rotate(self, signal: Signal) -> Signal:
         angle = self.phase[:, None] + self.carrier_offset[:, None] * np.arange(FRAME_LENGTH)
-        return signal * _unit_phasor(angle)
+        return _multiply(signal, _unit_phasor(angle))
 
 
 def draw_channel(cell: Cell, n_frames: int) -> Channel:
@@ -166,8 +170,8 @@ def _gmsk(class_name: str, cell: Cell, n_frames: int) -> Signal:
     bins = _pass_band(_N_SYMBOLS)
     symbol_rates = bins / _N_SYMBOLS
     filtered = np.zeros_like(spectrum)
-    response = root_raised_cosine(symbol_rates, np.full(n_frames, 0.40)) ** 2
-    filtered[:, bins] = spectrum[:, bins] * response * _delay(symbol_rates, channel.delay_samples)
+    raised_cosine = root_raised_cosine(symbol_rates, np.full(n_frames, 0.40)) ** 2
+    filtered[:, bins] = _multiply(spectrum[:, bins], raised_cosine * _delay(symbol_rates, channel.delay_samples))
     return channel.rotate(_cut(scipy.fft.ifft(filtered, axis=1)))
 
 
@@ -240,6 +244,11 @@ def _delay(symbol_rates: NDArray[np.float64], delay_samples: NDArray[np.float64]
 def _unit_phasor(angle: NDArray[np.float64]) -> Signal:
     wrapped = np.remainder(angle, 2 * np.pi).astype(np.float32)
     return np.asarray(np.cos(wrapped) + 1j * np.sin(wrapped), np.complex64)
+
+
+def _multiply(left: Signal, right: Signal) -> Signal:
+    """left * right, rounded alike at any size: numpy's operator swaps large temporaries, which rounds otherwise."""
+    return np.multiply(left, right)
 
 
 def _cut(signal: Signal) -> Signal:

@@ -135,9 +135,9 @@ def prescribed_split(
     for first in range(0, n_classes * n_snrs * frames_per_cell, frames_per_cell):
         cell = np.arange(first, first + frames_per_cell, dtype=np.int64)
         random.shuffle(cell)
-        test.append(cell[: kept.test])
-        validation.append(cell[sizes.test :][: kept.validation])
-        train.append(cell[sizes.test + sizes.validation :][: kept.train])
+        test.append(cell[: kept.n_test])
+        validation.append(cell[sizes.n_test :][: kept.n_validation])
+        train.append(cell[sizes.n_test + sizes.n_validation :][: kept.n_train])
     return Split(np.concatenate(train), np.concatenate(validation), np.concatenate(test))
 
 
@@ -266,20 +266,20 @@ def _clean_marker(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class _PartSizes:
-    train: int
-    validation: int
-    test: int
+    n_train: int
+    n_validation: int
+    n_test: int
 
 
 def _count_parts(frames_per_cell: int, validation_fraction: float) -> _PartSizes:
-    test = math.ceil(TEST_FRACTION * frames_per_cell)
-    validation = math.ceil(validation_fraction * (frames_per_cell - test))
-    train = frames_per_cell - test - validation
-    if min(train, validation, test) < 1:
+    n_test = math.ceil(TEST_FRACTION * frames_per_cell)
+    n_validation = math.ceil(validation_fraction * (frames_per_cell - n_test))
+    n_train = frames_per_cell - n_test - n_validation
+    if min(n_train, n_validation, n_test) < 1:
         raise DatasetError(
             f"frames per cell is {frames_per_cell}; expected at least 3: one each to train, validate and test"
         )
-    return _PartSizes(train, validation, test)
+    return _PartSizes(n_train, n_validation, n_test)
 
 
 def _labels(file: RadioMLFile, indices: Indices) -> Indices:
