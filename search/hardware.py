@@ -41,13 +41,13 @@ def promote_winners(
 
 
 def wait_for_builds(
-    database: Database, study_name: str, worker: Service, interrupts: Interrupts, on_tick: Callable[[], None]
+    database: Database, study_name: str, worker: Service, interrupts: Interrupts, on_tick: Callable[[str], None]
 ) -> str | None:
     """Waits until each build of the study has ended. A sentence where the build worker ends before them, else None."""
     while has_pending_builds(load_builds(database, study_name)):
         if worker.exit_code is not None:
             return f"the build worker ended with exit code {worker.exit_code} before the builds; see {worker.log}"
-        on_tick()
+        on_tick(f"building with FINN: {worker.last_line()}")
         with interrupts.breakable():
             time.sleep(POLL_S)
     return None

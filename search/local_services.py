@@ -44,6 +44,11 @@ class Service:
         """None while it runs."""
         return self._process.poll()
 
+    def last_line(self) -> str:
+        """What it printed last."""
+        lines = self.log.read_text(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "")
+
     def stop(self) -> None:
         """Asks it to end, and ends it where it does not."""
         if self.exit_code is None:

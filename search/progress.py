@@ -114,6 +114,7 @@ def plain_line(status: RunStatus) -> str:
     """The status in one line, without what changes all the time."""
     counts, builds = status.report.counts, _describe_builds(status.report.builds)
     parts = [
+        status.activity,
         f"{counts.complete} of {status.n_wanted} trials complete",
         f"{counts.pruned} could not be built",
         f"{counts.failed} failed",

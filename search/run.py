@@ -210,10 +210,9 @@ def _finish_builds(run: Run, worker: Service | None, stack: ExitStack) -> int:
     if is_pending and run.args.no_build:
         run.display.notice("builds are queued; python -m fpga.run builds them")
     elif is_pending:
-        run.begin("building with FINN")
         worker = worker or _start_build_worker(run, stack)
         assert worker is not None  # only --no-build gives none
-        problem = wait_for_builds(run.database, name, worker, run.interrupts, run.show)
+        problem = wait_for_builds(run.database, name, worker, run.interrupts, run.begin)
         if problem:
             run.display.notice(problem)
             return EXIT_FAILED

@@ -76,13 +76,12 @@ def check_is_same_study(config: StudyConfig, database: Database, data: Mapping[s
             "space, data set, training, pruning, objectives, seed, sampler or number of epochs; "
             "expected a new name, or those settings as they were"
         )
-    for key in ("data_profile", "data_frames"):
-        if record.provenance.get(key) != data[key]:
-            raise StudyError(
-                f"the data set is {data['data_file']} ({data['data_profile']}, {data['data_frames']} frames); expected "
-                f"{record.provenance.get('data_file')} ({record.provenance.get('data_profile')}, "
-                f"{record.provenance.get('data_frames')} frames), on which study {config.study.name} was started"
-            )
+    before = record.provenance
+    if any(before.get(key) != data[key] for key in ("data_set", "data_frames")):
+        raise StudyError(
+            f"the data set is {data['data_file']} with {data['data_frames']} frames; expected {before.get('data_file')} "
+            f"with {before.get('data_frames')} frames, on which study {config.study.name} was started"
+        )
 
 
 def set_aside_artifacts(database: Database, artifacts: ArtifactStore, study_name: str) -> None:

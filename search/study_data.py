@@ -32,7 +32,7 @@ def describe_dataset(file: RadioMLFile) -> dict[str, str]:
     """What is stored of the data with each study, to tell whether two runs read the same."""
     return {
         "data_file": str(file.path),
-        "data_profile": file.profile or "file",
+        "data_set": file.path.stem if file.profile else "file",  # a twin's name says how it was made
         "data_frames": str(file.n_frames),
     }
 

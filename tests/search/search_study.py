@@ -1,0 +1,142 @@
+"""A small study and a pool that measures without training, to run the search's loop on."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from search.budget import Limits
+from search.driver_lease import DriverLease
+from search.interrupts import Interrupts
+from search.loop import Search
+from search.study import check_is_same_study, open_study
+from spaces.search_space import Design
+from spaces.study_config import StudyConfig, parse_study_config
+from storage.artifacts import ArtifactStore
+from storage.database import Database
+from storage.records import Evaluation
+from workers.evaluation import DatasetRequest, EvaluationRequest
+from workers.inference_cost import count_cost
+from workers.pool import Completed, Failed
+
+STUDY_FILE = """
+study: {name: small, seed: 3, sampler: random}
+space:
+  blocks:
+    - {type: input_quantizer}
+    - type: depthwise_separable
+      kernel_size: 7
+      stride: {choices: [1, 2]}
+      out_channels: {int: [4, 64]}
+      weight_bit_width: {int: [2, 8]}
+      activation_bit_width: {int: [2, 8]}
+    - {type: max_pool, kernel_size: %s}
+    - {type: global_pool}
+    - {type: linear, out_features: 24, weight_bit_width: 4}
+pruning:
+  stages:
+    - {epsilon: {float: [0.01, 0.1]}, weight_decay: 0.0, epochs: 2}
+budget: {trials: 6, epochs: 3}
+workers: {max_attempts: 3}
+"""
+
+DATA = {"data_file": "data.hdf5", "data_set": "file", "data_frames": "4992"}
+
+Evaluate = Callable[[EvaluationRequest], Completed | Failed]
+
+
+def small_config(pool_kernel_size: str = "2", **replacements: str) -> StudyConfig:
+    """The small study; `replacements` change words of its text."""
+    text = STUDY_FILE % pool_kernel_size
+    for old, new in replacements.items():
+        assert old in text
+        text = text.replace(old, new)
+    return parse_study_config(text, "small.yaml")
+
+
+class FakePool:
+    """A pool that measures with a function when it is asked for the next one done."""
+
+    def __init__(self, evaluate: Evaluate, capacity: int = 2) -> None:
+        self.evaluate = evaluate
+        self.submitted: list[EvaluationRequest] = []
+        self.most_in_flight = 0
+        self._capacity = capacity
+        self._waiting: deque[EvaluationRequest] = deque()
+
+    @property
+    def numbers(self) -> list[int]:
+        """Trial numbers in the order they were submitted."""
+        return [request.trial_number for request in self.submitted]
+
+    def capacity(self) -> int:
+        return self._capacity
+
+    def submit(self, request: EvaluationRequest) -> None:
+        self.submitted.append(request)
+        self._waiting.append(request)
+        self.most_in_flight = max(self.most_in_flight, len(self._waiting))
+
+    def next_done(self, timeout_s: float) -> Completed | Failed | None:
+        return self.evaluate(self._waiting.popleft()) if self._waiting else None
+
+    def close(self) -> None:
+        self._waiting.clear()
+
+
+def make_search(
+    config: StudyConfig, database: Database, folder: Path, evaluate: Evaluate, capacity: int = 2, **options: Any
+) -> Search:
+    """A run of the loop on this database, as the command would make it."""
+    check_is_same_study(config, database, DATA)
+    return Search(
+        config=config,
+        study=open_study(config, database, DATA),
+        database=database,
+        artifacts=ArtifactStore(folder / "artifacts"),
+        dataset=DatasetRequest("data.hdf5", None, -6, 0.1),
+        pool=FakePool(evaluate, capacity),
+        lease=DriverLease(database, config.study.name),
+        **{
+            "interrupts": Interrupts(),
+            "limits": Limits(config.budget.trials, 3 * config.budget.trials, None),
+            **options,
+        },
+    )
+
+
+def pool_of(search: Search) -> FakePool:
+    """The search's fake pool."""
+    assert isinstance(search.pool, FakePool)
+    return search.pool
+
+
+def complete(request: EvaluationRequest) -> Completed:
+    """Measures by formula: the larger the network, the more accurate; one evaluation per stage."""
+    design = Design.model_validate_json(request.design_json)
+    cost = count_cost(design.architecture)
+    evaluations = [
+        Evaluation(
+            study_name=request.study_name,
+            trial_number=request.trial_number,
+            stage=stage,
+            accuracy=min(0.9, 0.3 + cost.parameters / 4000) - 0.01 * stage,
+            accuracy_by_snr={0: 0.5},
+            n_frames=624,
+            cost=cost,
+            density={"blocks.0": 1.0},
+            epochs=3 + 2 * stage,
+            seed=request.seed,
+            training_seconds=1.5,
+            checkpoint=f"{request.study_name}/{request.trial_number}/stage-{stage}",
+        )
+        for stage in range(len(design.stages) + 1)
+    ]
+    return Completed(request.trial_number, tuple(evaluations))
+
+
+def fail(request: EvaluationRequest, kind: str = "ValueError", is_infrastructure: bool = False) -> Failed:
+    """A trial that raised, or whose worker died."""
+    return Failed(request.trial_number, kind, f"Traceback:\n{kind}: no luck", is_infrastructure)
