@@ -39,8 +39,6 @@ TRAINED = Evaluation(
 )
 PRUNED_DENSITY = {"blocks.1.depthwise": 0.25, "blocks.4.linear": 0.5}
 PRUNED = replace(TRAINED, stage=1, accuracy=0.56241, cost=COST, density=PRUNED_DENSITY)
-    TRAINED, stage=1, accuracy=0.56241, cost=COST, density={"blocks.1.depthwise": 0.25, "blocks.4.linear": 0.5}
-)
 BUILD = Build(
     build_id=3,
     study_name="demo",

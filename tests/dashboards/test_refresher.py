@@ -1,0 +1,124 @@
+"""What the refresher writes into the study, and what it leaves alone."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import optuna
+import pytest
+from demo_study import complete_trial, make_demo_study, queue_demo_build
+from optuna.storages import BaseStorage
+from optuna_dashboard import save_note
+
+from dashboards.refresher import OWN_NOTES_HEADING, PARETO_FRONT_ID, Refresher, merge_notes
+from search.study import open_optuna_storage
+from storage.database import Database, open_database
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return open_database(f"sqlite:///{tmp_path}/studies.db")
+
+
+def test_first_refresh_writes_plot_study_note_and_a_note_per_finished_trial(database: Database) -> None:
+    make_demo_study(database, n_trials=6).ask()  # the seventh trial runs
+
+    assert Refresher(open_optuna_storage(database), database).refresh() == 1 + 1 + 6
+
+
+def test_what_is_up_to_date_is_not_written_again(database: Database) -> None:
+    make_demo_study(database, n_trials=4)
+    storage = open_optuna_storage(database)
+    Refresher(storage, database).refresh()
+    before = _attributes(storage)
+
+    written = Refresher(storage, database).refresh()  # as after a restart: nothing remembered
+
+    assert written == 0
+    assert _attributes(storage) == before
+    assert any(PARETO_FRONT_ID in key for key in before)
+
+
+def test_only_what_changed_is_written(database: Database) -> None:
+    study = make_demo_study(database, n_trials=4)
+    refresher = Refresher(open_optuna_storage(database), database)
+    refresher.refresh()
+
+    queue_demo_build(database, "demo", 0)
+
+    assert refresher.refresh() == 2  # the study's note and trial 0's, but not the plot
+    assert refresher.refresh() == 0
+    complete_trial(study, database)
+    assert refresher.refresh() >= 3
+
+
+def test_one_study_may_be_named_and_others_stay_untouched(database: Database) -> None:
+    make_demo_study(database, "first", n_trials=3)
+    make_demo_study(database, "second", n_trials=3)
+    storage = open_optuna_storage(database)
+
+    assert Refresher(storage, database, "second").refresh() == 5
+    assert Refresher(storage, database).refresh() == 5
+
+
+def test_studies_of_other_programs_stay_untouched(database: Database) -> None:
+    storage = open_optuna_storage(database)
+    optuna.create_study(storage=storage, study_name="foreign").optimize(lambda trial: 1.0, n_trials=1)
+
+    assert Refresher(storage, database).refresh() == 0
+
+
+def test_refreshing_stops_between_two_notes(database: Database) -> None:
+    make_demo_study(database, n_trials=4)
+    stop = threading.Event()
+    stop.set()
+
+    assert Refresher(open_optuna_storage(database), database).refresh(stop) <= 2
+
+
+def test_a_failure_is_logged_once_and_does_not_end_the_thread(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    refresher = Refresher(open_optuna_storage(database), database)
+    make_demo_study(database, n_trials=3)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE design_studies SET text = 'study: ['")
+    stop = threading.Event()
+    thread = threading.Thread(target=refresher.refresh_until, args=(stop, 0.01))
+
+    thread.start()
+    stop.wait(0.5)
+    is_alive = thread.is_alive()
+    stop.set()
+    thread.join(10)
+
+    assert is_alive
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "plot and notes could not be brought up to date"
+    ]
+
+
+def test_a_note_that_people_wrote_before_is_kept_below_ours(database: Database) -> None:
+    study = make_demo_study(database, n_trials=3)
+    save_note(study, "my own words")
+    storage = open_optuna_storage(database)
+
+    Refresher(storage, database).refresh()
+
+    note = "".join(value for key, value in _attributes(storage).items() if key.startswith("dashboard:note_str:"))
+    assert note.endswith(f"{OWN_NOTES_HEADING}\n\nmy own words")
+    assert Refresher(storage, database).refresh() == 0
+
+
+def test_merging_twice_gives_the_same_text() -> None:
+    once = merge_notes("ours", "theirs")
+
+    assert merge_notes("ours", once) == once
+    assert merge_notes("new", once) == once.replace("ours", "new")
+
+
+def _attributes(storage: BaseStorage) -> dict[str, str]:
+    (study,) = storage.get_all_studies()
+    return {key: str(value) for key, value in storage.get_study_system_attrs(study._study_id).items()}

@@ -1,0 +1,122 @@
+"""The HTML report: what it holds, that it needs no network, and that nothing in it runs as markup."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+from demo_server import run_module
+from demo_study import fail_demo_build, finish_demo_build, make_demo_study
+
+from dashboards.report_page import report_page
+from search.report import load_study_report
+from storage.database import Database, open_database
+from storage.studies import load_study_record
+
+EVIL = "</script><script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One study with a finished build and a failed one."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder = tmp_path_factory.mktemp("report")
+    database = _database(folder)
+    make_demo_study(database)
+    front = load_study_report(database, "demo").front
+    finish_demo_build(database, "demo", front[0].trial_number)
+    fail_demo_build(database, "demo", front[-1].trial_number, f"step failed {EVIL}")
+    return folder
+
+
+def test_page_has_plot_front_builds_study_file_and_provenance(folder: Path) -> None:
+    done = run_module(folder, "dashboards.report_page", "demo", "--out", "pages/report.html")
+
+    assert (done.returncode, done.stdout) == (0, "pages/report.html\n")
+    page = (folder / "pages/report.html").read_text()
+    best = load_study_report(_database(folder), "demo").front[-1]
+    assert f"<td>{best.trial_number}</td><td>{best.accuracy:.2%}</td>" in page
+    assert "<td>18,432</td><td>27</td><td>0</td><td>12</td><td>101,562</td><td>61.3</td>" in page
+    assert "budget: {trials: 40, epochs: 6}" in page
+    assert "<td>git</td><td>0123abc</td>" in page
+    assert "Plotly.newPlot" in page
+
+
+def test_page_loads_nothing_from_elsewhere(folder: Path) -> None:
+    page = _page(_database(folder))
+
+    assert "<script" in page
+    assert re.findall(r"""<(?:script|link|img|iframe)[^>]*(?:src|href)=""", page) == []
+
+
+def test_text_of_others_is_never_markup(folder: Path) -> None:
+    database = _database(folder)
+    report, record = load_study_report(database, "demo"), load_study_record(database, "demo")
+    assert record is not None
+
+    page = report_page(
+        replace(report, study_name=f"n{EVIL}"), replace(record, text=EVIL, provenance={f"k{EVIL}": f"v{EVIL}"})
+    )
+
+    assert EVIL not in page
+    assert page.count("alert(1)") >= 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["other", "--out", "x.html"], "study is other; expected one of those in the database: demo"),
+        (["demo", "--out", "x.html", "--storage", "sqlite:///none.db"], "does not exist"),
+        (["demo", "--out", "runs"], "--out is runs; it cannot be written: Is a directory"),
+    ],
+)
+def test_wrong_options_end_with_code_2_and_leave_no_file(folder: Path, arguments: list[str], message: str) -> None:
+    done = run_module(folder, "dashboards.report_page", *arguments)
+
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(folder.glob("*.html")) == []
+
+
+def test_a_study_without_trials_has_a_page(tmp_path: Path) -> None:
+    database = _database(tmp_path)
+    make_demo_study(database, n_trials=2)
+
+    page = _page(database)
+
+    assert "No trial is complete yet." in page
+    assert "No trial was sent to FINN yet." in page
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+def test_plot_is_drawn_in_a_browser(folder: Path, tmp_path: Path) -> None:
+    run_module(folder, "dashboards.report_page", "demo", "--out", str(tmp_path / "report.html"))
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    flags += " --disable-component-update --disable-sync --virtual-time-budget=10000 --dump-dom"
+
+    done = subprocess.run(
+        ["chromium", *flags.split(), f"--user-data-dir={tmp_path}/browser", f"file://{tmp_path}/report.html"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert "threshold 56%</text>" in done.stdout
+    assert "BacalhauNet</text>" in done.stdout
+
+
+def _database(folder: Path) -> Database:
+    return open_database(f"sqlite:///{folder}/runs/studies.db")
+
+
+def _page(database: Database) -> str:
+    record = load_study_record(database, "demo")
+    assert record is not None
+    return report_page(load_study_report(database, "demo"), record)
