@@ -67,7 +67,7 @@ class ProgressDisplay:
         self._live = Live(
             console=console, get_renderable=self._render, refresh_per_second=2, transient=True, redirect_stdout=False
         )
-        self._last_line, self._last_time = "", 0.0
+        self._last_line, self._last_activity, self._last_time = "", "", 0.0
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -94,9 +94,12 @@ class ProgressDisplay:
 
     def _print_if_new(self, status: RunStatus) -> None:
         line, now = plain_line(status), time.monotonic()
-        is_new = line != self._last_line
-        if is_new or now - self._last_time >= PLAIN_INTERVAL_S:
-            self.notice(f"[{format_duration(now - status.started)}] {line}")
+        clock = f"[{format_duration(now - status.started)}]"
+        if status.activity != self._last_activity:
+            self.notice(f"{clock} {status.activity}")
+            self._last_activity = status.activity
+        if line != self._last_line or now - self._last_time >= PLAIN_INTERVAL_S:
+            self.notice(f"{clock} {line}")
             self._last_line, self._last_time = line, now
 
 
@@ -114,7 +117,6 @@ def plain_line(status: RunStatus) -> str:
     """The status in one line, without what changes all the time."""
     counts, builds = status.report.counts, _describe_builds(status.report.builds)
     parts = [
-        status.activity,
         f"{counts.complete} of {status.n_wanted} trials complete",
         f"{counts.pruned} could not be built",
         f"{counts.failed} failed",
@@ -171,7 +173,7 @@ def _facts(status: RunStatus) -> list[tuple[str, str]]:
 def _describe_best(report: StudyReport) -> str:
     best = report.best_feasible
     if best is not None:
-        return f"trial {best.trial_number}, {best.accuracy:.2%} at cost {best.inference_cost:.4f}"
+        return f"trial {best.trial_number}, {best.accuracy:.2%} at cost {best.inference_cost:.6f}"
     if not report.front:
         return "none yet"
     most_accurate = report.front[-1]

@@ -162,7 +162,7 @@ def front_as_table(report: StudyReport) -> Table:
         table.add_row(
             str(trial.trial_number),
             f"{trial.accuracy:.2%}{mark}",
-            f"{trial.inference_cost:.4f}",
+            f"{trial.inference_cost:.6f}",
             f"{trial.bit_ops:,.0f}",
             f"{trial.weight_bits:,.0f}",
             f"{trial.parameters:,}",

@@ -78,9 +78,10 @@ def check_is_same_study(config: StudyConfig, database: Database, data: Mapping[s
         )
     before = record.provenance
     if any(before.get(key) != data[key] for key in ("data_set", "data_frames")):
+        expected = f"{before.get('data_file')} with {before.get('data_frames')} frames"
         raise StudyError(
-            f"the data set is {data['data_file']} with {data['data_frames']} frames; expected {before.get('data_file')} "
-            f"with {before.get('data_frames')} frames, on which study {config.study.name} was started"
+            f"the data set is {data['data_file']} with {data['data_frames']} frames; "
+            f"expected {expected}, on which study {config.study.name} was started"
         )
 
 

@@ -99,11 +99,7 @@ def make_search(
         dataset=DatasetRequest("data.hdf5", None, -6, 0.1),
         pool=FakePool(evaluate, capacity),
         lease=DriverLease(database, config.study.name),
-        **{
-            "interrupts": Interrupts(),
-            "limits": Limits(config.budget.trials, 3 * config.budget.trials, None),
-            **options,
-        },
+        **{"interrupts": Interrupts(), "limits": Limits(6, 18, None), **options},
     )
 
 

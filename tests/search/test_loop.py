@@ -23,16 +23,11 @@ def states(study: optuna.Study) -> list[str]:
     return [trial.state.name for trial in study.get_trials(deepcopy=False)]
 
 
-def stop_after(n_trials: int, interrupts: Interrupts) -> "StopAfter":
-    return StopAfter(n_trials, interrupts)
-
-
 class StopAfter:
     """Completes trials, and sends a real Ctrl-C instead of completing the one after."""
 
-    def __init__(self, n_trials: int, interrupts: Interrupts) -> None:
+    def __init__(self, n_trials: int) -> None:
         self.n_left = n_trials
-        self.interrupts = interrupts
 
     def __call__(self, request: EvaluationRequest) -> Completed:
         if self.n_left == 0:
@@ -188,7 +183,7 @@ def test_design_that_is_complete_already_is_copied_and_not_trained(sqlite: Datab
 @pytest.mark.parametrize("n_before", [0, 1, 4])
 def test_interrupted_trials_are_adopted_by_the_next_run(database: Database, tmp_path: Path, n_before: int) -> None:
     interrupts = Interrupts()
-    first = make_search(small_config(), database, tmp_path, stop_after(n_before, interrupts), interrupts=interrupts)
+    first = make_search(small_config(), database, tmp_path, StopAfter(n_before), interrupts=interrupts)
     with interrupts.watch():
         assert run_search(first).reason is StopReason.INTERRUPTED
     left = first.study.get_trials(states=(TrialState.RUNNING,))
