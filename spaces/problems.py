@@ -70,9 +70,10 @@ def unknown_key(path: Path, known: Iterable[str]) -> Problem:
 
 def one_of(names: Sequence[str], given: object = None) -> str:
     """`one of a, b, c`, with a question where `given` looks like one of them."""
-    text = f"one of {', '.join(names)}" if len(names) > 1 else ", ".join(names) or "no key"
+    if len(names) < 2:
+        return names[0] if names else "no key"
     closest = find_closest(names, given)
-    return f"{text} (did you mean {closest}?)" if closest else text
+    return f"one of {', '.join(names)}" + (f" (did you mean {closest}?)" if closest else "")
 
 
 def find_closest(names: Iterable[str], given: object) -> str | None:

@@ -1,0 +1,247 @@
+import functools
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+
+from spaces.study_config import ConfigError, StudyConfig, load_study_config, parse_study_config
+
+MINIMAL = """
+study: {name: tiny, seed: 1}
+space:
+  blocks:
+    - {type: conv, out_channels: {int: [4, 8]}, kernel_size: 3, weight_bit_width: 4, activation_bit_width: 4}
+    - {type: linear, out_features: 24, weight_bit_width: 6}
+budget: {trials: 3, epochs: 1}
+"""
+
+
+def parse(**parts: object) -> StudyConfig:
+    tree = {**yaml.safe_load(MINIMAL), **parts}
+    return parse_study_config(yaml.safe_dump(tree), "study.yaml")
+
+
+def problems_of(**parts: object) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        parse(**parts)
+    return caught.value.problems
+
+
+def test_minimal_study_has_the_documented_defaults() -> None:
+    config = parse()
+    assert config.study.sampler == "tpe"
+    assert (config.objectives.accuracy.direction, config.objectives.accuracy.threshold) == ("maximize", 0.56)
+    assert config.objectives.inference_cost.direction == "minimize"
+    assert (config.dataset.path, config.dataset.frames_per_cell, config.dataset.min_training_snr_db) == (None, None, -6)
+    assert config.dataset.validation_fraction == 0.1
+    assert config.dataset.twin.model_dump() == {"profile": "deepsig-2018", "frames_per_cell": 64, "seed": 2018}
+    assert (config.training.batch_size, config.training.learning_rate, config.training.restart_epochs) == (
+        1024,
+        0.01,
+        5,
+    )
+    assert config.pruning.stages == ()
+    assert config.budget.wall_clock_minutes is None
+    assert config.workers.model_dump() == {
+        "cpus_per_trial": 1.0,
+        "gpus_per_trial": 0.0,
+        "max_concurrent": None,
+        "max_attempts": 3,
+    }
+    assert config.promotion.top == 1
+    assert config.fpga.model_dump() == {
+        "board": "ZCU111",
+        "clk_period_ns": 5.0,
+        "target_fps": 100_000,
+        "timeout_s": 1800,
+    }
+
+
+def test_text_and_path_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(MINIMAL)
+    config = load_study_config(path)
+    assert (config.text, config.path) == (MINIMAL, path)
+
+
+def test_config_never_changes() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        parse().study.seed = 2
+
+
+def test_search_space_takes_its_epochs_from_the_budget() -> None:
+    design = parse(budget={"trials": 1, "epochs": 9}).search_space.suggest(optuna.create_study().ask())
+    assert design.training.epochs == 9
+
+
+ABOVE_0 = "expected a number above 0"
+AT_LEAST_1 = "expected a whole number of at least 1"
+PARTS = "one of study, objectives, dataset, space, training, pruning, budget, workers, promotion, fpga"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        ("buget", {}, f"is an unknown key; expected {PARTS} (did you mean budget?)"),
+        ("notes", "x", f"is an unknown key; expected {PARTS}"),
+        ("study", None, "is empty; expected a mapping with the keys name, seed, sampler"),
+        ("study.name", "a b", 'is "a b"; expected 1 to 64 letters, digits, _ . or -, a letter or digit first'),
+        ("study.name", "../a", 'is "../a"; expected 1 to 64 letters, digits, _ . or -, a letter or digit first'),
+        ("study.name", 7, "is 7; expected text"),
+        ("study.seed", -1, "is -1; expected a whole number from 0 to 4294967295"),
+        ("study.sampler", "cmaes", 'is "cmaes"; expected one of tpe, gp, nsga2, random'),
+        ("objectives.accuracy.threshold", 56, f"is 56; {ABOVE_0} and below 1"),
+        ("objectives.accuracy.direction", "minimize", 'is "minimize"; expected maximize'),
+        ("dataset.validation_fraction", 0.5, f"is 0.5; {ABOVE_0} and below 0.5"),
+        ("dataset.min_training_snr_db", -21, "is -21; expected a whole number from -20 to 30"),
+        ("dataset.twin.frames_per_cell", 4, "is 4; expected a whole number from 8 to 4096"),
+        (
+            "dataset.frames_per_cell",
+            65,
+            "is 65; expected at most dataset.twin.frames_per_cell, 64, for dataset.path is not set",
+        ),
+        ("space", {}, ".blocks is missing; expected a list"),
+        ("space.blocks", [], "is empty; expected a list of at least one block"),
+        (
+            "training.learning_rate",
+            {"float": [0, 0.1], "log": True},
+            ".float[0] is 0; expected a number above 0, for log is true",
+        ),
+        ("training.batch_size", {"choices": [1, 2]}, "is {choices: [1, 2]}; expected a whole number from 1 to 65536"),
+        ("pruning.stages", {"epsilon": 1}, "is {epsilon: 1}; expected a list"),
+        ("pruning.stages", [7], "[0] is 7; expected a mapping with the keys epsilon, weight_decay, epochs"),
+        (
+            "pruning.stages",
+            [{"epsilon": -1, "weight_decay": 0, "epochs": 1}],
+            "[0].epsilon is -1; expected a number from 0 to 10",
+        ),
+        ("budget.trials", 0, f"is 0; {AT_LEAST_1}"),
+        ("budget.wall_clock_minutes", 0, f"is 0; {ABOVE_0}, or empty"),
+        ("workers.cpus_per_trial", 0, f"is 0; {ABOVE_0}"),
+        ("workers.max_concurrent", 0, f"is 0; {AT_LEAST_1}, or empty"),
+        ("promotion.top", -1, "is -1; expected a whole number of at least 0"),
+        ("fpga.clk_period_ns", float("inf"), "is inf; expected a finite number"),
+        ("fpga.target_fps", 1e5, f"is 100000.0; {AT_LEAST_1}"),
+    ],
+)
+def test_wrong_value_says_where_what_and_what_is_allowed(path: str, value: object, problem: str) -> None:
+    tree: dict[str, Any] = yaml.safe_load(MINIMAL)
+    *parents, key = path.split(".")
+    functools.reduce(lambda part, name: part.setdefault(name, {}), parents, tree)[key] = value
+    separator = "" if problem.startswith((".", "[")) else " "
+    assert problems_of(**tree) == (f"{path}{separator}{problem}",)
+
+
+def test_misspelt_board_gets_a_guess() -> None:
+    (problem,) = problems_of(fpga={"board": "zcu-111"})
+    assert problem.startswith('fpga.board is "zcu-111"; expected one of Ultra96, ')
+    assert problem.endswith("(did you mean ZCU111?)")
+
+
+def test_more_frames_than_the_twin_has_are_fine_with_a_real_file() -> None:
+    config = parse(dataset={"path": "/data/radioml.hdf5", "frames_per_cell": 512})
+    assert config.dataset.frames_per_cell == 512
+
+
+def test_all_problems_are_reported_at_once_one_per_line() -> None:
+    space = {
+        "blocks": [
+            {
+                "type": "conv",
+                "out_channels": 8,
+                "kernel_size": {"choices": [3, 4]},
+                "stride": {"choices": []},
+                "weight_bit_width": 0,
+                "activation_bit_width": 33,
+            }
+        ]
+    }
+    with pytest.raises(ConfigError) as caught:
+        parse(space=space, budget={"trials": 3, "epoch": 1}, fpga={"board": "ZCU999X"})
+    assert str(caught.value).splitlines() == list(caught.value.problems)
+    assert [problem.split(" is ")[0] for problem in caught.value.problems] == [
+        "space.blocks[0].kernel_size.choices[1]",
+        "space.blocks[0].stride.choices",
+        "space.blocks[0].weight_bit_width",
+        "space.blocks[0].activation_bit_width",
+        "budget.epoch",
+        "fpga.board",
+    ]
+
+
+def test_stride_product_beyond_the_frame_is_reported_with_the_other_problems() -> None:
+    pool = {"type": "max_pool", "kernel_size": 64}
+    problems = problems_of(space={"blocks": [pool, pool]}, promotion={"top": -1})
+    assert problems == (
+        "space.blocks is a list whose strides have a product of at least 4096; expected at most the frame length, 1024",
+        "promotion.top is -1; expected a whole number of at least 0",
+    )
+
+
+def test_missing_file_is_one_clear_problem(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"nowhere\.yaml is missing; expected a study file such as spaces/dsc4\.yaml$"
+    ):
+        load_study_config(tmp_path / "nowhere.yaml")
+
+
+def test_folder_is_one_clear_problem(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a folder; expected a study file"):
+        load_study_config(tmp_path)
+
+
+def test_binary_file_is_one_clear_problem(tmp_path: Path) -> None:
+    path = tmp_path / "weights.yaml"
+    path.write_bytes(b"\x89HDF\r\n\xff\xfe")
+    with pytest.raises(ConfigError, match=r"weights\.yaml is no text .*; expected YAML in UTF-8"):
+        load_study_config(path)
+
+
+def test_yaml_that_does_not_parse_has_file_line_and_column() -> None:
+    with pytest.raises(ConfigError, match=r"^bad\.yaml, line 2, column 1: while parsing a flow mapping, expected"):
+        parse_study_config("study: {name: a\n", "bad.yaml")
+
+
+def test_keys_given_twice_are_problems() -> None:
+    with pytest.raises(ConfigError, match="line 9, column 1: the key budget is given twice, first on line 7"):
+        parse_study_config(MINIMAL + "\nbudget: {}\n", "study.yaml")
+
+
+def test_fingerprint_is_the_same_for_the_same_content() -> None:
+    with_comment = parse_study_config(f"# Another look at the same.\n{MINIMAL}", "study.yaml")
+    with_defaults = parse(dataset={"min_training_snr_db": -6}, training={"weight_decay": 0})
+    assert with_comment.fingerprint == parse().fingerprint == with_defaults.fingerprint
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"budget": {"trials": 500, "epochs": 1, "wall_clock_minutes": 5}},
+        {"workers": {"cpus_per_trial": 4}},
+        {"promotion": {"top": 5}},
+        {"fpga": {"board": "VCK190"}},
+        {"study": {"name": "other", "seed": 1}},
+    ],
+)
+def test_fingerprint_does_not_change_with_what_has_no_effect_on_trials(parts: dict[str, object]) -> None:
+    assert parse(**parts).fingerprint == parse().fingerprint
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"budget": {"trials": 3, "epochs": 2}},
+        {"study": {"name": "tiny", "seed": 2}},
+        {"study": {"name": "tiny", "seed": 1, "sampler": "random"}},
+        {"dataset": {"min_training_snr_db": 0}},
+        {"dataset": {"twin": {"frames_per_cell": 65}}},
+        {"training": {"learning_rate": {"float": [0.01, 0.02]}}},
+        {"pruning": {"stages": [{"epsilon": 0.1, "weight_decay": 0, "epochs": 0}]}},
+        {"objectives": {"accuracy": {"threshold": 0.5}}},
+        {"space": {"blocks": [{"type": "linear", "out_features": 24, "weight_bit_width": 6}]}},
+    ],
+)
+def test_fingerprint_changes_with_what_has_an_effect_on_trials(parts: dict[str, object]) -> None:
+    assert parse(**parts).fingerprint != parse().fingerprint
