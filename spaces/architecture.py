@@ -111,7 +111,7 @@ class GlobalPool(FrozenModel):
 
 
 class Linear(FrozenModel):
-    """Fully connected layer. The last one gives the class scores; those before it have batch norm and quantized ReLU."""
+    """Fully connected layer. The last one gives the class scores; the others have batch norm and quantized ReLU."""
 
     type: Literal["linear"] = "linear"
     out_features: Channels
@@ -224,7 +224,8 @@ def _check_order(architecture: ArchitectureConfig, index: int) -> None:
     if not isinstance(block, Linear) or block.out_features != architecture.n_classes:
         given = f"linear with {block.out_features} features" if isinstance(block, Linear) else block.type
         raise ArchitectureError(
-            f"blocks[{index}], the last, is {given}; expected linear with one feature per class, {architecture.n_classes}"
+            f"blocks[{index}], the last, is {given}; "
+            f"expected linear with one feature per class, {architecture.n_classes}"
         )
     if block.activation_bit_width is not None:
         raise ArchitectureError(
@@ -238,16 +239,15 @@ def _is_after_relu(architecture: ArchitectureConfig, index: int) -> bool:
     return any(isinstance(b, Conv | DepthwiseSeparable | InvertedResidual | Linear) for b in before)
 
 
-def _infer_shape(
-    block: Block, index: int, channels: int, length: int, bit_width: int, is_unsigned: bool
-) -> BlockShape:
+def _infer_shape(block: Block, index: int, channels: int, length: int, bit_width: int, is_unsigned: bool) -> BlockShape:
     match block:
         case InputQuantizer():
             return BlockShape(channels, length, bit_width, channels, length, block.bit_width)
         case MaxPool():
             if length % block.kernel_size:
                 raise ArchitectureError(
-                    f"blocks[{index}].kernel_size is {block.kernel_size}; expected a divisor of the length there, {length}"
+                    f"blocks[{index}].kernel_size is {block.kernel_size}; "
+                    f"expected a divisor of the length there, {length}"
                 )
             return BlockShape(channels, length, bit_width, channels, length // block.kernel_size, bit_width)
         case GlobalPool():
@@ -278,7 +278,8 @@ def _is_residual(
     is_possible = block.stride == 1 and block.out_channels == in_channels and is_unsigned
     if block.residual and not is_possible:
         raise ArchitectureError(
-            f"blocks[{index}].residual is true with stride {block.stride}, {in_channels} -> {block.out_channels} channels; "
+            f"blocks[{index}].residual is true with stride {block.stride}, "
+            f"{in_channels} -> {block.out_channels} channels; "
             "expected stride 1, equal channels and a block with ReLU before it"
         )
     return is_possible
