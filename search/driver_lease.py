@@ -22,7 +22,7 @@ class DriverLease:
 
     def __init__(self, database: Database, study_name: str) -> None:
         self._database, self._study_name = database, study_name
-        self._owner = make_lease_owner()
+        self.owner = make_lease_owner()
         self._released = threading.Event()
         self._is_lost = False
 
@@ -36,17 +36,17 @@ class DriverLease:
 
     def acquire(self) -> None:
         """Raises StudyLeaseError where another driver holds the study."""
-        acquire_study_lease(self._database, self._study_name, self._owner, LEASE_S)
+        acquire_study_lease(self._database, self._study_name, self.owner, LEASE_S)
         threading.Thread(target=self._renew, name="study lease", daemon=True).start()
 
     def release(self) -> None:
         """Frees the study for the next driver."""
         self._released.set()
-        release_study_lease(self._database, self._study_name, self._owner)
+        release_study_lease(self._database, self._study_name, self.owner)
 
     def _renew(self) -> None:
         while not self._released.wait(RENEWAL_S):
-            if not renew_study_lease(self._database, self._study_name, self._owner, LEASE_S):
+            if not renew_study_lease(self._database, self._study_name, self.owner, LEASE_S):
                 self._is_lost = not self._released.is_set()
                 return
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from search.interrupts import Interrupts
 from search.local_services import Service
-from search.promotion import choose_winners, promote_trial
+from search.promotion import PromotionError, choose_winners, promote_trial
 from search.report import StudyReport
 from spaces.study_config import StudyConfig
 from storage.artifacts import ArtifactStore
@@ -27,24 +27,31 @@ def promote_winners(
     report: StudyReport,
     on_notice: Callable[[str], None],
     on_step: Callable[[str], None],
-) -> None:
-    """Queues the builds of the study's winners, and says which and why."""
+) -> bool:
+    """Queues the builds of the study's winners, and says which and why. False where one could not be promoted."""
     choice = choose_winners(report, config.promotion.top)
     on_notice(choice.reason)
+    is_done = True
     for trial in choice.trials:
-        build = promote_trial(database, artifacts, config, file, trial, on_step)
+        try:
+            build = promote_trial(database, artifacts, config, file, trial, on_step)
+        except PromotionError as error:
+            on_notice(f"trial {trial.trial_number} is not promoted: {error}")
+            is_done = False
+            continue
         measured = "" if build.test_accuracy is None else f", {build.test_accuracy:.2%} on the test part"
         on_notice(
             f"trial {trial.trial_number} is promoted: {trial.accuracy:.2%} on validation{measured}, "
             f"cost {trial.inference_cost:.6f}; its build for {build.target.board} is {build.state.value}"
         )
+    return is_done
 
 
 def wait_for_builds(
     database: Database, study_name: str, worker: Service, interrupts: Interrupts, on_tick: Callable[[str], None]
 ) -> str | None:
     """Waits until each build of the study has ended. A sentence where the build worker ends before them, else None."""
-    while has_pending_builds(load_builds(database, study_name)):
+    while pending_builds(load_builds(database, study_name)):
         if worker.exit_code is not None:
             return f"the build worker ended with exit code {worker.exit_code} before the builds; see {worker.log}"
         on_tick(f"building with FINN: {worker.last_line()}")
@@ -53,9 +60,9 @@ def wait_for_builds(
     return None
 
 
-def has_pending_builds(builds: Sequence[Build]) -> bool:
-    """Whether any of them is queued or running."""
-    return any(build.state in (BuildState.QUEUED, BuildState.RUNNING) for build in builds)
+def pending_builds(builds: Sequence[Build]) -> list[Build]:
+    """Those that are queued or running."""
+    return [build for build in builds if build.state in (BuildState.QUEUED, BuildState.RUNNING)]
 
 
 def latest_builds(builds: Sequence[Build]) -> list[Build]:

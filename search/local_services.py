@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ class Service:
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
+                env=module_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -82,19 +84,35 @@ def run_dashboard(database_url: str, artifacts: Path, study_name: str, port: int
         service.stop()
 
 
-def find_free_port(first: int = FIRST_PORT) -> int:
-    """The first port from `first` on that nothing listens on. Raises ServiceError after a hundred."""
-    for port in range(first, first + 100):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, port))
-            except OSError:
-                continue
+def module_environment() -> dict[str, str]:
+    """Environment in which `python -m` finds our modules from any folder, also where they are not installed."""
+    project = Path(__file__).resolve().parent.parent
+    if not (project / "pyproject.toml").is_file():  # installed
+        return dict(os.environ)
+    paths = [str(project), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def find_free_port(wanted: int | None = None) -> int:
+    """The wanted port, else the first from FIRST_PORT on that nothing listens on. Raises ServiceError."""
+    candidates = range(FIRST_PORT, FIRST_PORT + 100) if wanted is None else (wanted,)
+    for port in candidates:
+        if _is_free(port):
             return port
     raise ServiceError(
-        f"no port from {first} to {first + 99} is free; give the dashboard another with --dashboard-port"
+        f"the dashboard's port is {candidates[0]}{'' if wanted else f' to {candidates[-1]}'}; expected one that "
+        "no other program listens on: give it with --dashboard-port, or go without it with --no-dashboard"
     )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
 
 
 def _end_with_parent() -> None:

@@ -137,11 +137,15 @@ def _find_checkpoint(database: Database, artifacts: ArtifactStore, study_name: s
 def _export(
     artifacts: ArtifactStore, config: StudyConfig, trial: TrialReport, checkpoint: Path, frames: Frames
 ) -> tuple[Path, Path]:
-    from workers.qonnx_export import export_evaluation  # imports torch, which only a promotion needs
+    from workers.checkpoint import CheckpointError  # imports torch, which only a promotion needs
+    from workers.qonnx_export import ExportError, export_evaluation
 
-    design = Design.model_validate_json(trial.design_json)
+    architecture = Design.model_validate_json(trial.design_json).architecture
     folder = artifacts.evaluation_folder(config.study.name, trial.trial_number)
-    return export_evaluation(design.architecture, checkpoint, spread_frames(frames, N_PROOF_FRAMES), folder)
+    try:
+        return export_evaluation(architecture, checkpoint, spread_frames(frames, N_PROOF_FRAMES), folder)
+    except (CheckpointError, ExportError) as error:
+        raise PromotionError(f"trial {trial.trial_number} of {config.study.name}: {error}") from error
 
 
 def _known_test_accuracy(builds: Sequence[Build]) -> float | None:

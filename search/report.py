@@ -234,7 +234,7 @@ def _build_as_json(build: Build) -> dict[str, object]:
 def _report_cells(build: Build) -> list[str]:
     report = build.report
     if report is None:
-        return [build.message or ""]
+        return []
     return [
         f"{report.lut:,}",
         f"{report.bram_18k}",

@@ -19,18 +19,24 @@ from search.budget import Limits, choose_limits, describe_budget
 from search.capacity import CapacityError, check_machine, open_pool
 from search.command_line import parse_arguments
 from search.driver_lease import DriverLease, LeaseLostError, hold_study
-from search.hardware import has_pending_builds, latest_builds, promote_winners, wait_for_builds
+from search.hardware import latest_builds, pending_builds, promote_winners, wait_for_builds
 from search.interrupts import Interrupts, SearchInterrupted
-from search.local_services import Service, ServiceError, find_free_port, run_build_worker, run_dashboard
+from search.local_services import (
+    Service,
+    ServiceError,
+    find_free_port,
+    module_environment,
+    run_build_worker,
+    run_dashboard,
+)
 from search.progress import ProgressDisplay, RunStatus, show_work
-from search.promotion import PromotionError
 from search.report import StudyReport, builds_as_table, count_trials, front_as_csv, front_as_table, make_study_report
 from search.study import StudyError, check_is_same_study, open_study, set_aside_artifacts
 from search.study_data import describe_dataset, open_dataset
 from spaces.study_config import ConfigError, StudyConfig, load_study_config
 from storage.artifacts import ArtifactStore, write_text_atomically
-from storage.builds import load_builds
-from storage.database import Database, DatabaseError, open_database
+from storage.builds import load_build, load_builds
+from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_database
 from storage.leases import StudyLeaseError
 from storage.provenance import collect_provenance
 from storage.radioml import DatasetError, RadioMLFile
@@ -45,10 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         return run_study(args, _open_console())
-    except (ConfigError, DatasetError, DatabaseError, CapacityError, StudyError, StudyLeaseError) as error:
+    except (
+        ConfigError,
+        DatasetError,
+        DatabaseError,
+        CapacityError,
+        ServiceError,
+        StudyError,
+        StudyLeaseError,
+    ) as error:
         print(error, file=sys.stderr)
         return EXIT_BAD_INPUT
-    except (LeaseLostError, PromotionError, ServiceError) as error:
+    except LeaseLostError as error:
         print(error, file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
@@ -64,6 +78,7 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
         check_machine(config.workers)
     with show_work(console) as on_progress:
         file = open_dataset(config, on_progress)
+    port = None if args.no_dashboard else find_free_port(args.dashboard_port)
     database = open_database(args.storage)
     check_is_same_study(config, database, describe_dataset(file))
     interrupts = Interrupts()
@@ -72,7 +87,8 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
         set_aside_artifacts(database, artifacts, config.study.name)
         study = open_study(config, database, {**collect_provenance(), **describe_dataset(file)})
         limits = choose_limits(study, config, args.trials, args.extend, args.time_limit)
-        run = Run(args, config, file, database, artifacts, study, lease, interrupts, limits, ProgressDisplay(console))
+        display = ProgressDisplay(console)
+        run = Run(args, config, file, database, artifacts, study, lease, interrupts, limits, display, port)
         exit_code = drive_study(run)
         print_results(run, console)
         return exit_code
@@ -92,6 +108,7 @@ class Run:
     interrupts: Interrupts
     limits: Limits
     display: ProgressDisplay
+    dashboard_port: int | None
     dashboard_url: str | None = None
     activity: str = "searching"
     n_complete_at_start: int = 0
@@ -135,8 +152,9 @@ def drive_study(run: Run) -> int:
     run.n_complete_at_start = counts.complete
     is_finished = counts.running == 0 and not run.limits.wants_more(counts)
     with ExitStack() as stack:
-        worker = None if is_finished or run.config.promotion.top == 0 else _start_build_worker(run, stack)
-        run.dashboard_url = _start_dashboard(run, stack)
+        will_build = not (is_finished or run.args.no_build or run.config.promotion.top == 0)
+        worker = _start_build_worker(run, stack) if will_build else None
+        run.dashboard_url = None if is_finished else _start_dashboard(run, stack)
         stack.enter_context(run.display)
         if is_finished:
             run.display.notice(f"study {run.config.study.name} is complete: {describe_budget(counts, run.limits)}")
@@ -144,10 +162,10 @@ def drive_study(run: Run) -> int:
         elif not _search(run):
             return EXIT_FAILED
         with run.interrupts.breakable():
-            promote_winners(
+            is_promoted = promote_winners(
                 run.database, run.artifacts, run.config, run.file, run.report(), run.display.notice, run.begin
             )
-        return _finish_builds(run, worker, stack)
+        return _finish_builds(run, worker, stack) if is_promoted else EXIT_FAILED
 
 
 def print_results(run: Run, console: Console) -> None:
@@ -156,16 +174,23 @@ def print_results(run: Run, console: Console) -> None:
     table, page = run.results / f"{name}-front.csv", run.results / f"{name}-report.html"
     write_text_atomically(table, front_as_csv(report))
     command = ["dashboards.report_page", name, "--storage", run.args.storage, "--out", str(page)]
-    made = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
+    made = subprocess.run(
+        [sys.executable, "-m", *command], env=module_environment(), capture_output=True, text=True, check=False
+    )
     console.print(front_as_table(report))
     if report.builds:
         console.print(builds_as_table(report.builds))
     for build in report.builds:
         if build.message:
             console.print(f"build of trial {build.trial_number}: {build.message}", highlight=False, markup=False)
+    console.print(f"pages:  python -m dashboards.run{_storage_option(run.args)}", highlight=False, soft_wrap=True)
     console.print(f"table:  {table}", highlight=False, markup=False, soft_wrap=True)
     what = f"report: {page}" if made.returncode == 0 else f"the report page was not written: {made.stderr.strip()}"
     console.print(what, highlight=False, markup=False, soft_wrap=True)
+
+
+def _storage_option(args: argparse.Namespace) -> str:
+    return "" if args.storage == DEFAULT_DATABASE_URL else " --storage URL"
 
 
 def _search(run: Run) -> bool:
@@ -205,35 +230,33 @@ def _search(run: Run) -> bool:
 
 
 def _finish_builds(run: Run, worker: Service | None, stack: ExitStack) -> int:
-    name = run.config.study.name
-    is_pending = has_pending_builds(load_builds(run.database, name))
-    if is_pending and run.args.no_build:
+    pending = pending_builds(load_builds(run.database, run.config.study.name))
+    if not pending:
+        return 0
+    if run.args.no_build:
         run.display.notice("builds are queued; python -m fpga.run builds them")
-    elif is_pending:
-        worker = worker or _start_build_worker(run, stack)
-        assert worker is not None  # only --no-build gives none
-        problem = wait_for_builds(run.database, name, worker, run.interrupts, run.begin)
-        if problem:
-            run.display.notice(problem)
-            return EXIT_FAILED
-    has_failed = any(b.state is BuildState.FAILED for b in latest_builds(load_builds(run.database, name)))
+        return 0
+    worker = worker or _start_build_worker(run, stack)
+    problem = wait_for_builds(run.database, run.config.study.name, worker, run.interrupts, run.begin)
+    if problem:
+        run.display.notice(problem)
+        return EXIT_FAILED
+    has_failed = any(load_build(run.database, build.build_id).state is BuildState.FAILED for build in pending)
     return EXIT_FAILED if has_failed else 0
 
 
-def _start_build_worker(run: Run, stack: ExitStack) -> Service | None:
+def _start_build_worker(run: Run, stack: ExitStack) -> Service:
     """Early, for it makes FINN's environment while trials train."""
-    if run.args.no_build:
-        return None
     log = run.results / "build_worker.log"
     return stack.enter_context(run_build_worker(run.args.storage, run.artifacts.root, log))
 
 
 def _start_dashboard(run: Run, stack: ExitStack) -> str | None:
-    if run.args.no_dashboard:
+    if run.dashboard_port is None:
         return None
-    port = run.args.dashboard_port or find_free_port()
     log = run.results / "dashboard.log"
-    return stack.enter_context(run_dashboard(run.args.storage, run.artifacts.root, run.config.study.name, port, log))
+    name, port = run.config.study.name, run.dashboard_port
+    return stack.enter_context(run_dashboard(run.args.storage, run.artifacts.root, name, port, log))
 
 
 def _open_console() -> Console:

@@ -1,0 +1,58 @@
+import optuna
+import pytest
+from search_study import DATA, small_config
+
+from search.budget import Limits, choose_limits, describe_budget
+from search.report import TrialCounts
+from search.study import open_study
+from storage.database import Database
+
+
+@pytest.fixture
+def study(sqlite: Database) -> optuna.Study:
+    """A study with two failed trials."""
+    study = open_study(small_config(), sqlite, DATA)
+    for _ in range(2):
+        study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
+    return study
+
+
+def test_budget_comes_from_the_study_file(study: optuna.Study) -> None:
+    assert choose_limits(study, small_config(), None, None, None) == Limits(6, 18, None)
+
+
+def test_wall_clock_comes_from_the_study_file_in_minutes(study: optuna.Study) -> None:
+    config = small_config(**{"trials: 6": "wall_clock_minutes: 1.5, trials: 6"})
+    assert choose_limits(study, config, None, None, None).time_limit_s == 90
+    assert choose_limits(study, config, None, None, 20.0).time_limit_s == 20
+
+
+def test_command_says_how_many_trials(study: optuna.Study) -> None:
+    assert choose_limits(study, small_config(), 4, None, None) == Limits(4, 12, None)
+
+
+def test_extension_adds_to_what_is_complete_and_survives_an_interruption(study: optuna.Study) -> None:
+    extended = choose_limits(study, small_config(), None, 10, None)
+    assert extended == Limits(10, 32, None)
+    assert choose_limits(study, small_config(), None, None, None) == extended
+
+
+def test_running_trials_count_as_if_complete_until_they_end() -> None:
+    limits = Limits(6, 18, None)
+    assert limits.wants_more(TrialCounts(complete=4, pruned=0, failed=0, running=1, waiting=0))
+    assert not limits.wants_more(TrialCounts(complete=4, pruned=0, failed=0, running=2, waiting=0))
+
+
+def test_no_more_is_asked_when_too_many_could_not_be_built() -> None:
+    assert not Limits(6, 18, None).wants_more(TrialCounts(complete=1, pruned=17, failed=0, running=0, waiting=0))
+
+
+def test_waiting_trials_are_still_to_be_asked() -> None:
+    assert Limits(6, 18, None).wants_more(TrialCounts(complete=1, pruned=16, failed=0, running=0, waiting=3))
+
+
+def test_unused_budget_is_explained() -> None:
+    counts = TrialCounts(complete=1, pruned=16, failed=1, running=0, waiting=0)
+    assert describe_budget(counts, Limits(6, 18, None)) == (
+        "1 of 6 trials are complete after 18 were asked: 16 designs could not be built and 1 failed"
+    )

@@ -1,0 +1,41 @@
+import os
+import time
+
+import pytest
+
+import search.driver_lease
+from search.driver_lease import DriverLease, LeaseLostError, hold_study
+from storage.database import Database
+from storage.leases import StudyLeaseError, acquire_study_lease, release_study_lease
+
+
+def test_second_driver_is_refused_with_the_first_one_s_process(sqlite: Database) -> None:
+    with hold_study(sqlite, "small"), pytest.raises(StudyLeaseError, match=f"is being run by .*:{os.getpid()}:"):
+        DriverLease(sqlite, "small").acquire()
+
+
+def test_study_is_free_afterwards_also_after_an_error(sqlite: Database) -> None:
+    with pytest.raises(KeyboardInterrupt), hold_study(sqlite, "small"):
+        raise KeyboardInterrupt
+    with hold_study(sqlite, "small") as lease:
+        lease.check()
+
+
+def test_lease_is_renewed_while_the_study_is_held(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search.driver_lease, "LEASE_S", 1.0)
+    monkeypatch.setattr(search.driver_lease, "RENEWAL_S", 0.1)
+    with hold_study(sqlite, "small") as lease:
+        time.sleep(1.5)
+        lease.check()
+        with pytest.raises(StudyLeaseError):
+            acquire_study_lease(sqlite, "small", "elsewhere:1:abc")
+
+
+def test_driver_that_lost_its_study_is_told(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search.driver_lease, "RENEWAL_S", 0.1)
+    with hold_study(sqlite, "small") as lease:
+        assert release_study_lease(sqlite, "small", lease.owner)
+        acquire_study_lease(sqlite, "small", "elsewhere:1:abc")
+        time.sleep(0.5)
+        with pytest.raises(LeaseLostError, match="study small was taken over by another driver"):
+            lease.check()

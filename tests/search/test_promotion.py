@@ -1,0 +1,103 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from search_study import complete, make_search, small_config
+
+from search.loop import run_search
+from search.promotion import PromotionError, choose_winners, promote_trial, spread_frames
+from search.report import StudyReport, TrialCounts, TrialReport, load_study_report
+from spaces.search_space import Design
+from storage.artifacts import ArtifactStore
+from storage.database import Database
+from storage.radioml import Frames, RadioMLFile
+
+FILE = RadioMLFile(Path("data.hdf5"), 24, tuple(range(-20, 32, 2)), 8, 1024, 4992, None)
+
+
+def design(weight_bit_width: int = 4) -> str:
+    blocks = [
+        {"type": "input_quantizer"},
+        {"type": "global_pool"},
+        {"type": "linear", "out_features": 24, "weight_bit_width": weight_bit_width},
+    ]
+    fields = {"architecture": {"blocks": blocks}, "training": {"epochs": 1}}
+    return Design.model_validate_json(json.dumps(fields)).model_dump_json()
+
+
+def trial(number: int, accuracy: float, inference_cost: float, weight_bit_width: int = 4) -> TrialReport:
+    return TrialReport(number, accuracy, inference_cost, 1e6, 1e4, 1000, 5, "0123456789ab", design(weight_bit_width))
+
+
+def report(*front: TrialReport, threshold: float = 0.56) -> StudyReport:
+    return StudyReport("small", threshold, TrialCounts(len(front), 0, 0, 0, 0), front, front, 0.5, ())
+
+
+def numbers(winners: tuple[TrialReport, ...]) -> list[int]:
+    return [winner.trial_number for winner in winners]
+
+
+def test_trials_above_the_threshold_are_chosen_by_the_hypervolume_only_they_cover() -> None:
+    front = report(trial(0, 0.50, 0.01), trial(1, 0.57, 0.02), trial(2, 0.571, 0.3), trial(3, 0.60, 0.35))
+    choice = choose_winners(front, top=2)
+    assert numbers(choice.trials) == [1, 3]
+    assert not choice.is_below_threshold
+    assert choice.reason == "2 of 3 trials above the threshold are promoted"
+
+
+def test_fewer_trials_than_asked_are_all_chosen() -> None:
+    assert numbers(choose_winners(report(trial(0, 0.5, 0.01), trial(1, 0.57, 0.02)), top=5).trials) == [1]
+
+
+def test_most_accurate_trial_is_chosen_and_marked_where_none_reaches_the_threshold() -> None:
+    choice = choose_winners(report(trial(4, 0.2, 0.01), trial(7, 0.3, 0.02)), top=3)
+    assert numbers(choice.trials) == [7]
+    assert choice.is_below_threshold
+    assert "no trial reaches the accuracy threshold of 56.00%" in choice.reason
+    assert "trial 7 with 30.00%, is built all the same and marked as below it" in choice.reason
+
+
+def test_float_networks_are_passed_over() -> None:
+    front = report(trial(0, 0.57, 0.1), trial(1, 0.59, 0.9, weight_bit_width=32))
+    assert numbers(choose_winners(front, top=2).trials) == [0]
+    assert choose_winners(report(trial(1, 0.59, 0.9, weight_bit_width=32)), top=1).trials == ()
+
+
+def test_nothing_is_chosen_where_top_is_0() -> None:
+    choice = choose_winners(report(trial(0, 0.6, 0.1)), top=0)
+    assert choice.trials == ()
+    assert choice.reason == "promotion.top is 0: nothing is promoted"
+
+
+def test_float_network_is_not_promoted(sqlite: Database, tmp_path: Path) -> None:
+    with pytest.raises(PromotionError, match="trial 1 of small has 32-bit weights or activations; expected"):
+        promote_trial(sqlite, ArtifactStore(tmp_path), small_config(), FILE, trial(1, 0.59, 0.9, weight_bit_width=32))
+
+
+def test_trial_whose_weights_are_gone_is_not_promoted(sqlite: Database, tmp_path: Path) -> None:
+    run_search(make_search(small_config(), sqlite, tmp_path, complete))
+    winner = load_study_report(sqlite, "small").front[0]
+    with pytest.raises(PromotionError, match="is missing; expected the artifacts folder of the run that trained it"):
+        promote_trial(sqlite, ArtifactStore(tmp_path / "artifacts"), small_config(), FILE, winner)
+
+
+def test_proof_frames_are_spread_over_classes_and_snrs() -> None:
+    labels, snr_db = np.repeat(np.arange(24), 26), np.tile(np.arange(-20, 32, 2), 24)
+    frames = Frames(np.zeros((624, 2, 4), np.float32), labels, snr_db)
+    chosen = spread_frames(frames, 100)
+    assert len(chosen.labels) == 100
+    assert set(chosen.labels) == set(range(24))
+    assert len(set(chosen.snr_db)) == 26
+
+
+def test_fewer_frames_than_asked_are_all_taken() -> None:
+    frames = Frames(np.zeros((3, 2, 4), np.float32), np.arange(3), np.arange(3))
+    assert spread_frames(frames, 100).labels.tolist() == [0, 1, 2]
+
+
+def test_threshold_decides_who_is_marked() -> None:
+    front = report(trial(0, 0.57, 0.1))
+    assert not choose_winners(front, top=1).is_below_threshold
+    assert choose_winners(replace(front, threshold=0.58), top=1).is_below_threshold

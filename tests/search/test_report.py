@@ -1,0 +1,141 @@
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from search_study import complete, fail, make_search, small_config
+
+from search.loop import run_search
+from search.pareto import hypervolume
+from search.report import builds_as_table, front_as_csv, front_as_table, load_study_report, main
+from storage.builds import claim_build, finish_build, queue_build
+from storage.database import Database
+from storage.records import BuildReport, BuildTarget
+from workers.evaluation import EvaluationRequest
+from workers.pool import Completed, Failed
+
+BUILD_REPORT = BuildReport(
+    lut=18432,
+    bram_18k=27,
+    uram=0,
+    dsp=12,
+    throughput_fps=101562.5,
+    latency_us=61.3,
+    bottleneck_layer="MVAU_hls_2",
+    bottleneck_cycles=2048,
+    n_frames_verified=100,
+    n_classes_equal=99,
+)
+
+
+@pytest.fixture
+def studied(sqlite: Database, tmp_path: Path) -> Database:
+    """A study with complete, failed, pruned and running trials, one finished and one queued build."""
+
+    def fail_first(request: EvaluationRequest) -> Completed | Failed:
+        return fail(request) if request.trial_number == 0 else complete(request)
+
+    search = make_search(small_config("{choices: [2, 3]}"), sqlite, tmp_path, fail_first)
+    run_search(search)
+    search.study.ask()
+    search.study.enqueue_trial({})
+    winner = load_study_report(sqlite, "small").front[0].trial_number
+    for board in ("ZCU111", "ZCU102"):
+        queue_build(
+            sqlite,
+            study_name="small",
+            trial_number=winner,
+            model="model.onnx",
+            proof="proof.npz",
+            target=BuildTarget(board, 5.0, 100_000),
+            timeout_s=60,
+            is_below_threshold=False,
+            test_accuracy=0.55,
+        )
+    build = claim_build(sqlite, "me")
+    assert build is not None
+    assert finish_build(sqlite, build.build_id, "me", BUILD_REPORT)
+    return sqlite
+
+
+def run_json(database: Database, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    assert main(["small", "--json", "--storage", database.url]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    report: dict[str, object] = json.loads(output.out)
+    return report
+
+
+def test_json_counts_trials_by_state(studied: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    counts = run_json(studied, capsys)["trials"]
+    assert isinstance(counts, dict)
+    pruned = counts.pop("pruned")
+    assert pruned >= 1
+    assert counts == {"complete": 6, "failed": 1, "running": 1, "waiting": 1}
+
+
+def test_json_front_has_the_promised_keys_from_cheap_to_accurate(
+    studied: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    front = run_json(studied, capsys)["front"]
+    assert isinstance(front, list)
+    assert len(front) >= 2
+    assert {"trial", "accuracy", "inference_cost", "bit_ops", "weight_bits", "parameters"} <= set(front[0])
+    costs = [entry["inference_cost"] for entry in front]
+    accuracies = [entry["accuracy"] for entry in front]
+    assert costs == sorted(costs)
+    assert accuracies == sorted(accuracies)
+
+
+def test_json_builds_have_the_promised_keys(studied: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    builds = run_json(studied, capsys)["builds"]
+    assert isinstance(builds, list)
+    names = ("state", "board", "lut", "bram_18k", "dsp", "throughput_fps", "latency_us")
+    assert [[build[name] for name in names] for build in builds] == [
+        ["succeeded", "ZCU111", 18432, 27, 12, 101562.5, 61.3],
+        ["queued", "ZCU102", None, None, None, None, None],
+    ]
+
+
+def test_report_agrees_with_optuna_on_the_front(studied: Database, tmp_path: Path) -> None:
+    report = load_study_report(studied, "small")
+    best = make_search(small_config("{choices: [2, 3]}"), studied, tmp_path, complete).study.best_trials
+    assert {trial.trial_number for trial in report.front} == {trial.number for trial in best}
+    assert report.hypervolume == hypervolume([(t.accuracy, t.inference_cost) for t in report.trials])
+
+
+def test_best_feasible_trial_is_the_cheapest_above_the_threshold(studied: Database) -> None:
+    report = load_study_report(studied, "small")
+    feasible = [trial for trial in report.trials if trial.accuracy >= 0.56]
+    assert feasible
+    assert report.best_feasible == min(feasible, key=lambda trial: trial.inference_cost)
+
+
+def test_csv_holds_the_front(studied: Database) -> None:
+    report = load_study_report(studied, "small")
+    rows = list(csv.DictReader(front_as_csv(report).splitlines()))
+    assert [int(row["trial"]) for row in rows] == [trial.trial_number for trial in report.front]
+    assert [float(row["accuracy"]) for row in rows] == [trial.accuracy for trial in report.front]
+
+
+def test_tables_show_front_and_builds(studied: Database) -> None:
+    report, console = load_study_report(studied, "small"), Console(width=120)
+    with console.capture() as capture:
+        console.print(front_as_table(report), builds_as_table(report.builds))
+    text = capture.get()
+    assert f"{report.front[0].inference_cost:.6f}" in text
+    assert "18,432" in text
+    assert "99 of 100" in text
+    assert "queued" in text
+
+
+def test_unknown_study_is_refused_with_the_known_ones(studied: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["smal", "--storage", studied.url]) == 2
+    assert capsys.readouterr().err == "study is smal; expected one of those in the database: small\n"
+
+
+def test_missing_database_is_refused_and_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["small", "--storage", f"sqlite:///{tmp_path}/none.db"]) == 2
+    assert "none.db does not exist" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

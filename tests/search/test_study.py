@@ -1,0 +1,101 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import optuna
+import pytest
+from search_study import DATA, complete, make_search, small_config
+from sqlalchemy import text
+
+from search.loop import run_search
+from search.study import StudyError, adopt_trials, check_is_same_study, open_study, set_aside_artifacts
+from storage.artifacts import ArtifactStore
+from storage.database import Database
+from storage.studies import load_study_record
+
+
+def params(study: optuna.Study, first: int = 0) -> list[dict[str, object]]:
+    return [trial.params for trial in study.get_trials()[first:]]
+
+
+def test_text_fingerprint_and_provenance_are_kept_with_the_study(sqlite: Database) -> None:
+    config = small_config()
+    open_study(config, sqlite, {**DATA, "git_commit": "0123abc"})
+    record = load_study_record(sqlite, "small")
+    assert record is not None
+    assert record.text == config.text
+    assert record.fingerprint == config.fingerprint
+    assert record.provenance == {**DATA, "git_commit": "0123abc"}
+    assert record.created_at <= datetime.now(UTC)
+
+
+def test_other_space_under_the_same_name_is_refused(sqlite: Database) -> None:
+    open_study(small_config(), sqlite, DATA)
+    with pytest.raises(StudyError, match=r"study.name is small; this study was started on .* expected a new name"):
+        check_is_same_study(small_config("4"), sqlite, DATA)
+
+
+def test_other_budget_under_the_same_name_goes_on(sqlite: Database) -> None:
+    open_study(small_config(), sqlite, DATA)
+    longer = small_config(**{"trials: 6": "trials: 9"})
+    check_is_same_study(longer, sqlite, DATA)
+    open_study(longer, sqlite, DATA)
+    record = load_study_record(sqlite, "small")
+    assert record is not None
+    assert "trials: 9" in record.text
+
+
+def test_other_data_under_the_same_name_is_refused(sqlite: Database) -> None:
+    open_study(small_config(), sqlite, DATA)
+    other = {"data_file": "/other.hdf5", "data_set": "file", "data_frames": "9984"}
+    with pytest.raises(StudyError, match=r"/other\.hdf5 with 9984 frames; expected data\.hdf5 with 4992 frames"):
+        check_is_same_study(small_config(), sqlite, other)
+
+
+def test_same_seed_gives_the_same_first_suggestions(sqlite: Database, tmp_path: Path) -> None:
+    one = make_search(small_config(), sqlite, tmp_path, complete)
+    other = make_search(small_config(**{"name: small": "name: other"}), sqlite, tmp_path, complete)
+    run_search(one)
+    run_search(other)
+    assert params(one.study) == params(other.study)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2", "random"])
+def test_resumed_study_is_not_asked_what_it_was_asked_before(sqlite: Database, tmp_path: Path, sampler: str) -> None:
+    config = small_config(**{"sampler: random": f"sampler: {sampler}"})
+    search = make_search(config, sqlite, tmp_path, complete)
+    run_search(search)
+    study = open_study(config, sqlite, DATA)
+    for _ in range(6):
+        config.search_space.suggest(study.ask())
+    assert params(study, first=6) != params(search.study)
+    assert study.user_attrs == {"sampler_seed_from_trial_0": 3, "sampler_seed_from_trial_6": 9}
+
+
+def test_optuna_writes_ahead_like_our_own_tables(sqlite: Database) -> None:
+    study = open_study(small_config(), sqlite, DATA)
+    with study._storage._backend.engine.connect() as connection:  # type: ignore[attr-defined]
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert connection.execute(text("PRAGMA busy_timeout")).scalar() == 60_000
+
+
+def test_finished_trials_are_not_adopted(sqlite: Database, tmp_path: Path) -> None:
+    search = make_search(small_config(), sqlite, tmp_path, complete)
+    run_search(search)
+    assert adopt_trials(search.study) == []
+
+
+def test_artifacts_of_another_database_are_set_aside(sqlite: Database, tmp_path: Path) -> None:
+    artifacts = ArtifactStore(tmp_path / "artifacts")
+    weights = artifacts.evaluation_folder("small", 0) / "stage-0.safetensors"
+    weights.write_text("old")
+    set_aside_artifacts(sqlite, artifacts, "small")
+    assert not weights.exists()
+    assert [path.read_text() for path in artifacts.root.glob("small.before-*/trials/00000/*")] == ["old"]
+
+
+def test_artifacts_of_the_study_itself_stay(sqlite: Database, tmp_path: Path) -> None:
+    artifacts = ArtifactStore(tmp_path / "artifacts")
+    open_study(small_config(), sqlite, DATA)
+    folder = artifacts.evaluation_folder("small", 0)
+    set_aside_artifacts(sqlite, artifacts, "small")
+    assert folder.exists()
