@@ -106,11 +106,12 @@ class ProgressDisplay:
 def render_status(status: RunStatus) -> RenderableType:
     """The live panel."""
     facts = Table.grid(padding=(0, 2))
+    n_complete = min(status.report.counts.complete, status.n_wanted)
+    facts.add_row("", ProgressBar(total=status.n_wanted, completed=n_complete, width=60))
     for name, value in _facts(status):
         facts.add_row(Text(name, style="dim"), Text(value))
-    bar = ProgressBar(total=status.n_wanted, completed=min(status.report.counts.complete, status.n_wanted), width=60)
     running = [Text(_running_line(number, folder), style="cyan") for number, folder in status.running]
-    return Group(bar, facts, *running)
+    return Group(facts, *running)
 
 
 def plain_line(status: RunStatus) -> str:
@@ -189,4 +190,4 @@ def _running_line(trial_number: int, folder: Path) -> str:
         progress = json.loads((folder / PROGRESS_FILE).read_text())
         return f"  trial {trial_number}: stage {progress['stage']}, epoch {progress['epoch']} of {progress['epochs']}"
     except (OSError, ValueError, KeyError):
-        return f"  trial {trial_number}: starting"
+        return f"  trial {trial_number}: waits for a worker, or loads its data"

@@ -45,7 +45,7 @@ def test_panel_tells_epochs_of_running_trials_and_the_dashboard(tmp_path: Path) 
         console.print(render_status(status(running=((8, tmp_path), (9, tmp_path / "none")))))
     text = capture.get()
     assert "trial 8: stage 1, epoch 2 of 7" in text
-    assert "trial 9: starting" in text
+    assert "trial 9: waits for a worker" in text
     assert "http://127.0.0.1:8080" in text
     assert "1:00 elapsed" in text
 
