@@ -18,6 +18,7 @@ from pathlib import Path
 
 import finn.xsi
 import numpy as np
+from onnx import helper
 
 finn.xsi.SimEngine = None  # importing the builder asks for the simulator of Vivado, which estimates do not need
 
@@ -27,6 +28,7 @@ from finn.builder.build_dataflow_steps import build_dataflow_step_lookup  # noqa
 from finn.transformation.streamline import Streamline, absorb, reorder  # noqa: E402
 from finn.transformation.streamline.round_thresholds import RoundAndClipThresholds  # noqa: E402
 from finn.util.basic import part_map  # noqa: E402
+from qonnx.core.datatype import DataType  # noqa: E402
 from qonnx.core.modelwrapper import ModelWrapper  # noqa: E402
 from qonnx.core.onnx_exec import execute_onnx  # noqa: E402
 from qonnx.custom_op.registry import getCustomOp  # noqa: E402
@@ -37,6 +39,7 @@ from qonnx.transformation.infer_data_layouts import InferDataLayouts  # noqa: E4
 from qonnx.transformation.infer_datatypes import InferDataTypes  # noqa: E402
 from qonnx.transformation.infer_shapes import InferShapes  # noqa: E402
 from qonnx.transformation.insert_topk import InsertTopK  # noqa: E402
+from qonnx.util.basic import get_by_name  # noqa: E402
 
 ESTIMATE_STEPS = (
     "step_qonnx_to_finn",
@@ -49,10 +52,12 @@ ESTIMATE_STEPS = (
     "step_convert_to_hw",
     "step_minimize_bit_width_initial",
     "step_create_dataflow_partition",
+    "step_check_partition",
     "step_specialize_layers",
     "step_target_fps_parallelization",
     "step_apply_folding_config",
     "step_minimize_bit_width",
+    "step_widen_binary_weights",
     "step_generate_estimate_reports",
     "step_run_recorded_frames",
 )
@@ -68,6 +73,10 @@ BuildStep = Callable[[ModelWrapper, DataflowBuildConfig], ModelWrapper]
 
 class BuildRequestError(Exception):
     """What was asked cannot be built; the message says what is allowed."""
+
+
+class UnmappedLayerError(Exception):
+    """Part of the network would not be on the FPGA, or not in integers."""
 
 
 def run_steps(request: dict[str, object]) -> int:
@@ -121,19 +130,19 @@ def step_make_tensors_4d(model: ModelWrapper, config: DataflowBuildConfig) -> Mo
 
 def step_streamline_residuals(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
     """Move scales past forks and sums, and transposes out of the residual branches and pools."""
-    model = _transform(
-        model,
-        reorder.MoveLinearPastFork(),
-        reorder.MoveLinearPastEltwiseAdd(),
-        Streamline(),
-        reorder.MoveTransposePastFork(),
-        absorb.AbsorbTransposeIntoMultiThreshold(),
-        absorb.AbsorbConsecutiveTransposes(),
-        reorder.MoveTransposePastJoinAdd(),
-        absorb.AbsorbTransposeIntoMultiThreshold(),
-    )
-    for _ in model.get_nodes_by_op_type("MaxPool"):
-        model = _transform(model, reorder.MakeMaxPoolNHWC(), absorb.AbsorbConsecutiveTransposes())
+    model = _transform(model, reorder.MoveLinearPastFork(), reorder.MoveLinearPastEltwiseAdd(), Streamline())
+    model = _make_pools_channels_last(model)
+    n_sums = len(model.get_nodes_by_op_type("Add"))
+    for _ in range(n_sums + 1):  # each pass frees the branches of one more sum
+        model = _transform(
+            model,
+            reorder.MoveTransposePastFork(),
+            absorb.AbsorbTransposeIntoMultiThreshold(),
+            absorb.AbsorbConsecutiveTransposes(),
+            reorder.MoveTransposePastJoinAdd(),
+            absorb.AbsorbTransposeIntoMultiThreshold(),
+            absorb.AbsorbConsecutiveTransposes(),
+        )
     return _transform(
         model,
         absorb.AbsorbTransposeIntoFlatten(),
@@ -172,6 +181,29 @@ def step_move_input_quantizer_to_host(model: ModelWrapper, config: DataflowBuild
     return _transform(model, InferShapes(), InferDataTypes(), InferDataLayouts())
 
 
+def step_check_partition(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
+    """All of the network lies in the accelerator, in integers; FINN itself only warns. Raises UnmappedLayerError."""
+    parent = ModelWrapper(str(Path(str(config.output_dir)) / "intermediate_models" / "dataflow_parent.onnx"))
+    left_out = [node.name for node in parent.graph.node if node.op_type != "StreamingDataflowPartition"]
+    outputs = [tensor for node in model.graph.node for tensor in node.output]
+    floats = [tensor for tensor in outputs if model.get_tensor_datatype(tensor).name == "FLOAT32"]
+    if left_out or floats:
+        raise UnmappedLayerError(f"layers outside of the accelerator: {left_out}; float tensors in it: {floats}")
+    return model
+
+
+def step_widen_binary_weights(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
+    """Weights that are all 0 or 1, as pruning can leave them, get two bits: FINN's HLS layers take no binary ones."""
+    for node in model.graph.node:
+        if not node.op_type.startswith(("MVAU", "VVAU")):
+            continue
+        layer = getCustomOp(node)
+        if layer.get_nodeattr("weightDataType") == "BINARY":
+            layer.set_nodeattr("weightDataType", "INT2")
+            model.set_tensor_datatype(node.input[1], DataType["INT2"])
+    return model
+
+
 def make_step_run_recorded_frames(proof: Path) -> BuildStep:
     """The step that runs FINN's streamlined graph on the recorded frames, for comparison with the trained network."""
 
@@ -208,6 +240,8 @@ OWN_STEPS: dict[str, BuildStep] = {
         step_streamline_residuals,
         step_insert_top_class,
         step_move_input_quantizer_to_host,
+        step_check_partition,
+        step_widen_binary_weights,
     )
 }
 
@@ -239,6 +273,33 @@ def _transform(model: ModelWrapper, *transformations: Transformation) -> ModelWr
     for transformation in transformations:
         model = model.transform(transformation)
     return model
+
+
+def _make_pools_channels_last(model: ModelWrapper) -> ModelWrapper:
+    """MaxPool becomes MaxPoolNHWC between transposes; FINN's MakeMaxPoolNHWC breaks a graph that forks behind one."""
+    for pool in model.get_nodes_by_op_type("MaxPool"):
+        batch, channels, length, width = model.get_tensor_shape(pool.input[0])
+        pooled_length = model.get_tensor_shape(pool.output[0])[2]
+        before = model.make_new_valueinfo_name()
+        model.set_tensor_shape(before, (batch, length, width, channels))
+        after = model.make_new_valueinfo_name()
+        model.set_tensor_shape(after, (batch, pooled_length, width, channels))
+        nodes = (
+            helper.make_node("Transpose", [pool.input[0]], [before], perm=[0, 2, 3, 1]),
+            helper.make_node(
+                "MaxPoolNHWC",
+                [before],
+                [after],
+                domain="qonnx.custom_op.general",
+                **{name: list(get_by_name(pool.attribute, name).ints) for name in ("kernel_shape", "pads", "strides")},
+            ),
+            helper.make_node("Transpose", [after], [pool.output[0]], perm=[0, 3, 1, 2]),
+        )
+        index = list(model.graph.node).index(pool)
+        model.graph.node.remove(pool)
+        for offset, node in enumerate(nodes):
+            model.graph.node.insert(index + offset, node)
+    return _transform(model, InferDataLayouts(), InferDataTypes())
 
 
 def _write_host_quantizer(model: ModelWrapper, node: object, path: Path) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
-import secrets
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +21,7 @@ from fpga.verification import VerificationError, verify_outputs
 from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
 from storage.builds import claim_build, fail_build, finish_build, release_build, renew_build_lease
 from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_database
+from storage.leases import make_lease_owner
 from storage.records import Build, BuildReport
 
 LEASE_S = 60.0
@@ -60,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         database = open_database(args.database)
         python = ensure_finn_environment(_print_event, stop)
-        worker = BuildWorker(database, ArtifactStore(args.artifacts), python, make_owner(), stop, _print_event)
+        worker = BuildWorker(database, ArtifactStore(args.artifacts), python, make_lease_owner(), stop, _print_event)
         run_queue(worker, is_draining=args.drain, max_builds=1 if args.once else None)
     except CommandStoppedError:
         pass
@@ -140,11 +138,6 @@ def describe_report(report: BuildReport) -> str:
         f"{report.lut} LUT, {report.bram_18k} BRAM18, {report.dsp} DSP, {report.throughput_fps:.0f} frames/s, "
         f"{report.latency_us:.0f} us, {report.n_classes_equal} of {report.n_frames_verified} classes equal"
     )
-
-
-def make_owner() -> str:
-    """host:pid:random, of this process."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 @contextmanager

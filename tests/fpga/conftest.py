@@ -1,0 +1,86 @@
+"""Fixtures: exported networks, FINN's real environment, a worker with a queue."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+
+import pytest
+from exported_networks import NETWORKS, ZCU111, export_trained_network
+
+from fpga.finn_environment import ensure_finn_environment
+from fpga.run import BuildWorker
+from spaces.architecture import ArchitectureConfig
+from storage.artifacts import ArtifactStore
+from storage.builds import queue_build
+from storage.database import Database, open_database
+from storage.leases import make_lease_owner
+from storage.records import Build, BuildTarget
+
+Queue = Callable[..., Build]
+
+
+@pytest.fixture(scope="session")
+def finn_python() -> Path:
+    """The interpreter of the user's own FINN environment, made here when it is missing."""
+    return ensure_finn_environment()
+
+
+@pytest.fixture(scope="session")
+def export_network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a network's model.onnx and proof.npz, each network trained once per session."""
+    folders: dict[str, Path] = {}
+
+    def export(name: str) -> Path:
+        if name not in folders:
+            folders[name] = tmp_path_factory.mktemp(name)
+            export_trained_network(ArchitectureConfig(blocks=NETWORKS[name]), folders[name])
+        return folders[name]
+
+    return export
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return open_database(f"sqlite:///{tmp_path}/studies.db")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(tmp_path / "artifacts")
+
+
+@pytest.fixture
+def events() -> list[str]:
+    """What the worker said."""
+    return []
+
+
+@pytest.fixture
+def worker(database: Database, store: ArtifactStore, finn_python: Path, events: list[str]) -> BuildWorker:
+    return BuildWorker(database, store, finn_python, make_lease_owner(), Event(), events.append)
+
+
+@pytest.fixture
+def queue_network(database: Database, store: ArtifactStore, export_network: Callable[[str], Path]) -> Queue:
+    """Queues a build of one of NETWORKS, as a promotion does."""
+
+    def queue(name: str, *, trial_number: int = 0, target: BuildTarget = ZCU111, timeout_s: int = 600) -> Build:
+        folder = store.evaluation_folder("study", trial_number)
+        for file in ("model.onnx", "proof.npz"):
+            shutil.copy(export_network(name) / file, folder / file)
+        return queue_build(
+            database,
+            study_name="study",
+            trial_number=trial_number,
+            model=store.relative(folder / "model.onnx"),
+            proof=store.relative(folder / "proof.npz"),
+            target=target,
+            timeout_s=timeout_s,
+            is_below_threshold=False,
+            test_accuracy=0.5,
+        )
+
+    return queue

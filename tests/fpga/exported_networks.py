@@ -1,0 +1,106 @@
+"""Small networks of each kind of block, trained in seconds, exported as a promotion exports them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from spaces.architecture import (
+    ArchitectureConfig,
+    Block,
+    Conv,
+    DepthwiseSeparable,
+    GlobalPool,
+    InputQuantizer,
+    InvertedResidual,
+    Linear,
+    MaxPool,
+)
+from storage.radioml import Frames
+from storage.records import BuildTarget
+from workers.checkpoint import write_weights
+from workers.model import build_model
+from workers.pruning import prune_weights
+from workers.qonnx_export import export_evaluation
+from workers.training import Phase, train
+
+N_PROOF_FRAMES = 100
+
+ZCU111 = BuildTarget(board="ZCU111", clk_period_ns=5.0, target_fps=100_000)
+
+
+def conv(out_channels: int, stride: int = 1, kernel_size: int = 3) -> Conv:
+    return Conv(
+        out_channels=out_channels,
+        kernel_size=kernel_size,
+        stride=stride,
+        weight_bit_width=4,
+        activation_bit_width=4,
+    )
+
+
+def dsc(kernel_size: int, stride: int, channels: int, weight_bits: int, activation_bits: int) -> DepthwiseSeparable:
+    return DepthwiseSeparable(
+        kernel_size=kernel_size,
+        stride=stride,
+        out_channels=channels,
+        weight_bit_width=weight_bits,
+        activation_bit_width=activation_bits,
+    )
+
+
+def linear(out_features: int, bits: int, activation_bits: int | None = None) -> Linear:
+    return Linear(out_features=out_features, weight_bit_width=bits, activation_bit_width=activation_bits)
+
+
+NETWORKS: dict[str, tuple[Block, ...]] = {
+    "residual": (
+        InputQuantizer(),
+        dsc(15, 4, 12, 8, 6),
+        dsc(9, 1, 12, 3, 4),
+        dsc(7, 1, 12, 5, 5),
+        dsc(7, 2, 16, 4, 7),
+        GlobalPool(),
+        linear(24, 6),
+    ),
+    "vgg": (
+        InputQuantizer(),
+        *(block for _ in range(7) for block in (conv(16), MaxPool(kernel_size=2))),
+        linear(32, 4, 4),
+        linear(32, 4, 4),
+        linear(24, 4),
+    ),
+    "pools_between_residuals": (
+        InputQuantizer(),
+        conv(12, stride=4, kernel_size=9),
+        MaxPool(kernel_size=4),
+        dsc(9, 1, 12, 5, 5),
+        MaxPool(kernel_size=2),
+        InvertedResidual(out_channels=12, kernel_size=5, expansion=2, weight_bit_width=4, activation_bit_width=4),
+        linear(24, 4),
+    ),
+}
+
+
+def export_trained_network(architecture: ArchitectureConfig, folder: Path) -> None:
+    """Trained, pruned, fine-tuned and exported, with the proof of N_PROOF_FRAMES frames."""
+    torch.set_num_threads(1)
+    frames = make_tone_frames(1200)
+    model = build_model(architecture, seed=0)
+    train(model, frames, Phase(0, 4, 0.01, 1e-4, 50, 5), seed=0)
+    masks = prune_weights(model, epsilon=0.05)
+    train(model, frames, Phase(1, 1, 0.003, 1e-4, 50, 5), seed=0, masks=masks)
+    write_weights(folder / "weights.safetensors", model)
+    proof = Frames(frames.iq[:N_PROOF_FRAMES], frames.labels[:N_PROOF_FRAMES], frames.snr_db[:N_PROOF_FRAMES])
+    export_evaluation(architecture, folder / "weights.safetensors", proof, folder, n_checked=4)
+
+
+def make_tone_frames(n_frames: int) -> Frames:
+    """Complex tones at 24 frequencies, one per class, in noise."""
+    generator = np.random.default_rng(3)
+    labels = np.arange(n_frames) % 24
+    phase = np.pi * (labels[:, None] + 1) * np.arange(1024) / 28 + generator.uniform(0, 2 * np.pi, (n_frames, 1))
+    iq = np.stack([np.cos(phase), np.sin(phase)], axis=1) + 0.3 * generator.standard_normal((n_frames, 2, 1024))
+    return Frames(iq.astype(np.float32), labels.astype(np.int64), np.zeros(n_frames, dtype=np.int64))

@@ -1,0 +1,153 @@
+"""FINN builds the blocks of the search space, and says in one line why it does not build something else."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+from exported_networks import N_PROOF_FRAMES, ZCU111
+from running_processes import find_processes
+
+from fpga.finn_build import FinnBuildError, FinnOutput, run_finn_build
+from fpga.process_group import CommandStoppedError
+from fpga.reports import read_build_report
+from fpga.verification import Verification, verify_outputs
+from storage.records import BuildTarget
+
+Export = Callable[[str], Path]
+
+
+def build(
+    python: Path,
+    network: Path,
+    folder: Path,
+    target: BuildTarget = ZCU111,
+    timeout_s: float = 600,
+    level: str = "codegen",
+) -> FinnOutput:
+    model, proof = network / "model.onnx", network / "proof.npz"
+    return run_finn_build(python, model, proof, target, folder, timeout_s=timeout_s, stop=Event(), level=level)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["residual", "vgg", "pools_between_residuals"])
+def test_streamlined_graph_gives_the_networks_classes_and_logits(
+    name: str, finn_python: Path, export_network: Export, tmp_path: Path
+) -> None:
+    network = export_network(name)
+
+    output = build(finn_python, network, tmp_path)
+
+    proof, outputs = np.load(network / "proof.npz"), np.load(output.streamlined_outputs)
+    verification = verify_outputs(network / "proof.npz", output.streamlined_outputs)
+    assert verification == Verification(N_PROOF_FRAMES, N_PROOF_FRAMES)
+    assert len(np.unique(outputs["classes"])) > 5  # frames that all get one class would prove little
+    assert np.abs(outputs["logits"] - proof["logits"]).max() < outputs["logit_scale"] / 2
+    report = read_build_report(output.report_folder, verification)
+    assert 1_000 < report.lut < 50_000
+    assert report.throughput_fps > 30_000
+    assert report.bottleneck_cycles == pytest.approx(1e9 / 5.0 / report.throughput_fps)
+
+
+@pytest.mark.slow
+def test_code_generation_leaves_sources(finn_python: Path, export_network: Export, tmp_path: Path) -> None:
+    build(finn_python, export_network("residual"), tmp_path)
+
+    assert len(list((tmp_path / "generated").rglob("*.cpp"))) > 5
+    assert len(list((tmp_path / "generated").rglob("*.v"))) > 5
+
+
+@pytest.mark.slow
+def test_host_side_of_the_input_gives_the_integers_of_the_quantizer(
+    finn_python: Path, export_network: Export, tmp_path: Path
+) -> None:
+    build(finn_python, export_network("residual"), tmp_path, level="estimate")
+    host_io = json.loads((tmp_path / "output" / "host_io.json").read_text())
+    samples = np.array([-9.0, -3.0, -1.0, 0.0, 0.01, 0.013, 1.0, 2.9, 9.0])
+
+    integers = np.searchsorted(host_io["input_thresholds"], samples, side="right") + host_io["input_offset"]
+
+    assert integers.tolist() == np.clip(np.round(samples * 128 / 3), -128, 127).tolist()
+
+
+@pytest.mark.slow
+def test_unknown_board_is_one_clear_line(finn_python: Path, export_network: Export, tmp_path: Path) -> None:
+    with pytest.raises(FinnBuildError, match=r"^board is ZCU999; expected one of .*ZCU111.*$"):
+        build(finn_python, export_network("residual"), tmp_path, replace(ZCU111, board="ZCU999"))
+
+
+@pytest.mark.slow
+def test_broken_model_is_one_clear_line(finn_python: Path, export_network: Export, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "model.onnx").write_bytes((export_network("residual") / "model.onnx").read_bytes()[:5_000])
+    (broken / "proof.npz").write_bytes((export_network("residual") / "proof.npz").read_bytes())
+
+    with pytest.raises(FinnBuildError, match=r"model.onnx, which is no readable ONNX file: ") as caught:
+        build(finn_python, broken, tmp_path / "build")
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_failing_step_is_named(finn_python: Path, export_network: Export, tmp_path: Path) -> None:
+    network = tmp_path / "network"
+    network.mkdir()
+    (network / "model.onnx").write_bytes((export_network("residual") / "model.onnx").read_bytes())
+    np.savez(network / "proof.npz", logits=np.zeros((1, 24)))
+
+    with pytest.raises(FinnBuildError, match=r"^step_run_recorded_frames failed: KeyError: .*frames"):
+        build(finn_python, network, tmp_path / "build")
+
+
+@pytest.mark.slow
+def test_timeout_leaves_no_process(finn_python: Path, export_network: Export, tmp_path: Path) -> None:
+    with pytest.raises(FinnBuildError, match=r"^timeout_s is 2; the build took longer and was killed in "):
+        build(finn_python, export_network("residual"), tmp_path, timeout_s=2)
+
+    assert find_processes(str(tmp_path / "request.json")) == []
+
+
+@pytest.mark.slow
+def test_two_builds_at_once_do_not_disturb_each_other(
+    finn_python: Path, export_network: Export, tmp_path: Path
+) -> None:
+    networks = [export_network("residual"), export_network("pools_between_residuals")]
+    alone = [read_total(build(finn_python, network, tmp_path / f"alone{i}")) for i, network in enumerate(networks)]
+    together: dict[int, float] = {}
+
+    def build_one(index: int) -> None:
+        together[index] = read_total(build(finn_python, networks[index], tmp_path / f"together{index}"))
+
+    threads = [threading.Thread(target=build_one, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [together[0], together[1]] == alone
+
+
+@pytest.mark.slow
+def test_stop_leaves_no_process(finn_python: Path, export_network: Export, tmp_path: Path) -> None:
+    network, stop = export_network("residual"), Event()
+    threading.Timer(2, stop.set).start()
+
+    with pytest.raises(CommandStoppedError):
+        run_finn_build(
+            finn_python, network / "model.onnx", network / "proof.npz", ZCU111, tmp_path, timeout_s=60, stop=stop
+        )
+
+    assert find_processes(str(tmp_path / "request.json")) == []
+
+
+def read_total(output: FinnOutput) -> float:
+    resources = json.loads((output.report_folder / "estimate_layer_resources.json").read_text())
+    lut: float = resources["total"]["LUT"]
+    return lut

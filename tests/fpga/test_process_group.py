@@ -1,0 +1,61 @@
+"""A command ends with its children, however it ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from threading import Event
+
+import pytest
+from running_processes import is_running, wait_until
+
+from fpga.process_group import CommandStoppedError, CommandTimeoutError, run_in_process_group
+
+
+def spawn_child_and_wait(pid_file: Path) -> list[str | Path]:
+    return ["bash", "-c", f"sleep 300 & echo $! > {pid_file}; wait"]
+
+
+def child_is_gone(pid_file: Path) -> bool:
+    pid = int(pid_file.read_text())
+    return wait_until(lambda: not is_running(pid), timeout_s=5)
+
+
+def test_exit_status_and_all_output_are_kept(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    status = run_in_process_group(["bash", "-c", "echo out; echo err >&2; exit 3"], log, timeout_s=10, stop=Event())
+
+    assert status == 3
+    assert log.read_text().split() == ["out", "err"]
+
+
+def test_timeout_kills_the_children_too(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+
+    with pytest.raises(CommandTimeoutError):
+        run_in_process_group(spawn_child_and_wait(pid_file), tmp_path / "log", timeout_s=1, stop=Event())
+
+    assert child_is_gone(pid_file)
+
+
+def test_stop_ends_the_command_at_once(tmp_path: Path) -> None:
+    pid_file, stop = tmp_path / "pid", Event()
+    threading.Timer(1, stop.set).start()
+    started = time.monotonic()
+
+    with pytest.raises(CommandStoppedError):
+        run_in_process_group(spawn_child_and_wait(pid_file), tmp_path / "log", timeout_s=60, stop=stop)
+
+    assert time.monotonic() - started < 10
+    assert child_is_gone(pid_file)
+
+
+def test_child_that_outlives_its_command_is_killed(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    command = ["bash", "-c", f"sleep 300 & echo $! > {pid_file}"]
+
+    assert run_in_process_group(command, tmp_path / "log", timeout_s=10, stop=Event()) == 0
+
+    assert child_is_gone(pid_file)
