@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 @dataclass(frozen=True)
 class FieldRule:
-    """The rule of one field: what it allows, in words, and the check."""
+    """The rule of one field: what it allows, in words, and the check. In Annotated, it speaks for a field of ranges."""
 
     allowed: str
     adapter: TypeAdapter[Any]
@@ -34,9 +34,8 @@ class FieldRule:
 
 def make_rule(field: FieldInfo | Any) -> FieldRule:
     """The rule of a model's field, or of a bare annotation."""
-    annotation = _annotation_of(field)
     config = ConfigDict(strict=True, allow_inf_nan=False)
-    return FieldRule(name_allowed(annotation), TypeAdapter(annotation, config=config))
+    return FieldRule(name_allowed(field), TypeAdapter(_annotation_of(field), config=config))
 
 
 def state_expected(details: Mapping[str, Any], field: FieldInfo | Any | str) -> str:
@@ -51,6 +50,8 @@ def state_expected(details: Mapping[str, Any], field: FieldInfo | Any | str) -> 
 
 def name_allowed(field: FieldInfo | Any) -> str:
     """All that a field or an annotation allows, such as `a whole number from 1 to 16, or empty`."""
+    if isinstance(field, FieldInfo) and field.description is not None:
+        return field.description
     return _name_annotation(_annotation_of(field), ())
 
 
@@ -91,7 +92,10 @@ def _item_type(field: FieldInfo | Any) -> Any:
 def _name_annotation(annotation: Any, metadata: tuple[Any, ...]) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _name_annotation(arguments[0], (*_flatten(arguments[1:]), *metadata))
+        return _name_annotation(arguments[0], (*arguments[1:], *metadata))
+    described = next(filter(None, map(_name_metadata, metadata)), None)
+    if described is not None:
+        return described
     if origin in (Union, UnionType):
         return ", or ".join(_name_annotation(argument, metadata) for argument in arguments)
     if origin is Literal:
@@ -108,6 +112,12 @@ def _name_type(annotation: Any) -> str:
     return names[annotation]
 
 
+def _name_metadata(item: Any) -> str | None:
+    if isinstance(item, FieldRule):
+        return f"{item.allowed}, or a distribution of such values"
+    return item.description if isinstance(item, FieldInfo) else None
+
+
 def _flatten(metadata: tuple[Any, ...]) -> list[Any]:
     return [inner for item in metadata for inner in (item.metadata if isinstance(item, FieldInfo) else [item])]
 
@@ -115,7 +125,7 @@ def _flatten(metadata: tuple[Any, ...]) -> list[Any]:
 def _name_bounds(metadata: tuple[Any, ...]) -> str:
     bounds = {
         type(item): getattr(item, type(item).__name__.lower())
-        for item in metadata
+        for item in _flatten(metadata)
         if isinstance(item, Ge | Gt | Le | Lt)
     }
     if Ge in bounds and Le in bounds:

@@ -31,10 +31,12 @@ def _check_odd(value: int) -> int:
     return value
 
 
-BitWidth = Annotated[int, AfterValidator(_check_bit_width)]
+BitWidth = Annotated[int, AfterValidator(_check_bit_width), Field(description="2 to 8 bits, or 32 for float")]
 """Bits of a weight or an activation: 2 to 8, or 32 for float."""
 
-KernelSize = Annotated[int, Field(ge=1, le=255), AfterValidator(_check_odd)]
+KernelSize = Annotated[
+    int, Field(ge=1, le=255, description="an odd whole number from 1 to 255"), AfterValidator(_check_odd)
+]
 """Taps of a convolution along time; odd, so that padding keeps frames centred."""
 
 Stride = Annotated[int, Field(ge=1, le=16)]

@@ -93,6 +93,9 @@ _FORMS = "a value, {choices: [...]}, {int: [low, high], step: n} or {float: [low
 
 _MAX_VALUES_CHECKED = 10_000
 
+_LARGEST_BOUND = 1e15
+"""Beyond it, floats no longer hold every whole number."""
+
 
 def _parse_distribution(value: dict[str, object]) -> Distribution:
     kinds = [kind for kind in _PARSERS if kind in value]
@@ -147,17 +150,20 @@ def _parse_float_range(value: dict[str, object]) -> FloatRange:
 def _parse_bounds(bounds: object, kind: str, types: tuple[type, ...], expected: str) -> tuple[Any, Any]:
     if not isinstance(bounds, list) or len(bounds) != 2:
         raise InvalidValueError([Problem((kind,), format_value(bounds), expected)])
-    wrong = [
-        Problem((kind, index), format_value(bound), "a whole number" if types == (int,) else "a number")
-        for index, bound in enumerate(bounds)
-        if not isinstance(bound, types) or isinstance(bound, bool)
-    ]
+    rules = [_find_bound_mismatch(bound, types) for bound in bounds]
+    wrong = [Problem((kind, i), format_value(bounds[i]), rule) for i, rule in enumerate(rules) if rule is not None]
     if wrong:
         raise InvalidValueError(wrong)
     low, high = bounds
     if not low <= high:
         raise InvalidValueError([Problem((kind,), format_value(bounds), "low first, then high")])
     return low, high
+
+
+def _find_bound_mismatch(bound: Any, types: tuple[type, ...]) -> str | None:
+    if type(bound) not in types:
+        return "a whole number" if types == (int,) else "a number"
+    return None if -_LARGEST_BOUND <= bound <= _LARGEST_BOUND else f"at most {_LARGEST_BOUND:.0e} either way"
 
 
 _PARSERS: dict[str, tuple[Callable[[dict[str, object]], Distribution], tuple[str, ...]]] = {

@@ -104,12 +104,8 @@ def format_value(value: object) -> str:
     if isinstance(value, str):
         return _shorten(json.dumps(value, ensure_ascii=False))
     if isinstance(value, bool | int | float):
-        return _format_number(value)
+        return _shorten(str(value).lower())
     return _shorten(_dump_flow(value))
-
-
-def _format_number(value: float) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _dump_flow(value: Any) -> str:
@@ -117,7 +113,7 @@ def _dump_flow(value: Any) -> str:
         text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"))
     except yaml.YAMLError:
         return str(value)
-    return text.removesuffix("\n").removesuffix("\n...").strip()
+    return " ".join(text.removesuffix("\n...\n").split())
 
 
 def _shorten(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
 
-from spaces.allowed_values import make_rule
+from spaces.allowed_values import FieldRule, make_rule
 from spaces.architecture import ArchitectureConfig, ArchitectureError, FrozenModel
 from spaces.block_space import BlockEntry, draw_blocks, find_smallest_stride_product, parse_blocks
 from spaces.distributions import Choices, Drawable, Scalar, SuggestingTrial, draw, find_smallest, parse_drawable
@@ -58,10 +58,13 @@ class Part(FrozenModel):
     model_config = ConfigDict(allow_inf_nan=False)
 
 
-def _parse_as(model: type[FrozenModel], name: str) -> PlainValidator:
-    rule = make_rule(model.model_fields[name])
+def _parse_with(rule: FieldRule) -> PlainValidator:
     return PlainValidator(lambda value: parse_drawable(value, rule))
 
+
+_LEARNING_RATE = make_rule(TrainingSettings.model_fields["learning_rate"])
+_WEIGHT_DECAY = make_rule(TrainingSettings.model_fields["weight_decay"])
+_EPSILON = make_rule(PruningStage.model_fields["epsilon"])
 
 _AsPlain = PlainSerializer(to_jsonable_python)
 
@@ -70,16 +73,16 @@ class TrainingPart(Part):
     """How each trial is trained; the epochs are in the budget."""
 
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 1024
-    learning_rate: Annotated[Drawable, _parse_as(TrainingSettings, "learning_rate"), _AsPlain] = 0.01
-    weight_decay: Annotated[Drawable, _parse_as(TrainingSettings, "weight_decay"), _AsPlain] = 0.0
+    learning_rate: Annotated[Drawable, _LEARNING_RATE, _parse_with(_LEARNING_RATE), _AsPlain] = 0.01
+    weight_decay: Annotated[Drawable, _WEIGHT_DECAY, _parse_with(_WEIGHT_DECAY), _AsPlain] = 0.0
     restart_epochs: Annotated[int, Field(ge=1)] = 5
 
 
 class PruningStagePart(Part):
     """The ranges of one pruning stage."""
 
-    epsilon: Annotated[Drawable, _parse_as(PruningStage, "epsilon"), _AsPlain]
-    weight_decay: Annotated[Drawable, _parse_as(PruningStage, "weight_decay"), _AsPlain]
+    epsilon: Annotated[Drawable, _EPSILON, _parse_with(_EPSILON), _AsPlain]
+    weight_decay: Annotated[Drawable, _WEIGHT_DECAY, _parse_with(_WEIGHT_DECAY), _AsPlain]
     epochs: Annotated[int, Field(ge=0)]
 
 

@@ -60,7 +60,7 @@ def test_choices_may_be_true_false_and_empty() -> None:
 
 ODD = "expected an odd kernel size (padding is kernel_size // 2 on both sides)"
 
-WHOLE = "expected a whole number from 1 to 255"
+WHOLE = "expected an odd whole number from 1 to 255"
 LAST = "expected low plus a multiple of step as high, such as 31 or 33"
 
 
@@ -72,7 +72,7 @@ LAST = "expected low plus a multiple of step as high, such as 31 or 33"
         ({"choices": []}, ["x.choices is empty; expected at least one value"]),
         ({"choices": 3}, ["x.choices is 3; expected a list of values"]),
         ({"choices": [3, 5, 3]}, ["x.choices[2] is 3; expected each value once"]),
-        ({"choices": [[3]]}, ["x.choices[0] is [3]; expected a whole number from 1 to 255"]),
+        ({"choices": [[3]]}, ["x.choices[0] is [3]; expected an odd whole number from 1 to 255"]),
         ({"int": [7, 33]}, [f"x is {{int: [7, 33]}}, which can give 8; {ODD}"]),
         ({"int": [8, 32], "step": 2}, [f"x.int[0] is 8; {ODD}", f"x.int[1] is 32; {ODD}"]),
         ({"int": [1, 259], "step": 2}, ["x is {int: [1, 259], step: 2}, which can give 257; " + WHOLE]),
@@ -85,8 +85,8 @@ LAST = "expected low plus a multiple of step as high, such as 31 or 33"
         ({"int": [7, 9], "log": True}, ["x.log is an unknown key; expected one of int, step"]),
         ({"int": [7, 9], "stepp": 2}, ["x.stepp is an unknown key; expected one of int, step (did you mean step?)"]),
         ({"choice": [3]}, ["x.choice is an unknown key; expected one of choices, int, float (did you mean choices?)"]),
-        ({"float": [3, 5]}, ["x is {float: [3, 5]}; expected a whole number from 1 to 255"]),
-        ([3, 5], ["x is [3, 5]; expected a whole number from 1 to 255, or a distribution such as {choices: [3, 5]}"]),
+        ({"float": [3, 5]}, ["x is {float: [3, 5]}; expected an odd whole number from 1 to 255"]),
+        ([3, 5], [f"x is [3, 5]; {WHOLE}, or a distribution such as {{choices: [3, 5]}}"]),
     ],
 )  # fmt: skip
 def test_wrong_whole_numbers_say_what_is_allowed(value: object, problems: list[str]) -> None:
@@ -99,8 +99,9 @@ def test_wrong_whole_numbers_say_what_is_allowed(value: object, problems: list[s
         ({"float": [0, 0.1], "log": True}, ["x.float[0] is 0; expected a number above 0, for log is true"]),
         ({"float": [0.1, 2]}, ["x.float[1] is 2.0; expected a number from 0 to 1"]),
         ({"float": [0.2, 0.1]}, ["x.float is [0.2, 0.1]; expected low first, then high"]),
-        ({"float": [0, float("inf")]}, ["x.float[1] is inf; expected a finite number"]),
-        ({"float": [0, float("nan")]}, ["x.float is [0, .nan]; expected low first, then high"]),
+        ({"float": [0, float("inf")]}, ["x.float[1] is inf; expected at most 1e+15 either way"]),
+        ({"float": [0, 10**20]}, ["x.float[1] is 100000000000000000000; expected at most 1e+15 either way"]),
+        ({"float": [0, float("nan")]}, ["x.float[1] is nan; expected at most 1e+15 either way"]),
         ({"float": [0.1, 0.2], "log": 1}, ["x.log is 1; expected true or false"]),
         ({"float": 0.1}, ["x.float is 0.1; expected two numbers, [low, high]"]),
         ("fast", ['x is "fast"; expected a number from 0 to 1']),

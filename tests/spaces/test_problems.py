@@ -55,6 +55,10 @@ def test_long_value_is_cut() -> None:
     assert format_value("x" * 1000) == '"' + "x" * 75 + " ..."
 
 
+def test_value_of_many_lines_becomes_one() -> None:
+    assert format_value(b"abc") == "!!binary | YWJj"
+
+
 def test_wrong_value_is_one_line_with_path_value_and_what_is_allowed() -> None:
     assert problems_of({"part": {"seed": "one"}}) == ['part.seed is "one"; expected a whole number']
 

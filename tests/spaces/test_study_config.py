@@ -117,6 +117,11 @@ PARTS = "one of study, objectives, dataset, space, training, pruning, budget, wo
             [{"epsilon": -1, "weight_decay": 0, "epochs": 1}],
             "[0].epsilon is -1; expected a number from 0 to 10",
         ),
+        (
+            "pruning.stages",
+            [{"weight_decay": 0, "epochs": 1}],
+            "[0].epsilon is missing; expected a number from 0 to 10, or a distribution of such values",
+        ),
         ("budget.trials", 0, f"is 0; {AT_LEAST_1}"),
         ("budget.wall_clock_minutes", 0, f"is 0; {ABOVE_0}, or empty"),
         ("workers.cpus_per_trial", 0, f"is 0; {ABOVE_0}"),
