@@ -107,7 +107,8 @@ def _find_outcome(search: Search) -> SearchOutcome | None:
     if len(kinds) >= MAX_FAILURES_IN_A_ROW and len(set(kinds[-MAX_FAILURES_IN_A_ROW:])) == 1:
         return SearchOutcome(StopReason.FAILURES, f"{MAX_FAILURES_IN_A_ROW} trials in a row failed with {kinds[-1]}")
     if limits.time_limit_s is not None and time.monotonic() - search.started >= limits.time_limit_s:
-        return SearchOutcome(StopReason.TIME_LIMIT, f"the time limit of {limits.time_limit_s:.0f} s is reached")
+        message = f"the time limit of {limits.time_limit_s:.0f} s is reached; the same command goes on from here"
+        return SearchOutcome(StopReason.TIME_LIMIT, message)
     counts = count_trials(search.study)
     if not search.running and not limits.wants_more(counts):
         return SearchOutcome(StopReason.BUDGET, describe_budget(counts, limits))

@@ -1,0 +1,96 @@
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from search_study import complete, make_search, small_config
+
+from search.hardware import latest_builds, promote_winners, wait_for_builds
+from search.interrupts import Interrupts, SearchInterrupted
+from search.local_services import Service
+from search.loop import run_search
+from search.report import load_study_report
+from storage.artifacts import ArtifactStore
+from storage.builds import claim_build, fail_build, load_builds, queue_build
+from storage.database import Database
+from storage.radioml import RadioMLFile
+from storage.records import Build, BuildState, BuildTarget
+
+FILE = RadioMLFile(Path("data.hdf5"), 24, tuple(range(-20, 32, 2)), 8, 1024, 4992, None)
+
+
+def queue(database: Database) -> Build:
+    return queue_build(
+        database,
+        study_name="small",
+        trial_number=4,
+        model="model.onnx",
+        proof="proof.npz",
+        target=BuildTarget("ZCU111", 5.0, 100_000),
+        timeout_s=60,
+        is_below_threshold=False,
+        test_accuracy=0.55,
+    )
+
+
+def end_build(database: Database) -> None:
+    build = claim_build(database, "me")
+    assert build is not None
+    assert fail_build(database, build.build_id, "me", "no luck")
+
+
+def sleeper(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """A worker that does nothing."""
+    (folder / "sleeper.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.chdir(folder)
+    return Service("build worker", ["sleeper"], folder / "worker.log")
+
+
+def test_search_waits_until_its_builds_have_ended(
+    sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue(sqlite)
+    worker = sleeper(tmp_path, monkeypatch)
+    ticks: list[str] = []
+
+    def end_at_second_tick(activity: str) -> None:
+        ticks.append(activity)
+        if len(ticks) == 2:
+            end_build(sqlite)
+
+    assert wait_for_builds(sqlite, "small", worker, Interrupts(), end_at_second_tick) is None
+    worker.stop()
+    assert len(ticks) == 2
+    assert load_builds(sqlite, "small")[0].state is BuildState.FAILED
+
+
+def test_build_worker_that_ends_early_is_told_with_its_log(sqlite: Database, tmp_path: Path) -> None:
+    queue(sqlite)
+    worker = Service("build worker", ["no_such_module"], tmp_path / "worker.log")
+    problem = wait_for_builds(sqlite, "small", worker, Interrupts(), lambda _: None)
+    assert problem == f"the build worker ended with exit code 1 before the builds; see {tmp_path}/worker.log"
+
+
+def test_waiting_is_left_at_ctrl_c(sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue(sqlite)
+    worker, interrupts = sleeper(tmp_path, monkeypatch), Interrupts()
+    with interrupts.watch(), pytest.raises(SearchInterrupted):
+        wait_for_builds(sqlite, "small", worker, interrupts, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    worker.stop()
+
+
+def test_build_that_was_queued_anew_counts_by_its_new_state(sqlite: Database) -> None:
+    queue(sqlite)
+    end_build(sqlite)
+    queue(sqlite)
+    assert [build.state for build in latest_builds(load_builds(sqlite, "small"))] == [BuildState.QUEUED]
+
+
+def test_winner_that_cannot_be_promoted_is_told_and_nothing_is_queued(sqlite: Database, tmp_path: Path) -> None:
+    run_search(make_search(small_config(), sqlite, tmp_path, complete))
+    notices: list[str] = []
+    report, artifacts = load_study_report(sqlite, "small"), ArtifactStore(tmp_path / "artifacts")
+    assert not promote_winners(sqlite, artifacts, small_config(), FILE, report, notices.append, notices.append)
+    assert "is not promoted" in notices[-1]
+    assert "is missing; expected the artifacts folder" in notices[-1]
+    assert load_builds(sqlite, "small") == []
