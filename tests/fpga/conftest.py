@@ -8,8 +8,9 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from exported_networks import NETWORKS, ZCU111, export_trained_network
+from exported_networks import NETWORKS, ZCU111, BuiltNetwork, export_trained_network
 
+from fpga.finn_build import run_finn_build
 from fpga.finn_environment import ensure_finn_environment
 from fpga.run import BuildWorker
 from spaces.architecture import ArchitectureConfig
@@ -40,6 +41,31 @@ def export_network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
         return folders[name]
 
     return export
+
+
+@pytest.fixture(scope="session")
+def build_network(
+    export_network: Callable[[str], Path], finn_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], BuiltNetwork]:
+    """A network of NETWORKS, exported and built for ZCU111 up to code generation, once per session."""
+    built: dict[str, BuiltNetwork] = {}
+
+    def build(name: str) -> BuiltNetwork:
+        if name not in built:
+            exported, folder = export_network(name), tmp_path_factory.mktemp(f"build_{name}")
+            output = run_finn_build(
+                finn_python,
+                exported / "model.onnx",
+                exported / "proof.npz",
+                ZCU111,
+                folder,
+                timeout_s=600,
+                stop=Event(),
+            )
+            built[name] = BuiltNetwork(exported, folder, output)
+        return built[name]
+
+    return build
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from fpga.finn_build import FinnOutput
 from spaces.architecture import (
     ArchitectureConfig,
     Block,
@@ -29,6 +31,15 @@ from workers.training import Phase, train
 N_PROOF_FRAMES = 100
 
 ZCU111 = BuildTarget(board="ZCU111", clk_period_ns=5.0, target_fps=100_000)
+
+
+@dataclass(frozen=True)
+class BuiltNetwork:
+    """Where one network's files lie: those of the promotion, those of the build."""
+
+    exported: Path
+    folder: Path
+    output: FinnOutput
 
 
 def conv(out_channels: int, stride: int = 1, kernel_size: int = 3) -> Conv:
