@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,21 +63,13 @@ def evaluate_design(request: EvaluationRequest) -> tuple[Evaluation, ...]:
     """Trains and measures the design: one evaluation after training (stage 0) and one per pruning stage.
 
     Goes on from what an earlier attempt left in the folder: finished stages are read back, a broken one is resumed at
-    its last epoch. Raises TrainingDivergedError, and whatever the data set raises.
+    its last epoch. Waits while another process, left over from a killed run, still works in the folder. Raises
+    TrainingDivergedError, and whatever the data set raises.
     """
     torch.set_num_threads(request.n_threads)
     design = Design.model_validate_json(request.design_json)
-    training_frames, validation_frames = load_frames(request.dataset)
-    folder = request.folder
-    model = build_model(design.architecture, request.seed).to("cuda" if request.use_gpu else "cpu")
-    evaluations = _load_finished_stages(folder, len(design.stages) + 1)
-    if evaluations:
-        load_weights(folder / weights_file(evaluations[-1].stage), model)
-    for phase in list_phases(design)[len(evaluations) :]:
-        seconds = _train_phase(request, design, model, phase, training_frames)
-        evaluations.append(_measure(request, design, model, phase.stage, seconds, validation_frames))
-        _write_stage(folder, model, evaluations[-1])
-    return tuple(evaluations)
+    with _lock(request.folder):
+        return _evaluate_stages(request, design)
 
 
 def list_phases(design: Design) -> tuple[Phase, ...]:
@@ -100,6 +95,27 @@ def load_frames(dataset: DatasetRequest) -> tuple[Frames, Frames]:
 def weights_file(stage: int) -> str:
     """Name of the weights at the end of a stage, inside the trial's folder."""
     return f"stage-{stage}.safetensors"
+
+
+def _evaluate_stages(request: EvaluationRequest, design: Design) -> tuple[Evaluation, ...]:
+    training_frames, validation_frames = load_frames(request.dataset)
+    folder = request.folder
+    model = build_model(design.architecture, request.seed).to("cuda" if request.use_gpu else "cpu")
+    evaluations = _load_finished_stages(folder, len(design.stages) + 1)
+    if evaluations:
+        load_weights(folder / weights_file(evaluations[-1].stage), model)
+    for phase in list_phases(design)[len(evaluations) :]:
+        seconds = _train_phase(request, design, model, phase, training_frames)
+        evaluations.append(_measure(request, design, model, phase.stage, seconds, validation_frames))
+        _write_stage(folder, model, evaluations[-1])
+    return tuple(evaluations)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # falls with its process
+        yield
 
 
 def _load_finished_stages(folder: Path, n_stages: int) -> list[Evaluation]:

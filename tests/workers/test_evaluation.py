@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,11 @@ def test_a_finished_trial_is_read_back(request_: EvaluationRequest, monkeypatch:
     monkeypatch.setattr(workers.evaluation, "train", None)
     assert evaluate_design(request_) == evaluations
     assert (request_.folder / weights_file(2)).exists()
+
+
+def test_two_processes_never_train_one_trial_at_once(request_: EvaluationRequest) -> None:
+    """A worker of a killed run lives on for seconds: the next run's worker waits for it, then reads its result."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        first, second = pool.map(evaluate_design, [request_, request_])
+    assert first == second, "not even the training time differs: the second only read"
