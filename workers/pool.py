@@ -143,8 +143,9 @@ def _start_ray(address: str | None) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_REPORT_URL", "http://127.0.0.1:9/")
     if address is None:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # else Ray listens on all interfaces
-    logging.getLogger("ray").setLevel(logging.ERROR)  # it announces its token, at every start
     import ray  # reads the variables above when imported
+
+    logging.getLogger("ray").setLevel(logging.ERROR)  # else it explains its token at every start
 
     project = str(Path(__file__).resolve().parent.parent)
     runtime_env = {"env_vars": {"PYTHONPATH": project, "OMP_WAIT_POLICY": "passive"}}

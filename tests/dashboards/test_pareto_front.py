@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import plotly.graph_objects as go
 import pytest
-from demo_study import finish_demo_build, make_demo_study, queue_demo_build
 
 from dashboards.pareto_front import REFERENCE_DESIGNS, ParetoFrontData, pareto_front_data, pareto_front_figure
 from search.report import StudyReport, load_study_report
 from storage.database import open_database
+from tests.dashboards.demo_study import finish_demo_build, make_demo_study, queue_demo_build
 
 
 @pytest.fixture(scope="module")

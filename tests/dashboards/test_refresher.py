@@ -7,13 +7,13 @@ from pathlib import Path
 
 import optuna
 import pytest
-from demo_study import complete_trial, make_demo_study, queue_demo_build
 from optuna.storages import BaseStorage
 from optuna_dashboard import save_note
 
 from dashboards.refresher import OWN_NOTES_HEADING, PARETO_FRONT_ID, Refresher, merge_notes
 from search.study import open_optuna_storage
 from storage.database import Database, open_database
+from tests.dashboards.demo_study import complete_trial, make_demo_study, queue_demo_build
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import optuna
 import pytest
-from demo_server import run_module
-from demo_study import fail_demo_build, finish_demo_build, make_demo_study
 
 from dashboards.report_page import report_page
 from search.report import load_study_report
 from storage.database import Database, open_database
 from storage.studies import load_study_record
+from tests.dashboards.demo_server import run_module
+from tests.dashboards.demo_study import fail_demo_build, finish_demo_build, make_demo_study
 
 EVIL = "</script><script>alert(1)</script>"
 

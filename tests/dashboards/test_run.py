@@ -15,12 +15,12 @@ from typing import Any
 import httpx
 import optuna
 import pytest
-from demo_server import ROOT, Server, run_module, running_server
-from demo_study import complete_trial, finish_demo_build, make_demo_study
 
 from dashboards.refresher import OWN_NOTES_HEADING, PARETO_FRONT_ID
 from search.report import load_study_report
 from storage.database import Database, open_database
+from tests.dashboards.demo_server import ROOT, Server, run_module, running_server
+from tests.dashboards.demo_study import complete_trial, finish_demo_build, make_demo_study
 
 PATIENCE_S = 30.0
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from demo_study import BUILD_REPORT
 
 from dashboards.trial_note import TrialFacts, code_block, markdown_table, trial_note, verification_sentence
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from spaces.search_space import Design, PruningStage, TrainingSettings
 from storage.records import Build, BuildState, BuildTarget, Cost, Evaluation
+from tests.dashboards.demo_study import BUILD_REPORT
 
 BLOCK = DepthwiseSeparable(out_channels=24, kernel_size=27, stride=2, weight_bit_width=6, activation_bit_width=5)
 LINEAR = Linear(out_features=24, weight_bit_width=8)

@@ -8,7 +8,6 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from exported_networks import NETWORKS, ZCU111, BuiltNetwork, export_trained_network
 
 from fpga.finn_build import run_finn_build
 from fpga.finn_environment import ensure_finn_environment
@@ -19,6 +18,7 @@ from storage.builds import queue_build
 from storage.database import Database, open_database
 from storage.leases import make_lease_owner
 from storage.records import Build, BuildTarget
+from tests.fpga.exported_networks import NETWORKS, ZCU111, BuiltNetwork, export_trained_network
 
 Queue = Callable[..., Build]
 

@@ -11,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from exported_networks import N_PROOF_FRAMES, ZCU111
-from running_processes import find_processes, wait_until
 from sqlalchemy import update
 
 from fpga.run import BuildWorker, main, run_queue
@@ -21,6 +19,8 @@ from storage.builds import load_build
 from storage.database import Database
 from storage.records import Build, BuildState
 from storage.tables import builds
+from tests.fpga.exported_networks import N_PROOF_FRAMES, ZCU111
+from tests.fpga.running_processes import find_processes, wait_until
 
 Queue = Callable[..., Build]
 

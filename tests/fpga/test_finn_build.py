@@ -11,14 +11,14 @@ from threading import Event
 
 import numpy as np
 import pytest
-from exported_networks import N_PROOF_FRAMES, ZCU111, BuiltNetwork
-from running_processes import find_processes
 
 from fpga.finn_build import FinnBuildError, FinnOutput, run_finn_build
 from fpga.process_group import CommandStoppedError
 from fpga.reports import read_build_report
 from fpga.verification import Verification, verify_outputs
 from storage.records import BuildTarget
+from tests.fpga.exported_networks import N_PROOF_FRAMES, ZCU111, BuiltNetwork
+from tests.fpga.running_processes import find_processes
 
 Export = Callable[[str], Path]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from running_processes import is_running, wait_until
 
 from fpga.process_group import CommandStoppedError, CommandTimeoutError, run_in_process_group
+from tests.fpga.running_processes import is_running, wait_until
 
 
 def spawn_child_and_wait(pid_file: Path) -> list[str | Path]:

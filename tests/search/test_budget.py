@@ -1,11 +1,11 @@
 import optuna
 import pytest
-from search_study import DATA, small_config
 
 from search.budget import Limits, choose_limits, describe_budget
 from search.report import TrialCounts
 from search.study import open_study
 from storage.database import Database
+from tests.search.search_study import DATA, small_config
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ import signal
 from pathlib import Path
 
 import pytest
-from search_study import complete, make_search, small_config
 
 from search.hardware import latest_builds, promote_winners, wait_for_builds
 from search.interrupts import Interrupts, SearchInterrupted
@@ -15,6 +14,7 @@ from storage.builds import claim_build, fail_build, load_builds, queue_build
 from storage.database import Database
 from storage.radioml import RadioMLFile
 from storage.records import Build, BuildState, BuildTarget
+from tests.search.search_study import complete, make_search, small_config
 
 FILE = RadioMLFile(Path("data.hdf5"), 24, tuple(range(-20, 32, 2)), 8, 1024, 4992, None)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
-from search_study import complete, fail, make_search, pool_of, small_config
 
 from search.budget import Limits
 from search.driver_lease import LeaseLostError
@@ -15,6 +14,7 @@ from search.loop import StopReason, run_search
 from search.report import count_trials
 from storage.database import Database
 from storage.evaluations import load_trial_evaluations
+from tests.search.search_study import complete, fail, make_search, pool_of, small_config
 from workers.evaluation import EvaluationRequest
 from workers.pool import Completed, Failed
 

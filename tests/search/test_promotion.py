@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from search_study import complete, make_search, small_config
 
 from search.loop import run_search
 from search.promotion import PromotionError, choose_winners, promote_trial, spread_frames
@@ -13,6 +12,7 @@ from spaces.search_space import Design
 from storage.artifacts import ArtifactStore
 from storage.database import Database
 from storage.radioml import Frames, RadioMLFile
+from tests.search.search_study import complete, make_search, small_config
 
 FILE = RadioMLFile(Path("data.hdf5"), 24, tuple(range(-20, 32, 2)), 8, 1024, 4992, None)
 

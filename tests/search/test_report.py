@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from search_study import complete, fail, make_search, small_config
 
 from search.loop import run_search
 from search.pareto import hypervolume
@@ -12,6 +11,7 @@ from search.report import builds_as_table, front_as_csv, front_as_table, load_st
 from storage.builds import claim_build, finish_build, queue_build
 from storage.database import Database
 from storage.records import BuildReport, BuildTarget
+from tests.search.search_study import complete, fail, make_search, small_config
 from workers.evaluation import EvaluationRequest
 from workers.pool import Completed, Failed
 

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import optuna
 import pytest
-from search_study import DATA, complete, make_search, small_config
 from sqlalchemy import text
 
 from search.loop import run_search
@@ -11,6 +10,7 @@ from search.study import StudyError, adopt_trials, check_is_same_study, open_stu
 from storage.artifacts import ArtifactStore
 from storage.database import Database
 from storage.studies import load_study_record
+from tests.search.search_study import DATA, complete, make_search, small_config
 
 
 def params(study: optuna.Study, first: int = 0) -> list[dict[str, object]]:

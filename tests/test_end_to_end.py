@@ -1,0 +1,99 @@
+"""The whole chain as a user runs it: study file in, Pareto front and FINN report out, through Ray and a real build."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+pytestmark = pytest.mark.slow
+
+
+def run(folder: Path, *arguments: str, exit_code: int = 0) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200, check=False
+    )
+    assert done.returncode == exit_code, done.stdout + done.stderr
+    return done.stdout
+
+
+def load_report(folder: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(run(folder, "search.report", "smoke", "--json"))
+    return report
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the smoke study ran once, by the README's main command."""
+    folder = tmp_path_factory.mktemp("user")
+    run(folder, "search.run", str(ROOT / "spaces" / "smoke.yaml"))
+    return folder
+
+
+def test_study_ends_with_a_front_and_a_finished_build(folder: Path) -> None:
+    report = load_report(folder)
+    assert report["trials"] == {"complete": 4, "pruned": 0, "failed": 0, "running": 0, "waiting": 0}
+    assert len(report["front"]) >= 1
+    assert {"trial", "accuracy", "inference_cost", "bit_ops", "weight_bits", "parameters"} <= set(report["front"][0])
+    (build,) = report["builds"]
+    assert build["state"] == "succeeded"
+    assert build["board"] == "ZCU111"
+    assert build["trial"] in [trial["trial"] for trial in report["front"]]
+    assert min(build[key] for key in ("lut", "bram_18k", "throughput_fps", "latency_us")) > 0
+    assert build["dsp"] >= 0
+
+
+def test_exported_file_has_the_cost_of_the_report(folder: Path) -> None:
+    report = load_report(folder)
+    number = report["builds"][0]["trial"]
+    (trial,) = [t for t in report["front"] if t["trial"] == number]
+    model = folder / "runs" / "artifacts" / "smoke" / "trials" / f"{number:05d}" / "model.onnx"
+    score = json.loads(run(folder, "workers.inference_cost", str(model), "--json"))
+    assert score["bit_ops"] == pytest.approx(trial["bit_ops"], rel=1e-12)
+    assert score["weight_bits"] == pytest.approx(trial["weight_bits"], rel=1e-12)
+    assert score["inference_cost"] == pytest.approx(trial["inference_cost"], rel=1e-12)
+
+
+def test_front_is_written_as_table_and_page(folder: Path) -> None:
+    report = load_report(folder)
+    with (folder / "runs" / "smoke-front.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["trial"]) for row in rows] == [trial["trial"] for trial in report["front"]]
+    page = (folder / "runs" / "smoke-report.html").read_text()
+    assert "Pareto front of smoke" in page
+    assert str(report["builds"][0]["lut"]) in page.replace(",", "")
+
+
+def test_the_same_command_again_resumes(folder: Path) -> None:
+    before = load_report(folder)
+    printed = run(folder, "search.run", str(ROOT / "spaces" / "smoke.yaml"))
+    assert "is complete" in printed
+    assert load_report(folder) == before
+
+
+def test_another_trial_is_promoted_by_hand(folder: Path) -> None:
+    built = load_report(folder)["builds"][0]["trial"]
+    other = next(number for number in range(4) if number != built)
+    run(folder, "search.promote", "smoke", str(other))
+    run(folder, "search.promote", "smoke", str(other))
+    builds = {build["trial"]: build["state"] for build in load_report(folder)["builds"]}
+    assert builds == {built: "succeeded", other: "queued"}
+    database = f"sqlite:///{folder}/runs/studies.db"
+    run(folder, "fpga.run", "--database", database, "--artifacts", str(folder / "runs" / "artifacts"), "--drain")
+    builds = {build["trial"]: build["state"] for build in load_report(folder)["builds"]}
+    assert builds == {built: "succeeded", other: "succeeded"}
+
+
+def test_a_study_is_extended(folder: Path) -> None:
+    run(folder, "search.run", str(ROOT / "spaces" / "smoke.yaml"), "--extend", "1", "--local", "--no-build")
+    assert load_report(folder)["trials"]["complete"] == 5
