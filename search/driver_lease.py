@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -45,8 +46,14 @@ class DriverLease:
         release_study_lease(self._database, self._study_name, self.owner)
 
     def _renew(self) -> None:
+        renewed = time.monotonic()
         while not self._released.wait(RENEWAL_S):
-            if not renew_study_lease(self._database, self._study_name, self.owner, LEASE_S):
+            try:
+                is_held = renew_study_lease(self._database, self._study_name, self.owner, LEASE_S)
+                renewed = time.monotonic()
+            except Exception:  # the database may be away in any way; the lease outlives that for a while
+                is_held = time.monotonic() - renewed < LEASE_S
+            if not is_held:
                 self._is_lost = not self._released.is_set()
                 return
 

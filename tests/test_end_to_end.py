@@ -97,3 +97,13 @@ def test_another_trial_is_promoted_by_hand(folder: Path) -> None:
 def test_a_study_is_extended(folder: Path) -> None:
     run(folder, "search.run", str(ROOT / "spaces" / "smoke.yaml"), "--extend", "1", "--local", "--no-build")
     assert load_report(folder)["trials"]["complete"] == 5
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_study_runs_on_postgresql(database_url: str, tmp_path: Path) -> None:
+    run(tmp_path, "search.run", str(ROOT / "spaces" / "smoke.yaml"), "--storage", database_url, "--local", "--no-build")
+    report = json.loads(run(tmp_path, "search.report", "smoke", "--json", "--storage", database_url))
+    assert report["trials"]["complete"] == 4
+    assert [build["state"] for build in report["builds"]] == ["queued"]
+    assert not (tmp_path / "runs" / "studies.db").exists()
+    assert "Pareto front of smoke" in (tmp_path / "runs" / "smoke-report.html").read_text()

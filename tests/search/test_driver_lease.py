@@ -39,3 +39,31 @@ def test_driver_that_lost_its_study_is_told(sqlite: Database, monkeypatch: pytes
         time.sleep(0.5)
         with pytest.raises(LeaseLostError, match="study small was taken over by another driver"):
             lease.check()
+
+
+def test_lease_outlives_a_database_that_is_away_for_a_while(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search.driver_lease, "RENEWAL_S", 0.1)
+    with hold_study(sqlite, "small") as lease:
+        with sqlite.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE design_leases RENAME TO away")
+        time.sleep(0.5)
+        lease.check()
+        with sqlite.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE away RENAME TO design_leases")
+        monkeypatch.setattr(search.driver_lease, "LEASE_S", 1.0)
+        time.sleep(1.5)
+        with pytest.raises(StudyLeaseError):
+            acquire_study_lease(sqlite, "small", "elsewhere:1:abc")
+
+
+def test_lease_is_lost_when_the_database_stays_away(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search.driver_lease, "RENEWAL_S", 0.1)
+    with hold_study(sqlite, "small") as lease:
+        monkeypatch.setattr(search.driver_lease, "LEASE_S", 0.3)
+        with sqlite.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE design_leases RENAME TO away")
+        time.sleep(1.0)
+        with pytest.raises(LeaseLostError):
+            lease.check()
+        with sqlite.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE away RENAME TO design_leases")
