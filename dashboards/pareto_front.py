@@ -113,7 +113,7 @@ def _trials_trace(points: Sequence[PlotPoint]) -> go.Scatter:
         **_coordinates(points),
         mode="markers",
         legendrank=2,
-        name=f"trials ({len(points)} dominated)",
+        name=f"trials ({len(points)} dominated{_remark(points)})",
         marker={"color": TRIAL_COLOUR, "size": 7},
     )
 
@@ -123,10 +123,10 @@ def _front_trace(points: Sequence[PlotPoint]) -> go.Scatter:
         **_coordinates(points),
         mode="lines+markers+text",
         legendrank=1,
-        name=f"Pareto front ({len(points)})",
+        name=f"Pareto front ({len(points)}{_remark(points)})",
         line={"color": FRONT_COLOUR, "width": 2, "shape": "hv"},
         marker={"color": FRONT_COLOUR, "size": 9, "line": {"color": "white", "width": 1}},
-        text=_labels(points),
+        text=_labels(_drawable(points)),
         textposition="top left",  # up and left of a front nothing else can lie
         textfont={"color": FRONT_COLOUR, "size": 11},
         cliponaxis=False,
@@ -138,7 +138,7 @@ def _built_trace(points: Sequence[PlotPoint]) -> go.Scatter:
         **_coordinates(points),
         mode="markers",
         legendrank=3,
-        name=f"built with FINN ({len(points)})",
+        name=f"built with FINN ({len(points)}{_remark(points)})",
         marker={"color": BUILT_COLOUR, "size": 15, "symbol": "circle-open", "line": {"width": 3}},
     )
 
@@ -157,12 +157,23 @@ def _reference_trace(reference: ReferenceDesign, symbol: str) -> go.Scatter:
 
 
 def _coordinates(points: Sequence[PlotPoint]) -> dict[str, object]:
+    drawable = _drawable(points)
     return {
-        "x": [point.inference_cost for point in points],
-        "y": [point.accuracy for point in points],
-        "hovertext": ["<br>".join(point.hover) for point in points],
+        "x": [point.inference_cost for point in drawable],
+        "y": [point.accuracy for point in drawable],
+        "hovertext": ["<br>".join(point.hover) for point in drawable],
         "hovertemplate": "%{hovertext}<extra></extra>",
     }
+
+
+def _drawable(points: Sequence[PlotPoint]) -> list[PlotPoint]:
+    """Those that a logarithmic axis has a place for: a network whose weights were all pruned has cost 0."""
+    return [point for point in points if point.inference_cost > 0]
+
+
+def _remark(points: Sequence[PlotPoint]) -> str:
+    n_left_out = len(points) - len(_drawable(points))
+    return f", {n_left_out} at cost 0 not drawn" if n_left_out else ""
 
 
 def _labels(points: Sequence[PlotPoint]) -> list[str]:

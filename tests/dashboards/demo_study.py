@@ -66,13 +66,13 @@ def make_demo_study(database: Database, name: str = "demo", n_trials: int = 40) 
     return study
 
 
-def complete_trial(study: optuna.Study, database: Database) -> int:
-    """One more complete trial of two stages; returns its number."""
+def complete_trial(study: optuna.Study, database: Database, pruned_density: float = 0.35) -> int:
+    """One more complete trial of two stages, its cost 0 where `pruned_density` is; returns its number."""
     trial = study.ask()
     config = parse_study_config(STUDY_FILE % study.study_name, "demo")
     design = config.search_space.suggest(trial)
     record_design(trial, design)
-    evaluations = list(_evaluations(study.study_name, trial.number, design))
+    evaluations = list(_evaluations(study.study_name, trial.number, design, pruned_density))
     for evaluation in evaluations:
         record_evaluation(database, evaluation)
     tell_result(study, trial, evaluations)
@@ -110,9 +110,9 @@ def fail_demo_build(database: Database, study_name: str, trial_number: int, mess
     fail_build(database, build.build_id, "demo", message)
 
 
-def _evaluations(study_name: str, trial_number: int, design: Design) -> Iterator[Evaluation]:
+def _evaluations(study_name: str, trial_number: int, design: Design, pruned_density: float) -> Iterator[Evaluation]:
     layers = [layer.name for layer in list_mac_layers(design.architecture)]
-    for stage, density in enumerate((1.0, 0.35)):
+    for stage, density in enumerate((1.0, pruned_density)):
         densities = dict.fromkeys(layers, density)
         cost = count_cost(design.architecture, densities)
         luck = (trial_number * 37 % 19) / 19

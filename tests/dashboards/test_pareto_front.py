@@ -79,6 +79,29 @@ def test_labels_that_would_be_written_over_each_other_are_left_out(report: Study
     assert list(_trace(pareto_front_figure(crowded), "Pareto front (").text) == [f"#{data.front[0].trial_number}", ""]
 
 
+def test_a_trial_at_cost_0_is_named_in_the_legend_instead_of_drawn(report: StudyReport) -> None:
+    data = pareto_front_data(report)
+    free = replace(data.front[0], trial_number=99, accuracy=1 / 24, inference_cost=0.0)
+
+    figure = pareto_front_figure(replace(data, front=(free, *data.front), built=(free, *data.built)))
+
+    front = _trace(figure, "Pareto front (")
+    assert front.name == f"Pareto front ({len(data.front) + 1}, 1 at cost 0 not drawn)"
+    assert list(front.x) == [point.inference_cost for point in data.front]
+    assert len(front.text) == len(front.hovertext) == len(data.front)
+    assert _trace(figure, "built with FINN").name == "built with FINN (2, 1 at cost 0 not drawn)"
+
+
+def test_a_front_of_nothing_but_cost_0_is_drawn_empty(report: StudyReport) -> None:
+    data = pareto_front_data(report)
+    free = replace(data.front[0], inference_cost=0.0)
+
+    figure = pareto_front_figure(replace(data, dominated=(free, free), front=(free,), built=()))
+
+    assert list(_trace(figure, "Pareto front (").x) == []
+    assert _trace(figure, "trials (").name == "trials (2 dominated, 2 at cost 0 not drawn)"
+
+
 def test_a_study_without_trials_shows_the_threshold_and_the_published_designs() -> None:
     figure = pareto_front_figure(ParetoFrontData("empty", 0.56, (), (), (), REFERENCE_DESIGNS))
 

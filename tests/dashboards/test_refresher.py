@@ -54,6 +54,19 @@ def test_only_what_changed_is_written(database: Database) -> None:
     assert refresher.refresh() >= 3
 
 
+def test_a_trial_at_cost_0_on_the_front_has_its_plot_and_note(database: Database) -> None:
+    study = make_demo_study(database, n_trials=4)
+    number = complete_trial(study, database, pruned_density=0.0)
+    storage = open_optuna_storage(database)
+
+    assert Refresher(storage, database).refresh() == 1 + 1 + 5
+
+    text = "".join(_attributes(storage).values())
+    assert f"**Trial {number}**: accuracy" in text
+    assert "inference cost η **0**, on the Pareto front." in text
+    assert "1 at cost 0 not drawn" in text
+
+
 def test_one_study_may_be_named_and_others_stay_untouched(database: Database) -> None:
     make_demo_study(database, "first", n_trials=3)
     make_demo_study(database, "second", n_trials=3)

@@ -16,7 +16,7 @@ from search.report import load_study_report
 from storage.database import Database, open_database
 from storage.studies import load_study_record
 from tests.dashboards.demo_server import run_module
-from tests.dashboards.demo_study import fail_demo_build, finish_demo_build, make_demo_study
+from tests.dashboards.demo_study import complete_trial, fail_demo_build, finish_demo_build, make_demo_study
 
 EVIL = "</script><script>alert(1)</script>"
 
@@ -92,6 +92,16 @@ def test_a_study_without_trials_has_a_page(tmp_path: Path) -> None:
 
     assert "No trial is complete yet." in page
     assert "No trial was sent to FINN yet." in page
+
+
+def test_a_study_with_a_trial_at_cost_0_on_the_front_has_a_page(tmp_path: Path) -> None:
+    database = _database(tmp_path)
+    number = complete_trial(make_demo_study(database, n_trials=4), database, pruned_density=0.0)
+
+    page = _page(database)
+
+    assert "1 at cost 0 not drawn" in page
+    assert f"<td>{number}</td>" in page
 
 
 @pytest.mark.slow
