@@ -69,6 +69,8 @@ class Search:
     on_change: Callable[[Search], None] = lambda _: None
     on_notice: Callable[[str], None] = lambda _: None
     running: dict[int, RunningTrial] = field(default_factory=dict)
+    requests: dict[int, EvaluationRequest] = field(default_factory=dict)
+    """What was submitted for each trial, by its number."""
     started: float = field(default_factory=time.monotonic)
     failure_kinds: list[str] = field(default_factory=list)
     """Of the failures since the last trial that succeeded."""
@@ -160,6 +162,7 @@ def _submit(search: Search, trial: RunningTrial) -> None:
         use_gpu=workers.gpus_per_trial > 0,
     )
     search.running[trial.number] = trial
+    search.requests[trial.number] = request
     search.pool.submit(request)
 
 

@@ -80,7 +80,7 @@ def promote_trial(
     checkpoint = _find_checkpoint(database, artifacts, config.study.name, trial.trial_number)
     split = study_split(config, file)
     on_step(f"exporting trial {trial.trial_number}")
-    model, proof = _export(artifacts, config, trial, checkpoint, load_validation_frames(file, split))
+    model, proof = _export(config, trial, checkpoint, load_validation_frames(file, split))
     on_step(f"measuring trial {trial.trial_number} on the test part")
     test_accuracy = _known_test_accuracy(builds)
     return queue_build(
@@ -134,16 +134,13 @@ def _find_checkpoint(database: Database, artifacts: ArtifactStore, study_name: s
     return path
 
 
-def _export(
-    artifacts: ArtifactStore, config: StudyConfig, trial: TrialReport, checkpoint: Path, frames: Frames
-) -> tuple[Path, Path]:
+def _export(config: StudyConfig, trial: TrialReport, checkpoint: Path, frames: Frames) -> tuple[Path, Path]:
     from workers.checkpoint import CheckpointError  # imports torch, which only a promotion needs
     from workers.qonnx_export import ExportError, export_evaluation
 
     architecture = Design.model_validate_json(trial.design_json).architecture
-    folder = artifacts.evaluation_folder(config.study.name, trial.trial_number)
     try:
-        return export_evaluation(architecture, checkpoint, spread_frames(frames, N_PROOF_FRAMES), folder)
+        return export_evaluation(architecture, checkpoint, spread_frames(frames, N_PROOF_FRAMES), checkpoint.parent)
     except (CheckpointError, ExportError) as error:
         raise PromotionError(f"trial {trial.trial_number} of {config.study.name}: {error}") from error
 

@@ -31,7 +31,7 @@ from search.local_services import (
 )
 from search.progress import ProgressDisplay, RunStatus, show_work
 from search.report import StudyReport, builds_as_table, count_trials, front_as_csv, front_as_table, make_study_report
-from search.study import StudyError, check_is_same_study, open_study, set_aside_artifacts
+from search.study import StudyError, check_is_same_study, open_study
 from search.study_data import describe_dataset, open_dataset
 from spaces.study_config import ConfigError, StudyConfig, load_study_config
 from storage.artifacts import ArtifactStore, write_text_atomically
@@ -84,7 +84,6 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     interrupts = Interrupts()
     with hold_study(database, config.study.name) as lease, interrupts.watch():
         artifacts = ArtifactStore(args.artifacts)
-        set_aside_artifacts(database, artifacts, config.study.name)
         study = open_study(config, database, {**collect_provenance(), **describe_dataset(file)})
         limits = choose_limits(study, config, args.trials, args.extend, args.time_limit)
         display = ProgressDisplay(console)
@@ -129,15 +128,14 @@ class Run:
         self.activity = activity
         self.show()
 
-    def show(self, running: Sequence[int] = ()) -> None:
-        """Brings the display up to date."""
-        folders = ((n, self.artifacts.evaluation_folder(self.config.study.name, n)) for n in running)
+    def show(self, running: Sequence[tuple[int, Path]] = ()) -> None:
+        """Brings the display up to date; `running` holds the trials with the pool, and their folders."""
         self.display.update(
             RunStatus(
                 report=self.report(),
                 n_wanted=self.limits.n_complete,
                 n_complete_at_start=self.n_complete_at_start,
-                running=tuple(folders),
+                running=tuple(running),
                 started=self.started,
                 time_limit_s=self.limits.time_limit_s,
                 dashboard_url=self.dashboard_url,
@@ -218,7 +216,7 @@ def _search(run: Run) -> bool:
                 run.lease,
                 run.interrupts,
                 run.limits,
-                on_change=lambda search: run.show(tuple(search.running)),
+                on_change=lambda search: run.show([(n, search.requests[n].folder) for n in search.running]),
                 on_notice=run.display.notice,
                 started=run.started,
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -15,7 +14,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from spaces.search_space import Design
 from spaces.study_config import StudyConfig, StudyPart
-from storage.artifacts import ArtifactStore
 from storage.database import Database, configure_sqlite
 from storage.records import Evaluation
 from storage.studies import load_study_record, record_study, update_study_text
@@ -83,13 +81,6 @@ def check_is_same_study(config: StudyConfig, database: Database, data: Mapping[s
             f"the data set is {data['data_file']} with {data['data_frames']} frames; "
             f"expected {expected}, on which study {config.study.name} was started"
         )
-
-
-def set_aside_artifacts(database: Database, artifacts: ArtifactStore, study_name: str) -> None:
-    """Renames the folder that a study of this name in another database left, whose checkpoints are of other designs."""
-    folder = artifacts.path(study_name)
-    if load_study_record(database, study_name) is None and folder.exists():
-        folder.rename(folder.with_name(f"{study_name}.before-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"))
 
 
 def open_optuna_storage(database: Database) -> BaseStorage:

@@ -24,9 +24,11 @@ class ArtifactStore:
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().resolve()
 
-    def evaluation_folder(self, study_name: str, trial_number: int) -> Path:
-        """The folder of one trial, created."""
-        return self._make_folder(f"{study_name}/trials/{trial_number:05d}")
+    def evaluation_folder(self, study_name: str, trial_number: int, identity: str) -> Path:
+        """The folder of one trial, created. `identity` names what is trained there, so that a trial of this number from
+        another database, or from a study that was deleted, has another folder.
+        """
+        return self._make_folder(f"{study_name}/trials/{trial_number:05d}-{identity}")
 
     def build_folder(self, build: Build) -> Path:
         """The folder of this attempt at a build, created; a dead attempt leaves nothing in the way of the next."""

@@ -57,7 +57,7 @@ def test_exported_file_has_the_cost_of_the_report(folder: Path) -> None:
     report = load_report(folder)
     number = report["builds"][0]["trial"]
     (trial,) = [t for t in report["front"] if t["trial"] == number]
-    model = folder / "runs" / "artifacts" / "smoke" / "trials" / f"{number:05d}" / "model.onnx"
+    (model,) = (folder / "runs/artifacts/smoke/trials").glob(f"{number:05d}-*/model.onnx")
     score = json.loads(run(folder, "workers.inference_cost", str(model), "--json"))
     assert score["bit_ops"] == pytest.approx(trial["bit_ops"], rel=1e-12)
     assert score["weight_bits"] == pytest.approx(trial["weight_bits"], rel=1e-12)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -58,7 +59,7 @@ def load_weights(path: Path, model: QuantizedNetwork) -> None:
     """Fills the model from `write_weights`' file. Raises CheckpointError where it is missing or does not fit."""
     try:
         load_state(model, load_file(path))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not the weights of this network: {error}") from error
 
 

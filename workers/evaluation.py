@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import hashlib
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -54,9 +55,16 @@ class EvaluationRequest:
     use_gpu: bool = False
 
     @property
+    def identity(self) -> str:
+        """Eight hexadecimal digits that change with all that the result depends on: design, seed and frames."""
+        content = [self.design_json, self.seed, asdict(self.dataset)]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
     def folder(self) -> Path:
-        """Where the trial's files lie, created."""
-        return ArtifactStore(Path(self.artifacts)).evaluation_folder(self.study_name, self.trial_number)
+        """Where the trial's files lie, created; never those of another design."""
+        store = ArtifactStore(Path(self.artifacts))
+        return store.evaluation_folder(self.study_name, self.trial_number, self.identity)
 
 
 def evaluate_design(request: EvaluationRequest) -> tuple[Evaluation, ...]:

@@ -94,7 +94,7 @@ def queue_network(database: Database, store: ArtifactStore, export_network: Call
     """Queues a build of one of NETWORKS, as a promotion does."""
 
     def queue(name: str, *, trial_number: int = 0, target: BuildTarget = ZCU111, timeout_s: int = 600) -> Build:
-        folder = store.evaluation_folder("study", trial_number)
+        folder = store.evaluation_folder("study", trial_number, "0123abcd")
         for file in ("model.onnx", "proof.npz"):
             shutil.copy(export_network(name) / file, folder / file)
         return queue_build(

@@ -6,8 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from search.loop import run_search
-from search.study import StudyError, adopt_trials, check_is_same_study, open_study, set_aside_artifacts
-from storage.artifacts import ArtifactStore
+from search.study import StudyError, adopt_trials, check_is_same_study, open_study
 from storage.database import Database
 from storage.studies import load_study_record
 from tests.search.search_study import DATA, complete, make_search, small_config
@@ -82,20 +81,3 @@ def test_finished_trials_are_not_adopted(sqlite: Database, tmp_path: Path) -> No
     search = make_search(small_config(), sqlite, tmp_path, complete)
     run_search(search)
     assert adopt_trials(search.study) == []
-
-
-def test_artifacts_of_another_database_are_set_aside(sqlite: Database, tmp_path: Path) -> None:
-    artifacts = ArtifactStore(tmp_path / "artifacts")
-    weights = artifacts.evaluation_folder("small", 0) / "stage-0.safetensors"
-    weights.write_text("old")
-    set_aside_artifacts(sqlite, artifacts, "small")
-    assert not weights.exists()
-    assert [path.read_text() for path in artifacts.root.glob("small.before-*/trials/00000/*")] == ["old"]
-
-
-def test_artifacts_of_the_study_itself_stay(sqlite: Database, tmp_path: Path) -> None:
-    artifacts = ArtifactStore(tmp_path / "artifacts")
-    open_study(small_config(), sqlite, DATA)
-    folder = artifacts.evaluation_folder("small", 0)
-    set_aside_artifacts(sqlite, artifacts, "small")
-    assert folder.exists()

@@ -102,9 +102,9 @@ def test_write_replaces_the_file_whole(tmp_path: Path) -> None:
 
 
 def test_evaluation_folder_is_made(tmp_path: Path) -> None:
-    folder = ArtifactStore(tmp_path / "artifacts").evaluation_folder("dsc4", 7)
+    folder = ArtifactStore(tmp_path / "artifacts").evaluation_folder("dsc4", 7, "0123abcd")
 
-    assert folder == tmp_path / "artifacts/dsc4/trials/00007"
+    assert folder == tmp_path / "artifacts/dsc4/trials/00007-0123abcd"
     assert folder.is_dir()
 
 
@@ -141,7 +141,7 @@ def test_path_outside_the_store_is_refused(tmp_path: Path, path: str) -> None:
 
 def test_study_name_cannot_leave_the_store(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="expected one inside"):
-        ArtifactStore(tmp_path / "artifacts").evaluation_folder("../../elsewhere", 0)
+        ArtifactStore(tmp_path / "artifacts").evaluation_folder("../../elsewhere", 0, "0")
 
 
 def _start(program: str, path: Path) -> subprocess.Popen[bytes]:

@@ -118,3 +118,29 @@ def test_two_processes_never_train_one_trial_at_once(request_: EvaluationRequest
     with ProcessPoolExecutor(2, mp_context=context) as pool:
         first, second = pool.map(evaluate_design, [request_, request_])
     assert first == second, "not even the training time differs: the second only read"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"design_json": DESIGN.model_copy(update={"stages": ()}).model_dump_json()},
+        {"seed": 12},
+        {"dataset": DatasetRequest("other.hdf5", None, min_training_snr_db=-6, validation_fraction=0.2)},
+    ],
+    ids=["design", "seed", "frames"],
+)
+def test_another_design_of_the_same_number_has_another_folder(
+    request_: EvaluationRequest, change: dict[str, object]
+) -> None:
+    """As trial 3 of a deleted study, or of the same study in another database."""
+    other = dataclasses.replace(request_, **change)  # type: ignore[arg-type]
+    assert other.folder != request_.folder
+    assert dataclasses.replace(request_).folder == request_.folder
+
+
+def test_truncated_weights_are_told_plainly(request_: EvaluationRequest, tmp_path: Path) -> None:
+    evaluations = evaluate_design(request_)
+    path = tmp_path / "artifacts" / evaluations[-1].checkpoint
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="is not the weights of this network"):
+        load_weights(path, build_model(DESIGN.architecture, seed=0))
