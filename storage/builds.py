@@ -1,14 +1,20 @@
-"""The build queue: one row per hardware build, claimed by one worker at a time under a lease."""
+"""The build queue: one row per hardware build, claimed by one worker at a time under a lease.
+
+Each function raises DatabaseError while the database is away or busy for too long; asked again later it may answer.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, and_, or_, select, update
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 
-from storage.database import Database, insert_row
+from storage.database import Database, DatabaseError, hide_password, insert_row
 from storage.records import Build, BuildReport, BuildState, BuildTarget
 from storage.tables import BUILD_KEY, NOT_FAILED, builds, database_time
 
@@ -51,13 +57,13 @@ def queue_build(
         index_where=NOT_FAILED,
         set_={"study_name": study_name},  # changes nothing, but returns the id of the row that is there
     )
-    with db.engine.begin() as connection:
+    with _transaction(db) as connection:
         build_id = connection.execute(statement.returning(builds.c.build_id)).scalar_one()
         return _load(connection, build_id)
 
 
-def claim_build(db: Database, owner: str, lease_s: float = 60) -> Build | None:
-    """Gives the oldest waiting build to `owner` for `lease_s` seconds; None when none waits.
+def claim_build(db: Database, owner: str, lease_s: float = 60, exclude: Collection[int] = ()) -> Build | None:
+    """Gives the oldest waiting build, `exclude` aside, to `owner` for `lease_s` seconds; None when none waits.
 
     A build waits when it is queued, or when its worker's lease has expired. Each claim is one attempt; a build
     whose worker died MAX_ATTEMPTS times is failed instead.
@@ -66,7 +72,7 @@ def claim_build(db: Database, owner: str, lease_s: float = 60) -> Build | None:
     candidate = builds.alias()
     oldest = (
         select(candidate.c.build_id)
-        .where(_is_waiting(candidate))
+        .where(_is_waiting(candidate), candidate.c.build_id.not_in(exclude))
         .order_by(candidate.c.build_id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -83,7 +89,7 @@ def claim_build(db: Database, owner: str, lease_s: float = 60) -> Build | None:
         )
         .returning(builds.c.build_id)
     )
-    with db.engine.begin() as connection:
+    with _transaction(db) as connection:
         build_id = connection.execute(claim).scalar_one_or_none()
         return None if build_id is None else _load(connection, build_id)
 
@@ -123,14 +129,24 @@ def load_builds(db: Database, study_name: str | None = None) -> list[Build]:
     query = select(builds).order_by(builds.c.build_id)
     if study_name is not None:
         query = query.where(builds.c.study_name == study_name)
-    with db.engine.connect() as connection:
+    with _transaction(db) as connection:
         return [_to_build(row) for row in connection.execute(query).mappings()]
 
 
 def load_build(db: Database, build_id: int) -> Build:
     """One build. Raises BuildError where there is none of this id."""
-    with db.engine.connect() as connection:
+    with _transaction(db) as connection:
         return _load(connection, build_id)
+
+
+@contextmanager
+def _transaction(db: Database) -> Iterator[Connection]:
+    try:
+        with db.engine.begin() as connection:
+            yield connection
+    except (InterfaceError, InternalError, OperationalError) as error:  # not answering; other errors are ours
+        reason = " ".join(str(error.orig).split())
+        raise DatabaseError(f"the database {hide_password(db.url)} does not answer: {reason}") from error
 
 
 def _load(connection: Connection, build_id: int) -> Build:
@@ -156,7 +172,7 @@ def _fail_deadly_builds(db: Database) -> None:
             message=f"its worker died or lost the database {MAX_ATTEMPTS} times", **_final_values(BuildState.FAILED)
         )
     )
-    with db.engine.begin() as connection:
+    with _transaction(db) as connection:
         connection.execute(statement)
 
 
@@ -174,7 +190,7 @@ def _update_owned(db: Database, build_id: int, current_owner: str, **values: obj
         )
         .values(**values)
     )
-    with db.engine.begin() as connection:
+    with _transaction(db) as connection:
         return connection.execute(statement).rowcount == 1
 
 

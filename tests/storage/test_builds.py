@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, create_engine, event
 
 from storage.builds import (
     BuildError,
@@ -20,7 +21,7 @@ from storage.builds import (
     release_build,
     renew_build_lease,
 )
-from storage.database import Database, open_database
+from storage.database import Database, DatabaseError, open_database
 from storage.leases import make_lease_owner
 from storage.records import Build, BuildReport, BuildState, BuildTarget
 
@@ -241,6 +242,40 @@ def test_ended_build_cannot_be_ended_again(database: Database) -> None:
     assert not release_build(database, build_id, "worker")
 
     assert load_build(database, build_id).state == BuildState.SUCCEEDED
+
+
+def test_builds_to_exclude_are_left_to_others(database: Database) -> None:
+    first, second = _queue(database), _queue(database, trial_number=1)
+
+    claimed = [claim_build(database, "worker", exclude={first.build_id}) for _ in range(2)]
+
+    assert [build and build.build_id for build in claimed] == [second.build_id, None]
+    assert load_build(database, first.build_id) == first
+
+
+def test_a_database_that_is_away_is_a_database_error_without_its_password(database: Database) -> None:
+    build = _queue(database)
+    away = replace(database, engine=_engine_without_connection(database))
+
+    for ask in (
+        lambda: claim_build(away, "worker"),
+        lambda: finish_build(away, build.build_id, "worker", REPORT),
+        lambda: load_builds(away),
+    ):
+        with pytest.raises(DatabaseError, match="does not answer: no route to host") as caught:
+            ask()
+        assert "secret" not in str(caught.value)
+    assert load_builds(database) == [build]
+
+
+def _engine_without_connection(database: Database) -> Engine:
+    engine = create_engine(database.url)
+
+    @event.listens_for(engine, "do_connect")
+    def fail(*_: object) -> None:
+        raise engine.dialect.loaded_dbapi.OperationalError("no route to host")
+
+    return engine
 
 
 def test_unknown_build_is_an_error(database: Database) -> None:
