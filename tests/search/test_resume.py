@@ -63,7 +63,7 @@ class EpochLog:
         while not self._stop.wait(0.02):
             for path in self._folder.glob("*/progress.json"):
                 progress = json.loads(path.read_text())
-                self.epochs.add((path.parent.name, progress["epoch"], progress["updated"]))
+                self.epochs.add((path.parent.name.partition("-")[0], progress["epoch"], progress["updated"]))
 
 
 @pytest.fixture(scope="module")
