@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from spaces.search_space import Design
 from spaces.study_config import StudyConfig, StudyPart
-from storage.database import Database, configure_sqlite
+from storage.database import Database, configure_sqlite, creation_lock
 from storage.records import Evaluation
 from storage.studies import load_study_record, record_study, update_study_text
 
@@ -87,7 +87,8 @@ def open_optuna_storage(database: Database) -> BaseStorage:
     """Optuna's tables in our database, set up like ours. Optuna creates them where they are missing."""
     is_sqlite = database.url.startswith("sqlite")
     arguments = {"connect_args": {"timeout": DATABASE_TIMEOUT_S}} if is_sqlite else {}
-    storage = RDBStorage(database.url, engine_kwargs=arguments)
+    with creation_lock(database):
+        storage = RDBStorage(database.url, engine_kwargs=arguments)
     if is_sqlite:
         configure_sqlite(storage.engine)
     return optuna.storages.get_storage(storage)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +76,22 @@ def open_existing_database(url: str) -> Database:
             "start a study first, or give its --storage URL"
         )
     return open_database(url)
+
+
+@contextmanager
+def creation_lock(database: Database) -> Iterator[None]:
+    """Keeps other processes out while a library without a lock of its own, such as Optuna, makes its tables."""
+    if database.engine.dialect.name != "sqlite":
+        with database.engine.begin() as connection:
+            _wait_for_other_creators(connection)
+            yield
+        return
+    folder = os.open(Path(str(database.engine.url.database)).parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # not the file: closing it would drop SQLite's own locks of this process
+        yield
+    finally:
+        os.close(folder)
 
 
 def configure_sqlite(engine: Engine) -> None:
