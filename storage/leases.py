@@ -18,14 +18,14 @@ class StudyLeaseError(Exception):
 
 
 def make_lease_owner() -> str:
-    """A name for this process that no other has: host:pid:random."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    """A name for this process that no other has: host:pid:kernel:random."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_name_kernel()}:{secrets.token_hex(4)}"
 
 
 def acquire_study_lease(db: Database, study_name: str, owner: str, lease_s: float = 60) -> None:
-    """Makes `owner` (host:pid:random) the one driver of the study for `lease_s` seconds.
+    """Makes `owner`, of make_lease_owner, the one driver of the study for `lease_s` seconds.
 
-    Raises StudyLeaseError unless the study is free, its lease has expired, or a dead process of this host holds it.
+    Raises StudyLeaseError unless the study is free, its lease has expired, or a dead process of this machine holds it.
     """
     holder = _load_holder(db, study_name)
     replaceable = [owner] if holder is None or not _is_dead(holder) else [owner, holder]
@@ -68,17 +68,17 @@ def _describe_holder(db: Database, study_name: str) -> str:
     query = select(leases.c.owner, leases.c.lease_until - database_time()).where(leases.c.study_name == study_name)
     with db.engine.connect() as connection:
         owner, seconds_left = connection.execute(query).one_or_none() or ("another process", 0.0)
+    process = ":".join(owner.split(":")[:2])
     return (
-        f"study {study_name} is being run by {owner}; expected no other driver: "
+        f"study {study_name} is being run by {process}; expected no other driver: "
         f"stop it, or wait until its lease ends (in {max(seconds_left, 0):.0f} s unless it is renewed)"
     )
 
 
 def _is_dead(owner: str) -> bool:
-    """Whether the owner is a process of this host that is no more; False where that cannot be told."""
-    host, _, rest = owner.partition(":")
-    pid = rest.partition(":")[0]
-    if host != socket.gethostname() or not pid.isdecimal():
+    """Whether the owner is a process of this machine that is no more; False where that cannot be told."""
+    host, pid, kernel, _ = [*owner.split(":"), "", "", ""][:4]
+    if (host, kernel) != (socket.gethostname(), _name_kernel()) or not kernel or not pid.isdecimal():
         return False
     try:
         os.kill(int(pid), 0)
@@ -87,6 +87,18 @@ def _is_dead(owner: str) -> bool:
     except PermissionError:
         return False
     return _is_zombie(int(pid))
+
+
+def _name_kernel() -> str:
+    """The running kernel and its namespace of process numbers; empty where that cannot be told.
+
+    Containers may have the host name of another one, and pids that mean other processes.
+    """
+    try:
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot_id}-{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return ""
 
 
 def _is_zombie(pid: int) -> bool:

@@ -20,14 +20,16 @@ from storage.leases import (
     renew_study_lease,
 )
 
-OTHER_HOST = "another-host:1234:abcd"
+OTHER_HOST = "another-host:1234:kernel:abcd"
+
+_THIS_PROCESS = f"{socket.gethostname()}:{os.getpid()}"
 
 
 def test_second_driver_is_refused_while_the_first_lives(database: Database) -> None:
     first = make_lease_owner()
     acquire_study_lease(database, "dsc4", first)
 
-    with pytest.raises(StudyLeaseError, match=f"study dsc4 is being run by {first}; expected no other driver"):
+    with pytest.raises(StudyLeaseError, match=f"study dsc4 is being run by {_THIS_PROCESS}; expected no other"):
         acquire_study_lease(database, "dsc4", make_lease_owner())
 
     assert renew_study_lease(database, "dsc4", first)
@@ -36,7 +38,7 @@ def test_second_driver_is_refused_while_the_first_lives(database: Database) -> N
 def test_driver_of_another_host_is_trusted_to_live(database: Database) -> None:
     acquire_study_lease(database, "dsc4", OTHER_HOST)
 
-    with pytest.raises(StudyLeaseError, match=f"study dsc4 is being run by {OTHER_HOST}"):
+    with pytest.raises(StudyLeaseError, match="study dsc4 is being run by another-host:1234; expected"):
         acquire_study_lease(database, "dsc4", make_lease_owner())
 
 
@@ -49,9 +51,20 @@ def test_dead_process_of_this_host_is_replaced_at_once(database: Database) -> No
     assert renew_study_lease(database, "dsc4", owner)
 
 
+def test_dead_pid_of_another_kernel_or_container_is_trusted_to_live(database: Database) -> None:
+    host, pid, kernel, token = _dead_owner().split(":")
+    boot_id, _, namespace = kernel.rpartition("-")
+    assert namespace.isdecimal()
+    for other in (f"{boot_id}-{int(namespace) + 1}", f"{'0' * len(boot_id)}-{namespace}", ""):
+        acquire_study_lease(database, f"dsc4-{other}", f"{host}:{pid}:{other}:{token}")
+
+        with pytest.raises(StudyLeaseError, match=f"is being run by {host}:{pid}; expected"):
+            acquire_study_lease(database, f"dsc4-{other}", make_lease_owner())
+
+
 def test_killed_process_that_nobody_waited_for_counts_as_dead(database: Database) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        acquire_study_lease(database, "dsc4", f"{socket.gethostname()}:{process.pid}:abcd", lease_s=3600)
+        acquire_study_lease(database, "dsc4", _owner_with(process.pid), lease_s=3600)
         with pytest.raises(StudyLeaseError):
             acquire_study_lease(database, "dsc4", make_lease_owner())
         process.kill()
@@ -76,7 +89,7 @@ def test_renewed_lease_is_kept(database: Database) -> None:
 
     assert renew_study_lease(database, "dsc4", OTHER_HOST, lease_s=60)
 
-    with pytest.raises(StudyLeaseError, match=OTHER_HOST):
+    with pytest.raises(StudyLeaseError, match="another-host:1234;"):
         acquire_study_lease(database, "dsc4", make_lease_owner())
 
 
@@ -108,7 +121,7 @@ def test_one_of_eight_drivers_replaces_a_dead_one(database: Database, run_at_onc
 
 def _try_to_drive(url: str) -> bool:
     try:
-        acquire_study_lease(open_database(url), "dsc4", f"another-host:1:{os.getpid()}")
+        acquire_study_lease(open_database(url), "dsc4", f"another-host:{os.getpid()}:kernel:abcd")
     except StudyLeaseError:
         return False
     return True
@@ -117,4 +130,10 @@ def _try_to_drive(url: str) -> bool:
 def _dead_owner() -> str:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    return f"{socket.gethostname()}:{process.pid}:abcd"
+    return _owner_with(process.pid)
+
+
+def _owner_with(pid: int) -> str:
+    """The owner that another process of this machine would be."""
+    host, _, *rest = make_lease_owner().split(":")
+    return ":".join([host, str(pid), *rest])
