@@ -15,7 +15,7 @@ RENEWAL_S = LEASE_S / 4
 
 
 class LeaseLostError(Exception):
-    """Another process took the study over; this one must not tell it anything more."""
+    """Another process took the study over, or may have; this one must not tell it anything more."""
 
 
 class DriverLease:
@@ -26,17 +26,27 @@ class DriverLease:
         self.owner = make_lease_owner()
         self._released = threading.Event()
         self._is_lost = False
+        self._renewed = time.monotonic()
 
     def check(self) -> None:
-        """Raises LeaseLostError where the lease was not renewed in time and another driver took it."""
+        """Raises LeaseLostError where another driver took the study, or may have, as it was not renewed in time.
+
+        Looks at the clock itself, for the renewing thread may wait for a database that does not answer.
+        """
         if self._is_lost:
             raise LeaseLostError(
                 f"study {self._study_name} was taken over by another driver after this one had not answered for "
                 f"{LEASE_S:.0f} s; this run ends and leaves the study to it"
             )
+        if time.monotonic() - self._renewed >= LEASE_S:
+            raise LeaseLostError(
+                f"study {self._study_name} may have another driver by now: the database did not answer this one for "
+                f"{LEASE_S:.0f} s; this run ends, and a later one goes on from here"
+            )
 
     def acquire(self) -> None:
         """Raises StudyLeaseError where another driver holds the study."""
+        self._renewed = time.monotonic()  # before the database sets the lease's end, so never too late
         acquire_study_lease(self._database, self._study_name, self.owner, LEASE_S)
         threading.Thread(target=self._renew, name="study lease", daemon=True).start()
 
@@ -46,16 +56,16 @@ class DriverLease:
         release_study_lease(self._database, self._study_name, self.owner)
 
     def _renew(self) -> None:
-        renewed = time.monotonic()
         while not self._released.wait(RENEWAL_S):
+            asked = time.monotonic()
             try:
                 is_held = renew_study_lease(self._database, self._study_name, self.owner, LEASE_S)
-                renewed = time.monotonic()
             except Exception:  # the database may be away in any way; the lease outlives that for a while
-                is_held = time.monotonic() - renewed < LEASE_S
+                continue
             if not is_held:
                 self._is_lost = not self._released.is_set()
                 return
+            self._renewed = asked
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 import os
+import threading
 import time
 
 import pytest
@@ -10,7 +11,7 @@ from storage.leases import StudyLeaseError, acquire_study_lease, release_study_l
 
 
 def test_second_driver_is_refused_with_the_first_one_s_process(sqlite: Database) -> None:
-    with hold_study(sqlite, "small"), pytest.raises(StudyLeaseError, match=f"is being run by .*:{os.getpid()}:"):
+    with hold_study(sqlite, "small"), pytest.raises(StudyLeaseError, match=f"is being run by .*:{os.getpid()};"):
         DriverLease(sqlite, "small").acquire()
 
 
@@ -67,3 +68,15 @@ def test_lease_is_lost_when_the_database_stays_away(sqlite: Database, monkeypatc
             lease.check()
         with sqlite.engine.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE away RENAME TO design_leases")
+
+
+def test_lease_is_lost_when_the_database_never_answers(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = threading.Event()
+    monkeypatch.setattr(search.driver_lease, "RENEWAL_S", 0.1)
+    monkeypatch.setattr(search.driver_lease, "renew_study_lease", lambda *_: answer.wait())
+    with hold_study(sqlite, "small") as lease:
+        monkeypatch.setattr(search.driver_lease, "LEASE_S", 0.3)
+        time.sleep(0.5)
+        with pytest.raises(LeaseLostError, match="the database did not answer this one for 0 s; this run ends"):
+            lease.check()
+        answer.set()
