@@ -149,8 +149,7 @@ def format_duration(seconds: float) -> str:
 
 
 def _facts(status: RunStatus) -> list[tuple[str, str]]:
-    counts, now = status.report.counts, time.monotonic()
-    seconds_left = estimate_seconds_left(status, now)
+    counts = status.report.counts
     builds = _describe_builds(status.report.builds)
     return [
         ("study", f"{status.report.study_name}: {status.activity}"),
@@ -162,13 +161,17 @@ def _facts(status: RunStatus) -> list[tuple[str, str]]:
         ("best feasible", _describe_best(status.report)),
         ("front", f"{len(status.report.front)} trials, hypervolume {status.report.hypervolume:.4f}"),
         *([("builds", builds)] if builds else []),
-        (
-            "time",
-            f"{format_duration(now - status.started)} elapsed, "
-            f"{'?' if seconds_left is None else format_duration(seconds_left)} left",
-        ),
+        ("time", _describe_time(status, time.monotonic())),
         *([("dashboard", status.dashboard_url)] if status.dashboard_url else []),
     ]
+
+
+def _describe_time(status: RunStatus, now: float) -> str:
+    elapsed = f"{format_duration(now - status.started)} elapsed"
+    if status.report.counts.complete >= status.n_wanted:  # promotion and builds, whose length nobody knows
+        return elapsed
+    seconds_left = estimate_seconds_left(status, now)
+    return f"{elapsed}, {'?' if seconds_left is None else format_duration(seconds_left)} left"
 
 
 def _describe_best(report: StudyReport) -> str:

@@ -99,3 +99,14 @@ def test_work_before_the_search_is_named() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (61.4, "1:01"), (3723, "1:02:03")])
 def test_durations_are_read_like_a_clock(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+def test_no_time_left_is_claimed_while_hardware_is_built() -> None:
+    def panel(report: StudyReport) -> str:
+        console = Console(file=io.StringIO(), width=100)
+        with console.capture() as capture:
+            console.print(render_status(status(report)))
+        return capture.get()
+
+    assert "elapsed, 3:30 left" in panel(REPORT)
+    assert "left" not in panel(replace(REPORT, counts=TrialCounts(10, 2, 1, 0, 0)))
