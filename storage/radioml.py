@@ -33,6 +33,10 @@ _READ_AHEAD_FRAMES = 64
 """Frames read and dropped rather than sought over: half a MiB."""
 
 
+_MAX_SNR_DB = 200
+"""More than float32 samples can show, in either direction."""
+
+
 class DatasetError(Exception):
     """The data file cannot be used; the message says what it is, what is expected, and where."""
 
@@ -141,7 +145,7 @@ def prescribed_split(
     return Split(np.concatenate(train), np.concatenate(validation), np.concatenate(test))
 
 
-def load_training_frames(file: RadioMLFile, split: Split, min_snr_db: int) -> Frames:
+def select_training(file: RadioMLFile, split: Split, min_snr_db: int) -> Indices:
     """The train part at SNR labels of at least `min_snr_db`; raises DatasetError where none is left."""
     indices = split.train[_snr_labels(file, split.train) >= min_snr_db]
     if not len(indices):
@@ -149,7 +153,12 @@ def load_training_frames(file: RadioMLFile, split: Split, min_snr_db: int) -> Fr
             f"dataset.min_training_snr_db is {min_snr_db}; expected at most {max(file.snrs_db)}, "
             f"the highest SNR of {file.path}"
         )
-    return _load_frames(file, indices)
+    return indices
+
+
+def load_training_frames(file: RadioMLFile, split: Split, min_snr_db: int) -> Frames:
+    """The frames of `select_training`."""
+    return _load_frames(file, select_training(file, split, min_snr_db))
 
 
 def load_validation_frames(file: RadioMLFile, split: Split) -> Frames:
@@ -228,10 +237,13 @@ def _read_labels(path: Path, one_hot: h5py.Dataset) -> Indices:
 
 def _read_snrs(path: Path, snr_column: h5py.Dataset) -> Indices:
     values = snr_column[...].reshape(-1).astype(np.float64)
-    is_integer = np.isfinite(values) & (values == np.rint(values))
-    if not is_integer.all():
-        row = int(np.argmin(is_integer))
-        raise DatasetError(f"{path}: row {row} of Z is {values[row]}; expected a whole number of dB")
+    is_snr = (np.abs(values) <= _MAX_SNR_DB) & (values == np.rint(values))
+    if not is_snr.all():
+        row = int(np.argmin(is_snr))
+        raise DatasetError(
+            f"{path}: row {row} of Z is {values[row]}; "
+            f"expected a whole number of dB from -{_MAX_SNR_DB} to {_MAX_SNR_DB}"
+        )
     return np.asarray(values, np.int64)
 
 

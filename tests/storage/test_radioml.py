@@ -164,6 +164,12 @@ def test_missing_data_set_is_refused(path: Path, name: str) -> None:
         ("Y", lambda y: y + 1 - y, r"row 0 of Y is \[1, 1.*\]; expected one 1 and zeros"),
         ("Z", lambda z: z[:-1], r"shape of Z is \(4991, 1\); expected \(4992, 1\), SNR in dB"),
         ("Z", lambda z: z + 0.5, r"row 0 of Z is -19.5; expected a whole number of dB"),
+        (
+            "Z",
+            lambda z: np.where(z == -20, 1e300, z),
+            r"row 0 of Z is 1e\+300; expected a whole number of dB from -200",
+        ),
+        ("Z", lambda z: z - 181, r"row 0 of Z is -201.0; expected a whole number of dB from -200 to 200"),
         ("Z", lambda z: z * np.nan, r"row 0 of Z is nan; expected a whole number of dB"),
         ("Z", lambda z: z.astype("S3"), r"type of Z is \|S3; expected numbers"),
     ],
