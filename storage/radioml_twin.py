@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import shutil
 import sys
@@ -39,14 +40,13 @@ def ensure_twin(
     Of several processes that want it at once, one makes it and the others wait. Raises DatasetError where it cannot be.
     """
     folder = cache_folder() if folder is None else folder
-    name = f"radioml-twin-{profile}-s{seed}-f{frames_per_cell}-v{GENERATOR_VERSION}.hdf5"
-    path = folder / name
-    if path.exists():
-        return path
-    with _lock(folder / f"{name}.lock"):
-        if not path.exists():
-            write_twin(path, frames_per_cell, seed, profile, on_progress)
-    return path
+    try:
+        return _ensure_twin(folder, frames_per_cell, seed, profile, on_progress)
+    except OSError as error:
+        raise DatasetError(
+            f"the synthetic twin of the data set cannot be made in {folder}: {error.strerror or error}; "
+            "expected a folder that can be written (XDG_CACHE_HOME names another), or a data file at dataset.path"
+        ) from error
 
 
 def write_twin(
@@ -91,6 +91,20 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     print(f"{args.out}: {_count_frames(args.frames_per_cell)} frames, {args.out.stat().st_size / 2**20:.0f} MiB")
     return 0
+
+
+def _ensure_twin(
+    folder: Path, frames_per_cell: int, seed: int, profile: str, on_progress: ProgressCallback | None
+) -> Path:
+    name = f"radioml-twin-{profile}-s{seed}-f{frames_per_cell}-v{GENERATOR_VERSION}.hdf5"
+    path = folder / name
+    if path.exists():
+        return path
+    _remove_stale_partials(folder)
+    with _lock(folder / f"{name}.lock"):
+        if not path.exists():
+            write_twin(path, frames_per_cell, seed, profile, on_progress)
+    return path
 
 
 def _check_request(path: Path, frames_per_cell: int, seed: int, profile: str) -> None:
@@ -151,6 +165,14 @@ def _lock(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # falls with its process, so a killed maker leaves nothing behind
         yield
+
+
+def _remove_stale_partials(folder: Path) -> None:
+    """Removes what makers left that were killed: the lock of a living one cannot be had."""
+    for path in folder.glob("*.hdf5.lock"):
+        with contextlib.suppress(OSError), path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.with_suffix(".partial").unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

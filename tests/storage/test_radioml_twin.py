@@ -89,6 +89,46 @@ def test_interrupted_maker_leaves_no_file_and_the_next_one_succeeds(tmp_path: Pa
     assert inspect_radioml(ensure_twin(1, seed=7, folder=tmp_path)).frames_per_cell == 1
 
 
+def test_what_a_killed_maker_left_is_removed_and_a_living_maker_s_is_not(tmp_path: Path) -> None:
+    killed, living = _begin_twin(tmp_path, seed=1), _begin_twin(tmp_path, seed=2)
+    killed.terminate()
+    killed.wait(timeout=60)
+    partials = [tmp_path / f"radioml-twin-deepsig-2018-s{n}-f64-v{GENERATOR_VERSION}.hdf5.partial" for n in (1, 2)]
+    assert [path.exists() for path in partials] == [True, True]
+    ensure_twin(1, seed=3, folder=tmp_path)
+    assert living.poll() is None
+    assert [path.exists() for path in partials] == [False, True]
+    living.kill()
+    living.wait(timeout=60)
+
+
+def _begin_twin(folder: Path, seed: int) -> subprocess.Popen[str]:
+    """A process that has begun a twin and does not go on with it."""
+    code = (
+        "import sys; from pathlib import Path; from storage.radioml_twin import ensure_twin; "
+        "ensure_twin(64, int(sys.argv[2]), folder=Path(sys.argv[1]), "
+        "on_progress=lambda *_: (print('begun', flush=True), sys.stdin.read()))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder), str(seed)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+def test_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        DatasetError, match=r"twin of the data set cannot be made in .*/file/cache: Not a directory; exp"
+    ):
+        ensure_twin(1, seed=7, folder=tmp_path / "file" / "cache")
+
+
 def test_all_problems_of_a_request_are_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         write_twin(tmp_path / "twin.hdf5", 0, -1, "genuine")
