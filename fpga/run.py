@@ -6,12 +6,13 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
+from typing import TypeVar
 
 from fpga.finn_build import FinnBuildError, run_finn_build
 from fpga.finn_environment import FinnEnvironmentError, ensure_finn_environment
@@ -19,10 +20,10 @@ from fpga.process_group import CommandStoppedError
 from fpga.reports import ReportError, read_build_report
 from fpga.verification import VerificationError, verify_outputs
 from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
-from storage.builds import claim_build, fail_build, finish_build, release_build, renew_build_lease
+from storage.builds import claim_build, fail_build, finish_build, load_builds, release_build, renew_build_lease
 from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_database
 from storage.leases import make_lease_owner
-from storage.records import Build, BuildReport
+from storage.records import Build, BuildReport, BuildState
 
 LEASE_S = 60.0
 
@@ -30,9 +31,17 @@ RENEWAL_S = 10.0
 
 QUEUE_POLL_S = 2.0
 
+LONGEST_WAIT_S = 30.0
+"""Between two questions to a database that does not answer."""
+
+REFUSAL_S = 300.0
+"""How long a build whose files are not here is left alone; then the share may be mounted."""
+
 EXIT_STOPPED = 130
 
 Report = Callable[[str], None]
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -69,17 +78,27 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_queue(worker: BuildWorker, *, is_draining: bool = False, max_builds: int | None = None) -> int:
-    """How many builds it ran: until it is stopped, the queue is empty (when draining), or `max_builds` are done."""
+    """How many builds it ran: until it is stopped, the queue is empty (when draining), or `max_builds` are done.
+
+    Builds whose files are not in this worker's store are left to other workers, and neither run nor waited for.
+    """
     n_builds = 0
+    refused: dict[int, float] = {}
     is_waiting_told = False
     while not worker.stop.is_set() and n_builds != max_builds:
-        build = claim_build(worker.database, worker.owner, LEASE_S)
-        if build is not None:
+        build = _claim_next(worker, refused)
+        if build is not None and (missing := _find_missing_file(worker, build)):
+            _refuse(worker, build, missing, is_told=build.build_id in refused)
+            refused[build.build_id] = time.monotonic()
+        elif build is not None:
+            refused.pop(build.build_id, None)
             run_claimed_build(worker, build)
             n_builds += 1
             is_waiting_told = False
+        elif worker.stop.is_set():
+            break
         elif is_draining:
-            worker.report("the build queue is empty")
+            worker.report(f"the build queue is empty{_describe_left(worker, refused)}")
             break
         else:
             if not is_waiting_told:
@@ -92,33 +111,36 @@ def run_queue(worker: BuildWorker, *, is_draining: bool = False, max_builds: int
 def run_claimed_build(worker: BuildWorker, build: Build) -> None:
     """Runs one build and records how it ended: succeeded, failed with one line, or given back when stopped."""
     started = time.monotonic()
-    name = f"build {build.build_id} (study {build.study_name}, trial {build.trial_number})"
+    name = _name(build)
     worker.report(f"{name} started, attempt {build.attempt}, for {build.target.board}")
     with _keep_lease(worker, build) as lost_or_stopped:
         try:
-            report = make_report(worker, build, lost_or_stopped)
+            outcome = make_outcome(worker, build, lost_or_stopped)
         except CommandStoppedError:
-            is_released = release_build(worker.database, build.build_id, worker.owner)
-            worker.report(f"{name} given back" if is_released else f"{name} is another worker's now")
+            worker.report(f"{name} {_give_back(worker, build)}")
             return
-        except Exception as error:  # a worker's outermost frame: whatever one build does, the next one is run
-            message = describe_error(error)
-            fail_build(worker.database, build.build_id, worker.owner, message)
-            worker.report(f"{name} failed after {time.monotonic() - started:.0f} s: {message}")
-            return
-        is_recorded = finish_build(worker.database, build.build_id, worker.owner, report)
-    if not is_recorded:
-        worker.report(f"{name} is another worker's now")
-        return
-    worker.report(f"{name} succeeded after {time.monotonic() - started:.0f} s: {describe_report(report)}")
+        is_recorded = _record_outcome(worker, build, outcome)
+    words = f"failed after {time.monotonic() - started:.0f} s: {outcome}"
+    if isinstance(outcome, BuildReport):
+        words = f"succeeded after {time.monotonic() - started:.0f} s: {describe_report(outcome)}"
+    if is_recorded is None:
+        words += "; this could not be recorded, and the build will be run again"
+    worker.report(f"{name} is another worker's now" if is_recorded is False else f"{name} {words}")
+
+
+def make_outcome(worker: BuildWorker, build: Build, stop: Event) -> BuildReport | str:
+    """The report, or one line that says why there is none. Raises CommandStoppedError on `stop`."""
+    try:
+        return make_report(worker, build, stop)
+    except CommandStoppedError:
+        raise
+    except Exception as error:  # a worker's outermost frame: whatever one build does, the next one is run
+        return describe_error(error)
 
 
 def make_report(worker: BuildWorker, build: Build, stop: Event) -> BuildReport:
     """Build, verify, read. Raises FinnBuildError, VerificationError, ReportError, and CommandStoppedError on `stop`."""
     model, proof = worker.store.path(build.model), worker.store.path(build.proof)
-    for file in (model, proof):
-        if not file.is_file():
-            raise FinnBuildError(f"{file} does not exist; expected what promotion exported")
     folder = worker.store.build_folder(build)
     output = run_finn_build(worker.python, model, proof, build.target, folder, timeout_s=build.timeout_s, stop=stop)
     return read_build_report(output.report_folder, verify_outputs(proof, output.streamlined_outputs))
@@ -138,6 +160,74 @@ def describe_report(report: BuildReport) -> str:
         f"{report.lut} LUT, {report.bram_18k} BRAM18, {report.dsp} DSP, {report.throughput_fps:.0f} frames/s, "
         f"{report.latency_us:.0f} us, {report.n_classes_equal} of {report.n_frames_verified} classes equal"
     )
+
+
+def _claim_next(worker: BuildWorker, refused: Mapping[int, float]) -> Build | None:
+    recently = {build_id for build_id, since in refused.items() if time.monotonic() - since < REFUSAL_S}
+    return _ask_database(worker, lambda: claim_build(worker.database, worker.owner, LEASE_S, exclude=recently))
+
+
+def _find_missing_file(worker: BuildWorker, build: Build) -> Path | None:
+    try:
+        files = [worker.store.path(build.model), worker.store.path(build.proof)]
+    except ArtifactError:  # in no worker's store: the build will fail of it
+        return None
+    return next((file for file in files if not file.is_file()), None)
+
+
+def _refuse(worker: BuildWorker, build: Build, missing: Path, *, is_told: bool) -> None:
+    _give_back(worker, build)
+    if not is_told:
+        worker.report(f"{_name(build)} is left to other workers: {missing} does not exist here")
+
+
+def _describe_left(worker: BuildWorker, refused: Mapping[int, float]) -> str:
+    if not refused:
+        return ""
+    builds = _ask_database(worker, lambda: load_builds(worker.database)) or []
+    n_left = sum(build.build_id in refused and build.state is BuildState.QUEUED for build in builds)
+    return f" but for {n_left} of other workers, whose files are not here" if n_left else ""
+
+
+def _record_outcome(worker: BuildWorker, build: Build, outcome: BuildReport | str) -> bool | None:
+    """False when the build is another worker's now, None when the database stayed away until this one was stopped."""
+    if isinstance(outcome, BuildReport):
+        return _ask_database(worker, lambda: finish_build(worker.database, build.build_id, worker.owner, outcome))
+    return _ask_database(worker, lambda: fail_build(worker.database, build.build_id, worker.owner, outcome))
+
+
+def _give_back(worker: BuildWorker, build: Build) -> str:
+    try:
+        is_released = release_build(worker.database, build.build_id, worker.owner)
+    except DatabaseError as error:
+        return f"could not be given back, and waits until its lease ends: {error}"
+    return "given back" if is_released else "is another worker's now"
+
+
+def _ask_database(worker: BuildWorker, ask: Callable[[], Answer]) -> Answer | None:
+    """Asks until the database answers, however long it is away; None when the worker is stopped before.
+
+    A result is never too late: as long as no other worker claimed the build, it is still this one's.
+    """
+    wait_s, is_told = QUEUE_POLL_S, False
+    while True:
+        try:
+            answer = ask()
+        except DatabaseError as error:
+            if not is_told:
+                worker.report(f"{error}; it is asked again until it does")
+                is_told = True
+        else:
+            if is_told:
+                worker.report("the database answers again")
+            return answer
+        if worker.stop.wait(wait_s):
+            return None
+        wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+
+def _name(build: Build) -> str:
+    return f"build {build.build_id} (study {build.study_name}, trial {build.trial_number})"
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def start_worker(database: Database, store: ArtifactStore, *options: str) -> sub
 
 
 def find_finn(store: ArtifactStore, build: Build, attempt: int = 1) -> list[int]:
-    request = store.build_folder(replace(build, attempt=attempt)) / "request.json"
+    request = store.path(f"study/builds/{build.build_id:05d}-attempt-{attempt}/request.json")
     return find_processes(str(request))
 
 
@@ -58,22 +58,17 @@ def test_worker_goes_on_after_a_build_that_failed(
 ) -> None:
     broken = queue_network("residual", trial_number=1)
     store.write_bytes(broken.model, b"no protobuf")
-    missing = queue_network("residual", trial_number=2)
-    store.path(missing.proof).unlink()
-    unknown = queue_network("residual", trial_number=3, target=replace(ZCU111, board="ZCU999"))
-    slow = queue_network("residual", trial_number=4, timeout_s=1)
-    good = queue_network("pools_between_residuals", trial_number=5)
+    unknown = queue_network("residual", trial_number=2, target=replace(ZCU111, board="ZCU999"))
+    slow = queue_network("residual", trial_number=3, timeout_s=1)
+    good = queue_network("pools_between_residuals", trial_number=4)
 
-    assert run_queue(worker, is_draining=True) == 5
+    assert run_queue(worker, is_draining=True) == 4
 
-    ended = {
-        build.trial_number: load_build(worker.database, build.build_id) for build in (broken, missing, unknown, slow)
-    }
+    ended = {build.trial_number: load_build(worker.database, build.build_id) for build in (broken, unknown, slow)}
     assert {build.state for build in ended.values()} == {BuildState.FAILED}
     assert "which is no readable ONNX file" in (ended[1].message or "")
-    assert "proof.npz does not exist" in (ended[2].message or "")
-    assert "board is ZCU999; expected one of" in (ended[3].message or "")
-    assert "timeout_s is 1" in (ended[4].message or "")
+    assert "board is ZCU999; expected one of" in (ended[2].message or "")
+    assert "timeout_s is 1" in (ended[3].message or "")
     assert not any("\n" in (build.message or "") for build in ended.values())
     assert load_build(worker.database, good.build_id).state is BuildState.SUCCEEDED
 
