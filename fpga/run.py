@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _make_handler(stop))
     try:
-        database = open_database(args.database)
+        database = open_database(args.storage)
         python = ensure_finn_environment(_print_event, stop)
         worker = BuildWorker(database, ArtifactStore(args.artifacts), python, make_lease_owner(), stop, _print_event)
         run_queue(worker, is_draining=args.drain, max_builds=1 if args.once else None)
@@ -260,8 +260,16 @@ def _keep_lease(worker: BuildWorker, build: Build) -> Iterator[Event]:
 
 def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fpga.run", description="Runs queued FPGA builds with FINN+.")
-    parser.add_argument("--database", default=DEFAULT_DATABASE_URL, help="default: %(default)s")
-    parser.add_argument("--artifacts", type=Path, default=DEFAULT_ARTIFACTS_FOLDER, help="default: %(default)s")
+    parser.add_argument(
+        "--storage", "--database", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)"
+    )
+    parser.add_argument(
+        "--artifacts",
+        type=Path,
+        default=DEFAULT_ARTIFACTS_FOLDER,
+        metavar="DIR",
+        help="folder that the search writes to (%(default)s)",
+    )
     parser.add_argument("--drain", action="store_true", help="end when the queue is empty instead of waiting")
     parser.add_argument("--once", action="store_true", help="end after one build")
     return parser.parse_args(arguments)

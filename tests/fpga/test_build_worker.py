@@ -124,8 +124,9 @@ def test_killed_worker_takes_finn_with_it_and_its_build_is_built_by_the_next(
     assert (done.state, done.attempt) == (BuildState.SUCCEEDED, 2)
 
 
-def test_database_that_cannot_be_opened_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--database", "mysql://host/db"]) == 1
+@pytest.mark.parametrize("option", ["--storage", "--database"])
+def test_database_that_cannot_be_opened_is_one_clear_line(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([option, "mysql://host/db"]) == 1
 
     error = capsys.readouterr().err
     assert "expected sqlite:///FILE or postgresql" in error
