@@ -187,7 +187,7 @@ def _set_attributes(trial: Trial, attributes: Mapping[str, object]) -> bool:
 def _seeded_sampler(study: optuna.Study, part: StudyPart) -> BaseSampler:
     """Another seed for each run, or a resumed study would be asked the suggestions it had before."""
     n_trials = len(study.get_trials(deepcopy=False))
-    seed = part.seed + n_trials
+    seed = (part.seed + n_trials) % 2**32
     study.set_user_attr(f"sampler_seed_from_trial_{n_trials}", seed)
     match part.sampler:
         case "tpe":

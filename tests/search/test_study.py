@@ -70,6 +70,12 @@ def test_resumed_study_is_not_asked_what_it_was_asked_before(sqlite: Database, t
     assert study.user_attrs == {"sampler_seed_from_trial_0": 3, "sampler_seed_from_trial_6": 9}
 
 
+def test_largest_seed_of_a_study_lets_it_be_resumed(sqlite: Database) -> None:
+    config = small_config(**{"seed: 3": "seed: 4294967295"})
+    open_study(config, sqlite, DATA).ask()
+    assert open_study(config, sqlite, DATA).user_attrs["sampler_seed_from_trial_1"] == 0
+
+
 def test_optuna_writes_ahead_like_our_own_tables(sqlite: Database) -> None:
     study = open_study(small_config(), sqlite, DATA)
     with study._storage._backend.engine.connect() as connection:  # type: ignore[attr-defined]
