@@ -16,15 +16,13 @@ from search.report import count_trials
 from search.study import (
     RunningTrial,
     adopt_trials,
+    ask_trial,
     completed_designs,
     count_attempt,
-    record_design,
     tell_copied_result,
     tell_failure,
     tell_result,
-    tell_unbuildable,
 )
-from spaces.architecture import ArchitectureError
 from spaces.study_config import StudyConfig
 from storage.artifacts import ArtifactStore
 from storage.database import Database
@@ -82,13 +80,15 @@ def run_search(search: Search) -> SearchOutcome:
     Every trial that is asked is told exactly once, by this run or a later one. Raises LeaseLostError.
     """
     designs = completed_designs(search.study)
-    for trial in adopt_trials(search.study):
+    for trial in adopt_trials(search.study, search.config.search_space):
         search.on_notice(f"trial {trial.number} goes on where an earlier run left it")
-        _submit(search, trial)
+        _start(search, trial, designs)
     while (outcome := _find_outcome(search)) is None:
         search.lease.check()
         while _has_room(search):
-            _ask(search, designs)
+            trial = ask_trial(search.study, search.config.search_space)
+            if trial is not None:
+                _start(search, trial, designs)
             search.on_change(search)
         try:
             with search.interrupts.breakable():
@@ -109,7 +109,7 @@ def _find_outcome(search: Search) -> SearchOutcome | None:
     if len(kinds) >= MAX_FAILURES_IN_A_ROW and len(set(kinds[-MAX_FAILURES_IN_A_ROW:])) == 1:
         return SearchOutcome(StopReason.FAILURES, f"{MAX_FAILURES_IN_A_ROW} trials in a row failed with {kinds[-1]}")
     if limits.time_limit_s is not None and time.monotonic() - search.started >= limits.time_limit_s:
-        message = f"the time limit of {limits.time_limit_s:.0f} s is reached; the same command goes on from here"
+        message = f"the time limit of {limits.time_limit_s:.0f} s is reached; the same command without --extend goes on"
         return SearchOutcome(StopReason.TIME_LIMIT, message)
     counts = count_trials(search.study)
     if not search.running and not limits.wants_more(counts):
@@ -125,19 +125,12 @@ def _has_room(search: Search) -> bool:
     return len(search.running) < most and not search.interrupts.is_requested and search.limits.wants_more(counts)
 
 
-def _ask(search: Search, designs: dict[str, int]) -> None:
-    trial = search.study.ask()
-    try:
-        design = search.config.search_space.suggest(trial)
-    except ArchitectureError as error:
-        tell_unbuildable(search.study, trial, str(error))
-        return
-    record_design(trial, design)
-    original = designs.get(design.model_dump_json())
+def _start(search: Search, trial: RunningTrial, designs: dict[str, int]) -> None:
+    original = designs.get(trial.design.model_dump_json())
     if original is None:
-        _submit(search, RunningTrial(trial, design))
+        _submit(search, trial)
     else:
-        _copy_result(search, RunningTrial(trial, design), original)
+        _copy_result(search, trial, original)
 
 
 def _copy_result(search: Search, trial: RunningTrial, original: int) -> None:

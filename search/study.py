@@ -12,7 +12,8 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from spaces.search_space import Design
+from spaces.architecture import ArchitectureError
+from spaces.search_space import Design, SearchSpace
 from spaces.study_config import StudyConfig, StudyPart
 from storage.database import Database, configure_sqlite, creation_lock
 from storage.records import Evaluation
@@ -20,7 +21,6 @@ from storage.studies import load_study_record, record_study, update_study_text
 
 DATABASE_TIMEOUT_S = 60
 METRIC_NAMES = ["accuracy", "inference_cost"]
-INTERRUPTED_ASKING = "interrupted while being asked"
 
 
 class StudyError(Exception):
@@ -94,25 +94,38 @@ def open_optuna_storage(database: Database) -> BaseStorage:
     return optuna.storages.get_storage(storage)
 
 
-def adopt_trials(study: optuna.Study) -> list[RunningTrial]:
+def ask_trial(study: optuna.Study, search_space: SearchSpace) -> RunningTrial | None:
+    """The next trial with its design; None where that cannot be built, which the trial is told."""
+    return _draw_design(study, study.ask(), search_space)
+
+
+def adopt_trials(study: optuna.Study, search_space: SearchSpace) -> list[RunningTrial]:
     """The trials that a driver left behind when it ended, ready to be evaluated under the same number.
 
-    Those that had no design yet are told FAIL. Only for the holder of the study's lease.
+    One that was still being asked keeps the values it has and is asked for the rest. Only for the holder of the
+    study's lease.
     """
-    adopted = []
-    for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        trial = Trial(study, frozen._trial_id)
-        if "design" in frozen.user_attrs:
-            adopted.append(RunningTrial(trial, Design.model_validate_json(frozen.user_attrs["design"])))
-        else:
-            tell_failure(study, trial, INTERRUPTED_ASKING, INTERRUPTED_ASKING)
-    return adopted
+    left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    adopted = [_adopt_trial(study, frozen, search_space) for frozen in left]
+    return [trial for trial in adopted if trial is not None]
 
 
-def record_design(trial: Trial, design: Design) -> None:
-    """Stores what the trial is; from here on it can be adopted."""
+def _adopt_trial(study: optuna.Study, frozen: FrozenTrial, search_space: SearchSpace) -> RunningTrial | None:
+    trial = Trial(study, frozen._trial_id)
+    if "design" not in frozen.user_attrs:
+        return _draw_design(study, trial, search_space)
+    return RunningTrial(trial, Design.model_validate_json(frozen.user_attrs["design"]))
+
+
+def _draw_design(study: optuna.Study, trial: Trial, search_space: SearchSpace) -> RunningTrial | None:
+    try:
+        design = search_space.suggest(trial)
+    except ArchitectureError as error:
+        tell_unbuildable(study, trial, str(error))
+        return None
     trial.set_user_attr("architecture_id", design.architecture_id)
     trial.set_user_attr("design", design.model_dump_json())
+    return RunningTrial(trial, design)
 
 
 def tell_result(study: optuna.Study, trial: Trial, evaluations: Sequence[Evaluation]) -> bool:
@@ -164,8 +177,8 @@ def count_attempt(trial: Trial) -> int:
 def completed_designs(study: optuna.Study) -> dict[str, int]:
     """Number of the first complete trial of each design, by the design's JSON."""
     designs: dict[str, int] = {}
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        designs.setdefault(trial.user_attrs.get("design", ""), trial.number)
+    for trial in completed_trials(study):
+        designs.setdefault(trial.user_attrs["design"], trial.number)
     return designs
 
 

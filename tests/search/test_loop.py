@@ -12,6 +12,7 @@ from search.driver_lease import LeaseLostError
 from search.interrupts import Interrupts
 from search.loop import StopReason, run_search
 from search.report import count_trials
+from search.study import ask_trial
 from storage.database import Database
 from storage.evaluations import load_trial_evaluations
 from tests.search.search_study import complete, fail, make_search, pool_of, small_config
@@ -198,14 +199,51 @@ def test_interrupted_trials_are_adopted_by_the_next_run(database: Database, tmp_
     assert len(pool_of(second).numbers) == 6 - n_before
 
 
-def test_trial_that_was_never_fully_asked_is_told_fail(sqlite: Database, tmp_path: Path) -> None:
+def test_trial_that_was_never_fully_asked_keeps_its_values_and_is_asked_for_the_rest(
+    sqlite: Database, tmp_path: Path
+) -> None:
     search = make_search(small_config(), sqlite, tmp_path, complete)
-    search.study.ask().suggest_int("space.blocks[1].out_channels", 4, 64)
+    drawn = search.study.ask().suggest_int("space.blocks[1].out_channels", 4, 64)
     run_search(search)
-    assert search.study.trials[0].state is TrialState.FAIL
-    assert search.study.trials[0].user_attrs["failure"] == "interrupted while being asked"
-    assert count_trials(search.study).running == 0
-    assert count_trials(search.study).complete == 6
+    first = search.study.trials[0]
+    assert first.params["space.blocks[1].out_channels"] == drawn
+    assert len(first.params) > 1
+    assert f'"out_channels":{drawn}' in first.user_attrs["design"]
+    assert states(search.study) == ["COMPLETE"] * 6
+    assert sorted(pool_of(search).numbers) == list(range(6))
+
+
+def test_trial_that_was_never_fully_asked_and_cannot_be_built_is_told_pruned(sqlite: Database, tmp_path: Path) -> None:
+    search = make_search(small_config("{choices: [2, 3]}"), sqlite, tmp_path, complete)
+    search.study.enqueue_trial({"space.blocks[2].kernel_size": 3})
+    search.study.ask()
+    run_search(search)
+    assert search.study.trials[0].state is TrialState.PRUNED
+    assert "space.blocks[2].kernel_size is 3" in search.study.trials[0].user_attrs["unbuildable"]
+    assert 0 not in pool_of(search).numbers
+
+
+def test_adopted_trial_of_a_design_that_is_complete_by_now_is_copied(sqlite: Database, tmp_path: Path) -> None:
+    search = make_search(small_config(), sqlite, tmp_path, complete, limits=Limits(1, 3, None))
+    run_search(search)
+    search.study.enqueue_trial(search.study.trials[0].params)
+    search.study.ask()
+    again = make_search(small_config(), sqlite, tmp_path, complete, limits=Limits(2, 6, None))
+    run_search(again)
+    assert again.study.trials[1].user_attrs["copied_from"] == 0
+    assert pool_of(again).numbers == []
+
+
+def test_trial_that_was_told_complete_by_hand_is_not_copied(sqlite: Database, tmp_path: Path) -> None:
+    search = make_search(small_config(), sqlite, tmp_path, complete, limits=Limits(1, 3, None))
+    by_hand = ask_trial(search.study, search.config.search_space)
+    assert by_hand is not None
+    search.study.tell(by_hand.number, [0.9, 0.1])
+    search.study.enqueue_trial(search.study.trials[0].params)
+    search.limits = Limits(2, 6, None)
+    run_search(search)
+    assert "copied_from" not in search.study.trials[1].user_attrs
+    assert pool_of(search).numbers == [1]
 
 
 def test_time_limit_leaves_running_trials_to_the_next_run(sqlite: Database, tmp_path: Path) -> None:

@@ -86,4 +86,4 @@ def test_optuna_writes_ahead_like_our_own_tables(sqlite: Database) -> None:
 def test_finished_trials_are_not_adopted(sqlite: Database, tmp_path: Path) -> None:
     search = make_search(small_config(), sqlite, tmp_path, complete)
     run_search(search)
-    assert adopt_trials(search.study) == []
+    assert adopt_trials(search.study, search.config.search_space) == []
