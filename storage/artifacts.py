@@ -31,8 +31,20 @@ class ArtifactStore:
         return self._make_folder(f"{study_name}/trials/{trial_number:05d}-{identity}")
 
     def build_folder(self, build: Build) -> Path:
-        """The folder of this attempt at a build, created; a dead attempt leaves nothing in the way of the next."""
-        return self._make_folder(f"{build.study_name}/builds/{build.build_id:05d}-attempt-{build.attempt}")
+        """A new, empty folder for this attempt at a build, which no other attempt was or will be given.
+
+        The number of an attempt may come again: a build that was given back, or one of another database. Then the
+        folder's name ends in -2, -3, ...
+        """
+        name = f"{build.study_name}/builds/{build.build_id:05d}-attempt-{build.attempt}"
+        folder, number = self.path(name), 1
+        while True:
+            try:
+                folder.mkdir(parents=True)
+                return folder
+            except FileExistsError:
+                number += 1
+                folder = self.path(f"{name}-{number}")
 
     def path(self, relative: str) -> Path:
         """The absolute path of an artifact, which need not exist. Raises ArtifactError outside the store."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +117,27 @@ def test_each_attempt_at_a_build_has_its_own_folder(tmp_path: Path) -> None:
 
     assert folders == [tmp_path / "dsc4/builds/00003-attempt-1", tmp_path / "dsc4/builds/00003-attempt-2"]
     assert all(folder.is_dir() for folder in folders)
+
+
+def test_attempt_whose_number_was_used_before_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    first = store.build_folder(_build(1))
+    (first / "failure.json").write_text("of the first")
+
+    again = [store.build_folder(_build(1)) for _ in range(2)]
+
+    assert [folder.name for folder in again] == ["00003-attempt-1-2", "00003-attempt-1-3"]
+    assert [list(folder.iterdir()) for folder in again] == [[], []]
+
+
+def test_eight_processes_have_eight_folders_for_the_same_attempt(
+    tmp_path: Path, run_at_once: Callable[..., list[Any]]
+) -> None:
+    assert len(set(run_at_once(_make_build_folder, tmp_path))) == 8
+
+
+def _make_build_folder(root: Path) -> Path:
+    return ArtifactStore(root).build_folder(_build(1))
 
 
 def test_relative_path_leads_back_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
