@@ -136,17 +136,7 @@ def front_as_csv(report: StudyReport) -> str:
     """The front as comma-separated values with a header line."""
     lines = io.StringIO()
     rows = [_trial_as_json(trial) for trial in report.front]
-    columns = [
-        "trial",
-        "accuracy",
-        "inference_cost",
-        "bit_ops",
-        "weight_bits",
-        "parameters",
-        "epochs",
-        "architecture_id",
-    ]
-    writer = csv.DictWriter(lines, columns, lineterminator="\n")
+    writer = csv.DictWriter(lines, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return lines.getvalue()
