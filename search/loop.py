@@ -86,9 +86,9 @@ def run_search(search: Search) -> SearchOutcome:
     while (outcome := _find_outcome(search)) is None:
         search.lease.check()
         while _has_room(search):
-            trial = ask_trial(search.study, search.config.search_space)
-            if trial is not None:
-                _start(search, trial, designs)
+            asked = ask_trial(search.study, search.config.search_space)
+            if asked is not None:
+                _start(search, asked, designs)
             search.on_change(search)
         try:
             with search.interrupts.breakable():
