@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import optuna
 
-from search.study import open_study, record_design, tell_failure, tell_result, tell_unbuildable
+from search.study import ask_trial, open_study, tell_failure, tell_result, tell_unbuildable
 from spaces.search_space import Design
 from spaces.study_config import parse_study_config
 from storage.builds import claim_build, fail_build, finish_build, queue_build
@@ -68,15 +68,14 @@ def make_demo_study(database: Database, name: str = "demo", n_trials: int = 40) 
 
 def complete_trial(study: optuna.Study, database: Database, pruned_density: float = 0.35) -> int:
     """One more complete trial of two stages, its cost 0 where `pruned_density` is; returns its number."""
-    trial = study.ask()
     config = parse_study_config(STUDY_FILE % study.study_name, "demo")
-    design = config.search_space.suggest(trial)
-    record_design(trial, design)
-    evaluations = list(_evaluations(study.study_name, trial.number, design, pruned_density))
+    asked = ask_trial(study, config.search_space)
+    assert asked is not None
+    evaluations = list(_evaluations(study.study_name, asked.number, asked.design, pruned_density))
     for evaluation in evaluations:
         record_evaluation(database, evaluation)
-    tell_result(study, trial, evaluations)
-    return trial.number
+    tell_result(study, asked.trial, evaluations)
+    return asked.number
 
 
 def queue_demo_build(database: Database, study_name: str, trial_number: int) -> None:
