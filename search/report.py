@@ -89,14 +89,24 @@ class StudyReport:
 
 
 def load_study_report(database: Database, study_name: str) -> StudyReport:
-    """Reads the study. Raises StudyError where the database has none of this name."""
+    """Reads the study. Raises StudyError where the database has none of this name, or has no trials of it."""
     record = load_study_record(database, study_name)
     if record is None:
         known = ", ".join(list_studies(database)) or "none"
         raise StudyError(f"study is {study_name}; expected one of those in the database: {known}")
-    study = optuna.load_study(study_name=study_name, storage=open_optuna_storage(database))
+    study = _load_study(database, study_name)
     threshold = parse_study_config(record.text, f"study {study_name}").objectives.accuracy.threshold
     return make_study_report(study, threshold, load_builds(database, study_name))
+
+
+def _load_study(database: Database, study_name: str) -> optuna.Study:
+    try:
+        return optuna.load_study(study_name=study_name, storage=open_optuna_storage(database))
+    except KeyError:
+        raise StudyError(
+            f"study {study_name} has no trials: its run is just starting, or it was deleted in Optuna dashboard; "
+            "expected a study that is there: search.run with its study file starts it anew"
+        ) from None
 
 
 def make_study_report(study: optuna.Study, threshold: float, builds: Sequence[Build]) -> StudyReport:

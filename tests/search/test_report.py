@@ -1,12 +1,16 @@
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
 from rich.console import Console
 
+from dashboards.report_page import main as report_page
 from search.loop import run_search
 from search.pareto import hypervolume
+from search.promote import main as promote
 from search.report import builds_as_table, front_as_csv, front_as_table, load_study_report, main
 from storage.builds import claim_build, finish_build, queue_build
 from storage.database import Database
@@ -133,6 +137,20 @@ def test_tables_show_front_and_builds(studied: Database) -> None:
 def test_unknown_study_is_refused_with_the_known_ones(studied: Database, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["smal", "--storage", studied.url]) == 2
     assert capsys.readouterr().err == "study is smal; expected one of those in the database: small\n"
+
+
+@pytest.mark.parametrize(("command", "options"), [(main, []), (promote, ["0"]), (report_page, ["--out", "page.html"])])
+def test_study_deleted_in_optuna_dashboard_is_refused_in_words(
+    sqlite: Database,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: Callable[[list[str]], int],
+    options: list[str],
+) -> None:
+    make_search(small_config(), sqlite, tmp_path, complete)
+    optuna.delete_study(study_name="small", storage=sqlite.url)
+    assert command(["small", *options, "--storage", sqlite.url]) == 2
+    assert capsys.readouterr().err.startswith("study small has no trials: its run is just starting, or it was deleted")
 
 
 def test_missing_database_is_refused_and_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
