@@ -11,8 +11,8 @@ import optuna
 
 from search.promotion import PromotionError, promote_trial
 from search.report import StudyReport, TrialReport, load_study_report
-from search.study import StudyError
-from search.study_data import open_dataset
+from search.study import StudyError, check_is_same_study
+from search.study_data import describe_dataset, open_dataset
 from spaces.study_config import ConfigError, parse_study_config
 from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactStore
 from storage.database import DEFAULT_DATABASE_URL, DatabaseError, open_existing_database
@@ -44,6 +44,7 @@ def promote(storage: str, artifacts: Path, study_name: str, trial_number: int) -
     assert record is not None  # load_study_report raises before
     config = parse_study_config(record.text, f"study {study_name}")
     file = open_dataset(config)
+    check_is_same_study(config, database, describe_dataset(file))
     return promote_trial(
         database, ArtifactStore(artifacts), config, file, trial, lambda step: print(step, file=sys.stderr)
     )
