@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import optuna
@@ -33,6 +34,9 @@ logger = logging.getLogger(__name__)
 PARETO_FRONT_ID = "pareto-front"
 """The plot's id in the study: a new plot replaces the old one."""
 
+MAX_WRITES = 50
+"""Of one study and refresh: writing takes the database from the pages, and the rest follows in the next refresh."""
+
 OWN_NOTES_HEADING = "### Your notes (what stands below this line is kept)"
 
 
@@ -45,12 +49,17 @@ class Refresher:
         self._study_name = study_name
         self._seen: dict[str, object] = {}
 
-    def refresh_until(self, stop: threading.Event, interval_s: float) -> None:
-        """Refreshes every `interval_s` seconds. A failure is logged once and tried again."""
+    def refresh_until(self, stop: threading.Event, interval_s: float, give_up: threading.Event) -> None:
+        """Refreshes every `interval_s` seconds, and once more at `stop`, which `give_up` cuts short.
+
+        A failure is logged once and tried again.
+        """
         last_failure = ""
-        while not stop.is_set():
+        is_last = False
+        while not is_last:
+            is_last = stop.is_set()
             try:
-                self.refresh(stop)
+                self.refresh(give_up)
                 last_failure = ""
             except Exception as error:  # outermost frame of the thread: the pages stay up, the next round may work
                 failure = f"{type(error).__name__}: {error}"
@@ -73,8 +82,9 @@ class Refresher:
         state = _state(study, record, builds)
         if self._seen.get(name) == state:
             return 0
-        written = sum(1 for _ in _write_study(study, self._database, record, builds, stop))
-        if not stop.is_set():
+        things = _write_study(study, self._database, record, builds, stop)
+        written = sum(1 for _ in islice(things, MAX_WRITES))
+        if written < MAX_WRITES and not stop.is_set():
             self._seen[name] = state
         return written
 
@@ -95,7 +105,7 @@ def _state(study: optuna.Study, record: StudyRecord, builds: Sequence[Build]) ->
 def _write_study(
     study: optuna.Study, database: Database, record: StudyRecord, builds: Sequence[Build], stop: threading.Event
 ) -> Iterable[str]:
-    """Yields the name of each thing that had to be written."""
+    """Yields the name of each thing that had to be written, what people look for first."""
     config = parse_study_config(record.text, f"study {record.name}")
     report = make_study_report(study, config.objectives.accuracy.threshold, builds)
     attributes = study._storage.get_study_system_attrs(study._study_id)  # all notes in one read
@@ -133,9 +143,16 @@ def _all_facts(
     evaluations: dict[int, list[Evaluation]] = defaultdict(list)
     for evaluation in load_evaluations(database, report.study_name):
         evaluations[evaluation.trial_number].append(evaluation)
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state.is_finished():
-            yield trial, _facts(trial, report, evaluations[trial.number])
+    finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    for trial in sorted(finished, key=_urgency(report)):
+        yield trial, _facts(trial, report, evaluations[trial.number])
+
+
+def _urgency(report: StudyReport) -> Callable[[FrozenTrial], tuple[int, bool, int]]:
+    """Sorts the trials of the newest builds first, then the front, then the newest trials."""
+    latest_build = {build.trial_number: build.build_id for build in report.builds}
+    front = {trial.trial_number for trial in report.front}
+    return lambda trial: (-latest_build.get(trial.number, 0), trial.number not in front, -trial.number)
 
 
 def _facts(trial: FrozenTrial, report: StudyReport, evaluations: Sequence[Evaluation]) -> TrialFacts:

@@ -26,6 +26,7 @@ from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER
 from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_existing_database
 
 REFRESH_INTERVAL_S = 3.0
+LAST_REFRESH_TIMEOUT_S = 5
 SHUTDOWN_TIMEOUT_S = 3
 TOKEN_VARIABLE = "DASHBOARD_TOKEN"
 
@@ -98,14 +99,17 @@ def _run_server(args: argparse.Namespace) -> None:
 
 @contextmanager
 def _refreshing(storage: BaseStorage, database: Database, study_name: str | None) -> Iterator[None]:
-    stop = threading.Event()
+    """Meanwhile and, for what came last, once more afterwards."""
+    stop, give_up = threading.Event(), threading.Event()
     refresher = Refresher(storage, database, study_name)
-    thread = threading.Thread(target=refresher.refresh_until, args=(stop, REFRESH_INTERVAL_S), daemon=True)
+    thread = threading.Thread(target=refresher.refresh_until, args=(stop, REFRESH_INTERVAL_S, give_up), daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
+        thread.join(LAST_REFRESH_TIMEOUT_S)
+        give_up.set()
         thread.join(SHUTDOWN_TIMEOUT_S)
 
 

@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage
 from optuna_dashboard import save_note
 
 from dashboards.refresher import OWN_NOTES_HEADING, PARETO_FRONT_ID, Refresher, merge_notes
+from search.report import load_study_report
 from search.study import open_optuna_storage
 from storage.database import Database, open_database
 from tests.dashboards.demo_study import complete_trial, make_demo_study, queue_demo_build
@@ -91,6 +92,38 @@ def test_refreshing_stops_between_two_notes(database: Database) -> None:
     assert Refresher(open_optuna_storage(database), database).refresh(stop) <= 2
 
 
+def test_a_refresh_is_made_after_the_stop_unless_it_is_given_up(database: Database) -> None:
+    make_demo_study(database, n_trials=4)
+    storage = open_optuna_storage(database)
+    stop, give_up = threading.Event(), threading.Event()
+    stop.set()
+    give_up.set()
+
+    Refresher(storage, database).refresh_until(stop, 60, give_up)
+    assert len(_trial_notes(storage)) == 0
+    Refresher(storage, database).refresh_until(stop, 60, threading.Event())
+    assert len(_trial_notes(storage)) == 4
+
+
+def test_a_big_study_is_written_in_parts_builds_and_front_first(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_demo_study(database, n_trials=12)
+    front = [trial.trial_number for trial in load_study_report(database, "demo").front]
+    dominated = next(number for number in range(10) if number not in front)
+    queue_demo_build(database, "demo", dominated)
+    storage = open_optuna_storage(database)
+    refresher = Refresher(storage, database)
+    trial_ids = {study.trials[number]._trial_id for number in (dominated, *front)}
+    monkeypatch.setattr("dashboards.refresher.MAX_WRITES", 2 + len(trial_ids))
+
+    assert refresher.refresh() == 2 + len(trial_ids)
+    assert _trial_notes(storage) == trial_ids
+    while refresher.refresh():
+        pass
+    assert len(_trial_notes(storage)) == 12
+
+
 def test_a_failure_is_logged_once_and_does_not_end_the_thread(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -99,7 +132,7 @@ def test_a_failure_is_logged_once_and_does_not_end_the_thread(
     with database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE design_studies SET text = 'study: ['")
     stop = threading.Event()
-    thread = threading.Thread(target=refresher.refresh_until, args=(stop, 0.01))
+    thread = threading.Thread(target=refresher.refresh_until, args=(stop, 0.01, threading.Event()))
 
     thread.start()
     stop.wait(0.5)
@@ -130,6 +163,12 @@ def test_merging_twice_gives_the_same_text() -> None:
 
     assert merge_notes("ours", once) == once
     assert merge_notes("new", once) == once.replace("ours", "new")
+
+
+def _trial_notes(storage: BaseStorage) -> set[int]:
+    """The ids of the trials that have a note."""
+    keys = [key.split(":") for key in _attributes(storage)]
+    return {int(parts[1]) for parts in keys if parts[2:] == ["note_ver"]}
 
 
 def _attributes(storage: BaseStorage) -> dict[str, str]:

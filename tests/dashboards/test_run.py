@@ -15,9 +15,12 @@ from typing import Any
 import httpx
 import optuna
 import pytest
+from optuna.trial import Trial
+from optuna_dashboard import get_note
 
 from dashboards.refresher import OWN_NOTES_HEADING, PARETO_FRONT_ID
 from search.report import load_study_report
+from search.study import open_optuna_storage
 from storage.database import Database, open_database
 from tests.dashboards.demo_server import ROOT, Server, run_module, running_server
 from tests.dashboards.demo_study import complete_trial, finish_demo_build, make_demo_study
@@ -150,6 +153,20 @@ def test_ctrl_c_and_sigterm_end_it_without_an_error(folder: Path, signal_number:
         _, errors = server.process.communicate(timeout=PATIENCE_S)
 
     assert (server.process.returncode, errors) == (0, "")
+
+
+def test_a_build_that_ends_right_before_the_server_is_in_the_last_note(tmp_path: Path) -> None:
+    database = _database(tmp_path)
+    make_demo_study(database, n_trials=3)
+    with running_server(tmp_path) as server:
+        _study_when(server, lambda study: all(trial["note"]["body"] for trial in study["trials"]))
+
+        finish_demo_build(database, "demo", 0)
+        server.process.send_signal(signal.SIGTERM)
+        server.process.communicate(timeout=PATIENCE_S)
+
+    study = optuna.load_study(study_name="demo", storage=open_optuna_storage(database))
+    assert "101,562 frames/s" in get_note(Trial(study, study.trials[0]._trial_id))
 
 
 @pytest.mark.parametrize(
