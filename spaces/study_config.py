@@ -29,6 +29,12 @@ def _check_name(name: str) -> str:
     return name
 
 
+def _check_path(path: str) -> str:
+    if not path.strip():
+        raise ValueError("expected the path of a file, or null to use the twin")
+    return path
+
+
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 FramesPerCell = Annotated[int, Field(ge=8, le=4096)]
 """Frames of one modulation at one SNR."""
@@ -74,7 +80,7 @@ class TwinPart(Part):
 class DatasetPart(Part):
     """Which frames the study trains on and measures with."""
 
-    path: str | None = None
+    path: Annotated[str, AfterValidator(_check_path)] | None = None
     """The real HDF5 file; without it the twin is used."""
     twin: TwinPart = TwinPart()
     frames_per_cell: FramesPerCell | None = None

@@ -94,6 +94,7 @@ PARTS = "one of study, objectives, dataset, space, training, pruning, budget, wo
         ("study.sampler", "cmaes", 'is "cmaes"; expected one of tpe, gp, nsga2, random'),
         ("objectives.accuracy.threshold", 56, f"is 56; {ABOVE_0} and below 1"),
         ("objectives.accuracy.direction", "minimize", 'is "minimize"; expected maximize'),
+        ("dataset.path", "", "is empty; expected the path of a file, or null to use the twin"),
         ("dataset.validation_fraction", 0.5, f"is 0.5; {ABOVE_0} and below 0.5"),
         ("dataset.min_training_snr_db", -21, "is -21; expected a whole number from -20 to 30"),
         ("dataset.twin.frames_per_cell", 4, "is 4; expected a whole number from 8 to 4096"),
