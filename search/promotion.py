@@ -10,13 +10,14 @@ import numpy as np
 
 from search.pareto import hypervolume_contributions
 from search.report import StudyReport, TrialReport
+from search.study_data import study_split
 from spaces.search_space import Design
 from spaces.study_config import StudyConfig
 from storage.artifacts import ArtifactStore
 from storage.builds import load_builds, queue_build
 from storage.database import Database
 from storage.evaluations import load_trial_evaluations
-from storage.radioml import Frames, RadioMLFile, Split, load_validation_frames, prescribed_split
+from storage.radioml import Frames, RadioMLFile, Split, load_validation_frames
 from storage.records import Build, BuildState, BuildTarget
 
 N_PROOF_FRAMES = 100
@@ -93,14 +94,6 @@ def promote_trial(
         timeout_s=config.fpga.timeout_s,
         is_below_threshold=trial.accuracy < config.objectives.accuracy.threshold,
         test_accuracy=_measure_test(trial, checkpoint, file, split) if test_accuracy is None else test_accuracy,
-    )
-
-
-def study_split(config: StudyConfig, file: RadioMLFile) -> Split:
-    """The frames of each part that the study uses."""
-    dataset = config.dataset
-    return prescribed_split(
-        file.n_classes, len(file.snrs_db), file.frames_per_cell, dataset.validation_fraction, dataset.frames_per_cell
     )
 
 

@@ -1,0 +1,62 @@
+"""Data files that are whole, but not fit for the study: each is refused before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from search.study_data import open_dataset, study_split
+from spaces.study_config import StudyConfig
+from storage.radioml import DatasetError
+from tests.search.radioml_files import SNRS_DB, write_silence
+from tests.search.search_study import small_config
+
+
+@pytest.fixture(autouse=True)
+def _own_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def config_of(path: Path | str, more: str = "") -> StudyConfig:
+    return small_config(**{"space:": f"dataset: {{path: {path}{more}}}\nspace:"})
+
+
+def test_file_of_the_right_layout_is_opened(tmp_path: Path) -> None:
+    config = config_of(write_silence(tmp_path / "data.hdf5"), ", frames_per_cell: 8")
+    file = open_dataset(config)
+    assert (file.n_frames, len(study_split(config, file).validation)) == (4992, 624)
+
+
+@pytest.mark.parametrize(
+    ("frames_per_cell", "snrs_db", "more", "message"),
+    [
+        (2, SNRS_DB, "", "frames per cell is 2; expected at least 3: one each to train, validate and test"),
+        (
+            8,
+            SNRS_DB,
+            ", frames_per_cell: 9",
+            r"dataset.frames_per_cell is 9; expected at most 8, all that .*data\.hdf5",
+        ),
+        (
+            8,
+            (-20, -10),
+            "",
+            r"dataset.min_training_snr_db is -6; expected at most -10, the highest SNR of .*data\.hdf5",
+        ),
+    ],
+    ids=["cells too small", "cells smaller than asked", "no SNR to train on"],
+)
+def test_file_without_the_frames_that_the_study_needs_is_refused(
+    tmp_path: Path, frames_per_cell: int, snrs_db: tuple[int, ...], more: str, message: str
+) -> None:
+    path = write_silence(tmp_path / "data.hdf5", frames_per_cell, snrs_db)
+    with pytest.raises(DatasetError, match=message):
+        open_dataset(config_of(path, more))
+
+
+def test_path_of_an_unknown_user_is_refused() -> None:
+    with pytest.raises(
+        DatasetError, match=r"the data file is ~no-such-user/data\.hdf5; expected a user of this machine"
+    ):
+        open_dataset(config_of("~no-such-user/data.hdf5"))
