@@ -87,7 +87,7 @@ def open_optuna_storage(database: Database) -> BaseStorage:
     """Optuna's tables in our database, set up like ours. Optuna creates them where they are missing."""
     is_sqlite = database.url.startswith("sqlite")
     arguments = {"connect_args": {"timeout": DATABASE_TIMEOUT_S}} if is_sqlite else {}
-    with creation_lock(database):
+    with creation_lock(database.engine):
         storage = RDBStorage(database.url, engine_kwargs=arguments)
     if is_sqlite:
         configure_sqlite(storage.engine)

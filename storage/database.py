@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url, select
+from sqlalchemy import URL, Engine, Table, create_engine, event, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -56,7 +56,8 @@ def open_database(url: str) -> Database:
         if parsed.get_backend_name() == "sqlite":
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
         engine = _create_engine(parsed)
-        _create_tables(engine, shown)
+        with creation_lock(engine):
+            _create_tables(engine, shown)
     except ModuleNotFoundError as error:
         raise DatabaseError(
             f"the storage URL {shown} needs the package {error.name}; "
@@ -79,14 +80,14 @@ def open_existing_database(url: str) -> Database:
 
 
 @contextmanager
-def creation_lock(database: Database) -> Iterator[None]:
-    """Keeps other processes out while a library without a lock of its own, such as Optuna, makes its tables."""
-    if database.engine.dialect.name != "sqlite":
-        with database.engine.begin() as connection:
-            _wait_for_other_creators(connection)
+def creation_lock(engine: Engine) -> Iterator[None]:
+    """Keeps other processes out while this one makes tables, ours or Optuna's, or changes a SQLite file to WAL mode."""
+    if engine.dialect.name != "sqlite":
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CREATE_LOCK})")
             yield
         return
-    folder = os.open(Path(str(database.engine.url.database)).parent, os.O_RDONLY)
+    folder = os.open(Path(str(engine.url.database)).parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)  # not the file: closing it would drop SQLite's own locks of this process
         yield
@@ -139,7 +140,10 @@ def _parse_sqlite_url(parsed: URL, shown: str) -> URL:
         raise DatabaseError(
             f"the storage URL is {shown!r}; expected sqlite:///FILE, with three slashes, for several processes share it"
         )
-    return parsed.set(database=str(Path(str(parsed.database)).expanduser().resolve()))
+    try:
+        return parsed.set(database=str(Path(str(parsed.database)).expanduser().resolve()))
+    except RuntimeError as error:  # an unknown user after ~, or links that lead in a circle
+        raise DatabaseError(f"the storage URL is {shown!r}; expected a file that can be: {error}") from None
 
 
 def _create_engine(url: URL) -> Engine:
@@ -160,7 +164,8 @@ def _set_pragmas(connection: DBAPIConnection, _record: object) -> None:
 
 def _create_tables(engine: Engine, shown: str) -> None:
     with engine.begin() as connection:
-        _wait_for_other_creators(connection)
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # else the driver begins after the first table
         metadata.create_all(connection)
         versions = list(connection.scalars(select(schema.c.version)))
         if not versions:
@@ -170,13 +175,6 @@ def _create_tables(engine: Engine, shown: str) -> None:
                 f"the tables in {shown} have version {versions[0]}; expected {SCHEMA_VERSION}: "
                 "use the release that made them, or another storage URL"
             )
-
-
-def _wait_for_other_creators(connection: Connection) -> None:
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    else:
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CREATE_LOCK})")
 
 
 def _describe(error: SQLAlchemyError | OSError) -> str:

@@ -98,6 +98,10 @@ def test_relative_sqlite_file_stays_the_same_when_the_folder_changes(
         ("sqlite://", "the storage URL is 'sqlite://'; expected sqlite:///FILE, with three slashes"),
         ("sqlite:///:memory:", "the storage URL is 'sqlite:///:memory:'; expected sqlite:///FILE"),
         ("sqlite://studies.db", "the storage URL is 'sqlite://studies.db'; expected sqlite:///FILE"),
+        (
+            "sqlite:///~no-such-user/studies.db",
+            "the storage URL is 'sqlite:///~no-such-user/studies.db'; expected a file",
+        ),
         ("postgresql://me:secret@127.0.0.1:1/db", "cannot open the database postgresql://***@127.0.0.1:1/db: "),
         ("postgresql://127.0.0.1:1/db?password=secret", "cannot open the database postgresql://127.0.0.1:1/db: "),
     ],
