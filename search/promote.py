@@ -14,7 +14,7 @@ from search.report import StudyReport, TrialReport, load_study_report
 from search.study import StudyError, check_is_same_study
 from search.study_data import describe_dataset, open_dataset
 from spaces.study_config import ConfigError, parse_study_config
-from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactStore
+from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
 from storage.database import DEFAULT_DATABASE_URL, DatabaseError, open_existing_database
 from storage.radioml import DatasetError
 from storage.records import Build
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         build = promote(args.storage, args.artifacts, args.study, args.trial)
-    except (ConfigError, DatabaseError, DatasetError, PromotionError, StudyError) as error:
+    except (ArtifactError, ConfigError, DatabaseError, DatasetError, PromotionError, StudyError) as error:
         print(error, file=sys.stderr)
         return 2
     name = f"trial {build.trial_number} of {build.study_name}"

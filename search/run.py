@@ -16,7 +16,7 @@ import optuna
 from rich.console import Console
 
 from search.budget import Limits, choose_limits, describe_budget
-from search.capacity import CapacityError, check_machine, open_pool
+from search.capacity import CapacityError, check_cluster, check_machine, open_pool
 from search.command_line import parse_arguments
 from search.driver_lease import DriverLease, LeaseLostError, hold_study
 from search.hardware import latest_builds, pending_builds, promote_winners, wait_for_builds
@@ -34,7 +34,7 @@ from search.report import StudyReport, builds_as_table, count_trials, front_as_c
 from search.study import StudyError, check_is_same_study, open_study
 from search.study_data import describe_dataset, open_dataset
 from spaces.study_config import ConfigError, StudyConfig, load_study_config
-from storage.artifacts import ArtifactStore, write_text_atomically
+from storage.artifacts import ArtifactError, ArtifactStore, write_text_atomically
 from storage.builds import load_build, load_builds
 from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_database
 from storage.leases import StudyLeaseError
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run_study(args, _open_console())
     except (
+        ArtifactError,
         ConfigError,
         DatasetError,
         DatabaseError,
@@ -76,6 +77,10 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     config = load_study_config(args.study_file)
     if args.ray_address is None:
         check_machine(config.workers)
+    else:
+        check_cluster(args.ray_address)
+    artifacts = ArtifactStore(args.artifacts)
+    artifacts.check_can_write()
     with show_work(console) as on_progress:
         file = open_dataset(config, on_progress)
     port = None if args.no_dashboard else find_free_port(args.dashboard_port)
@@ -83,7 +88,6 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     check_is_same_study(config, database, describe_dataset(file))
     interrupts = Interrupts()
     with hold_study(database, config.study.name) as lease, interrupts.watch():
-        artifacts = ArtifactStore(args.artifacts)
         study = open_study(config, database, {**collect_provenance(), **describe_dataset(file)})
         limits = choose_limits(study, config, args.trials, args.extend, args.time_limit)
         display = ProgressDisplay(console)

@@ -15,14 +15,29 @@ DEFAULT_ARTIFACTS_FOLDER = Path("runs/artifacts")
 
 
 class ArtifactError(Exception):
-    """A path that does not lie in the artifact store."""
+    """A path that does not lie in the artifact store, or a folder that cannot be one."""
 
 
 class ArtifactStore:
     """The folder of all artifacts. Paths in the database are relative to it, with slashes."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().resolve()
+        """Raises ArtifactError where the path names an unknown user, or leads in a circle."""
+        try:
+            self.root = root.expanduser().resolve()
+        except RuntimeError as error:
+            raise ArtifactError(f"the artifacts folder is {root}; expected a folder: {error}") from None
+
+    def check_can_write(self) -> None:
+        """Raises ArtifactError where the folder, or the one that holds it, cannot be made or written. Makes nothing."""
+        for folder in (self.root.parent, self.root):
+            nearest = next(path for path in (folder, *folder.parents) if os.access(path, os.F_OK))
+            if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+                what = "may not be written" if nearest.is_dir() else "is no folder"
+                raise ArtifactError(
+                    f"the artifacts folder is {self.root}, but {nearest} {what}; "
+                    "expected a folder that can be written, as can the one that holds it"
+                )
 
     def evaluation_folder(self, study_name: str, trial_number: int, identity: str) -> Path:
         """The folder of one trial, created. `identity` names what is trained there, so that a trial of this number from

@@ -148,6 +148,36 @@ def test_more_cores_per_trial_than_the_machine_has_are_refused(
     assert message.startswith("workers.cpus_per_trial is 1000; expected at most")
 
 
+def test_gpus_per_trial_that_the_machine_has_not_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    message = expect_refusal(folder, capsys, STUDY_FILE + "workers: {gpus_per_trial: 1}\n")
+    assert message == "workers.gpus_per_trial is 1; expected at most 0, the NVIDIA GPUs here"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--ray-address", "foo"], "--ray-address is foo; expected HOST:PORT, ray://HOST:PORT or auto"),
+        (["--ray-address", "127.0.0.1:1"], "--ray-address is 127.0.0.1:1, where nobody answers"),
+        (["--artifacts", "bad.yaml"], "bad.yaml is no folder; expected a folder that can be written"),
+        (["--artifacts", "bad.yaml/artifacts"], "bad.yaml is no folder; expected a folder that can be written"),
+        (["--artifacts", "~no-such-user/x"], "the artifacts folder is ~no-such-user/x; expected a folder"),
+    ],
+)
+def test_option_that_cannot_work_is_refused_before_the_database_is_made(
+    folder: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    write_data(folder / "data.hdf5")
+    (folder / "bad.yaml").write_text(STUDY_FILE)
+    assert main(["bad.yaml", "--no-build", "--no-dashboard", *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (folder / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [("mysql://me:secret@host/db", "expected sqlite:///FILE or postgresql"), ("sqlite://", "expected sqlite:///FILE")],
