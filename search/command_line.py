@@ -47,6 +47,18 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def drop_extension(arguments: Sequence[str]) -> list[str]:
+    """The same arguments without --extend, in any way that argparse reads it, and its value."""
+    kept, is_value = [], False
+    for argument in arguments:
+        name, has_value, _ = argument.partition("=")
+        is_extension = len(name) > len("--") and "--extend".startswith(name)
+        if not (is_extension or is_value):
+            kept.append(argument)
+        is_value = is_extension and not has_value
+    return kept
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"it is {text}; expected a whole number from 1")

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from search.budget import Limits, choose_limits, describe_budget
 from search.capacity import CapacityError, check_cluster, check_machine, open_pool
-from search.command_line import parse_arguments
+from search.command_line import drop_extension, parse_arguments
 from search.driver_lease import DriverLease, LeaseLostError, hold_study
 from search.hardware import latest_builds, pending_builds, promote_winners, wait_for_builds
 from search.interrupts import Interrupts, SearchInterrupted
@@ -67,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        command = shlex.join(["python", "-m", "search.run", *(sys.argv[1:] if arguments is None else arguments)])
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        command = shlex.join(["python", "-m", "search.run", *(drop_extension(given) if args.extend is None else given)])
         print(f"interrupted; nothing is lost, go on with: {command}", file=sys.stderr)
         return EXIT_INTERRUPTED
 
@@ -90,6 +91,7 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     with hold_study(database, config.study.name) as lease, interrupts.watch():
         study = open_study(config, database, {**collect_provenance(), **describe_dataset(file)})
         limits = choose_limits(study, config, args.trials, args.extend, args.time_limit)
+        args.extend = None  # the study keeps it from here on; the command that goes on must not add it again
         display = ProgressDisplay(console)
         run = Run(args, config, file, database, artifacts, study, lease, interrupts, limits, display, port)
         exit_code = drive_study(run)

@@ -1,6 +1,6 @@
 import pytest
 
-from search.command_line import parse_arguments
+from search.command_line import drop_extension, parse_arguments
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("600s", 600), ("10m", 600), ("1h", 3600), ("0.5m", 30)])
@@ -27,3 +27,9 @@ def test_wrong_option_is_refused_with_what_is_allowed(
         parse_arguments(["study.yaml", *options])
     assert exit_info.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("extension", [["--extend", "3"], ["--extend=3"], ["--ext", "3"], ["--e=3"], []])
+def test_extension_is_dropped_however_it_was_written(extension: list[str]) -> None:
+    assert parse_arguments(["study.yaml", *extension, "--local"]).local
+    assert drop_extension(["study.yaml", *extension, "--local"]) == ["study.yaml", "--local"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import search.run
 from search.driver_lease import hold_study
 from search.promote import main as promote
 from search.report import main as report
@@ -131,3 +132,17 @@ def test_extension_adds_trials(capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert report(["tiny", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["trials"]["complete"] == 3
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"), [("open_dataset", f"{' '.join(OPTIONS)} --extend 1"), ("drive_study", " ".join(OPTIONS))]
+)
+def test_interrupted_extension_goes_on_without_being_added_twice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], step: str, expected: str
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(search.run, step, interrupt)
+    assert main(["tiny.yaml", *OPTIONS, "--extend", "1"]) == 130
+    assert capsys.readouterr().err.endswith(f"go on with: python -m search.run tiny.yaml {expected}\n")
