@@ -22,7 +22,7 @@ from dashboards.app import create_app
 from dashboards.guard import GuardError, guard_rules, url_host
 from dashboards.refresher import Refresher
 from search.study import StudyError, open_optuna_storage
-from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER
+from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
 from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_existing_database
 
 REFRESH_INTERVAL_S = 3.0
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal_number, _end)
     try:
         _run_server(args)
-    except (AddressError, DatabaseError, GuardError, StudyError) as error:
+    except (AddressError, ArtifactError, DatabaseError, GuardError, StudyError) as error:
         print(error, file=sys.stderr)
         return 2
     except EndError:
@@ -90,7 +90,7 @@ def _run_server(args: argparse.Namespace) -> None:
     database = open_existing_database(args.storage)
     storage = open_optuna_storage(database)
     page = find_page(storage, args.study)
-    app = create_app(storage, args.artifacts, rules)
+    app = create_app(storage, ArtifactStore(args.artifacts).root, rules)
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S)
     with open_listener(args.host, args.port) as listener, _refreshing(storage, database, args.study):
         print(_greeting(args.host, listener, page, is_token_needed=args.token is not None), flush=True)

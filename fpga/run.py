@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         run_queue(worker, is_draining=args.drain, max_builds=1 if args.once else None)
     except CommandStoppedError:
         pass
-    except (DatabaseError, FinnEnvironmentError) as error:
+    except (ArtifactError, DatabaseError, FinnEnvironmentError) as error:
         print(error, file=sys.stderr)
         return 1
     return EXIT_STOPPED if stop.is_set() else 0
