@@ -42,7 +42,7 @@ def promote_winners(
         measured = "" if build.test_accuracy is None else f", {build.test_accuracy:.2%} on the test part"
         on_notice(
             f"trial {trial.trial_number} is promoted: {trial.accuracy:.2%} on validation{measured}, "
-            f"cost {trial.inference_cost:.6f}; its build for {build.target.board} is {build.state.value}"
+            f"cost {trial.inference_cost:.6f}; its build for {build.target.board}: {build.state.value}"
         )
     return is_done
 
