@@ -14,6 +14,7 @@ from dashboards.pareto_front import pareto_front_data, pareto_front_figure
 from dashboards.trial_note import verification_sentence
 from search.report import StudyReport, TrialReport, load_study_report
 from search.study import StudyError
+from spaces.study_config import ConfigError
 from storage.artifacts import write_text_atomically
 from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_existing_database
 from storage.records import Build
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         write_report_page(open_existing_database(args.storage), args.study, args.out)
-    except (DatabaseError, StudyError) as error:
+    except (ConfigError, DatabaseError, StudyError) as error:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:

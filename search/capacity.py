@@ -20,7 +20,7 @@ NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")
 
 PROBE_TIMEOUT_S = 5.0
 
-EXPECTED_ADDRESS = "expected HOST:PORT, ray://HOST:PORT or auto"
+EXPECTED_ADDRESS = "expected HOST:PORT or auto"
 
 
 class CapacityError(Exception):
@@ -57,7 +57,7 @@ def check_cluster(ray_address: str) -> None:
     address = (os.environ.get("RAY_ADDRESS") or "auto") if ray_address == "auto" else ray_address
     if address == "auto":
         return
-    match = re.fullmatch(r"(?:ray://)?\[?([^/\[\]]+?)\]?:(\d{1,5})", address)
+    match = re.fullmatch(r"\[?([^/\[\]]+?)\]?:(\d{1,5})", address)
     if match is None or not 1 <= int(match[2]) <= 65535:
         raise CapacityError(f"--ray-address is {address}; {EXPECTED_ADDRESS}")
     try:
@@ -77,7 +77,7 @@ def open_pool(workers: WorkersPart, is_local: bool, ray_address: str | None) -> 
         return LocalPool()
     try:
         return RayPool(workers.cpus_per_trial, workers.gpus_per_trial, workers.max_concurrent, ray_address)
-    except (PoolError, ConnectionError) as error:
+    except (PoolError, ConnectionError, ValueError, RuntimeError) as error:
         raise CapacityError(str(error)) from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from storage.database import Database
 from storage.leases import acquire_study_lease, make_lease_owner, release_study_lease, renew_study_lease
@@ -76,4 +76,5 @@ def hold_study(database: Database, study_name: str) -> Iterator[DriverLease]:
     try:
         yield lease
     finally:
-        lease.release()
+        with suppress(Exception):  # the database may be away in any way; the lease then ends by itself
+            lease.release()

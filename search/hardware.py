@@ -48,10 +48,18 @@ def promote_winners(
 
 
 def wait_for_builds(
-    database: Database, study_name: str, worker: Service, interrupts: Interrupts, on_tick: Callable[[str], None]
+    database: Database,
+    artifacts: ArtifactStore,
+    study_name: str,
+    worker: Service,
+    interrupts: Interrupts,
+    on_tick: Callable[[str], None],
 ) -> str | None:
-    """Waits until each build of the study has ended. A sentence where the build worker ends before them, else None."""
-    while pending_builds(load_builds(database, study_name)):
+    """Waits until each build of the study has ended, but for those whose files are not here.
+
+    A sentence where the build worker ends before them, else None.
+    """
+    while buildable(pending_builds(load_builds(database, study_name)), artifacts):
         if worker.exit_code is not None:
             return f"the build worker ended with exit code {worker.exit_code} before the builds; see {worker.log}"
         on_tick(f"building with FINN: {worker.last_line()}")
@@ -63,6 +71,11 @@ def wait_for_builds(
 def pending_builds(builds: Sequence[Build]) -> list[Build]:
     """Those that are queued or running."""
     return [build for build in builds if build.state in (BuildState.QUEUED, BuildState.RUNNING)]
+
+
+def buildable(builds: Sequence[Build], artifacts: ArtifactStore) -> list[Build]:
+    """Those whose files lie under this artifacts folder."""
+    return [b for b in builds if artifacts.path(b.model).is_file() and artifacts.path(b.proof).is_file()]
 
 
 def latest_builds(builds: Sequence[Build]) -> list[Build]:

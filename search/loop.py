@@ -27,6 +27,7 @@ from spaces.study_config import StudyConfig
 from storage.artifacts import ArtifactStore
 from storage.database import Database
 from storage.evaluations import load_trial_evaluations, record_evaluation
+from storage.studies import load_study_record
 from workers.evaluation import DatasetRequest, EvaluationRequest
 from workers.pool import Completed, Failed, Pool
 
@@ -151,12 +152,19 @@ def _submit(search: Search, trial: RunningTrial) -> None:
         seed=study.seed + trial.number,
         dataset=search.dataset,
         artifacts=str(search.artifacts.root),
+        study_started=_find_start(search),
         n_threads=max(1, int(workers.cpus_per_trial)),
         use_gpu=workers.gpus_per_trial > 0,
     )
     search.running[trial.number] = trial
     search.requests[trial.number] = request
     search.pool.submit(request)
+
+
+def _find_start(search: Search) -> str:
+    record = load_study_record(search.database, search.config.study.name)
+    assert record is not None  # open_study keeps it
+    return record.created_at.isoformat()
 
 
 def _settle(search: Search, done: Completed | Failed, designs: dict[str, int]) -> None:

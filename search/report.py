@@ -18,7 +18,7 @@ from rich.table import Table
 
 from search.pareto import hypervolume, non_dominated
 from search.study import StudyError, completed_trials, open_optuna_storage
-from spaces.study_config import parse_study_config
+from spaces.study_config import ConfigError, parse_study_config
 from storage.builds import load_builds
 from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_existing_database
 from storage.records import Build
@@ -255,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         report = load_study_report(open_existing_database(args.storage), args.study)
-    except (DatabaseError, StudyError) as error:
+    except (ConfigError, DatabaseError, StudyError) as error:
         print(error, file=sys.stderr)
         return 2
     if args.json:

@@ -19,7 +19,7 @@ from search.budget import Limits, choose_limits, describe_budget
 from search.capacity import CapacityError, check_cluster, check_machine, open_pool
 from search.command_line import drop_extension, parse_arguments
 from search.driver_lease import DriverLease, LeaseLostError, hold_study
-from search.hardware import latest_builds, pending_builds, promote_winners, wait_for_builds
+from search.hardware import buildable, latest_builds, pending_builds, promote_winners, wait_for_builds
 from search.interrupts import Interrupts, SearchInterrupted
 from search.local_services import (
     Service,
@@ -240,13 +240,19 @@ def _finish_builds(run: Run, worker: Service | None, stack: ExitStack) -> int:
     if run.args.no_build:
         run.display.notice("builds are queued; python -m fpga.run builds them")
         return 0
-    worker = worker or _start_build_worker(run, stack)
-    problem = wait_for_builds(run.database, run.config.study.name, worker, run.interrupts, run.begin)
-    if problem:
-        run.display.notice(problem)
-        return EXIT_FAILED
-    has_failed = any(load_build(run.database, build.build_id).state is BuildState.FAILED for build in pending)
-    return EXIT_FAILED if has_failed else 0
+    here = buildable(pending, run.artifacts)
+    for build in pending:
+        if build not in here:
+            run.display.notice(f"the build of trial {build.trial_number} waits for a worker that has {build.model}")
+    if here:
+        worker = worker or _start_build_worker(run, stack)
+        name = run.config.study.name
+        problem = wait_for_builds(run.database, run.artifacts, name, worker, run.interrupts, run.begin)
+        if problem:
+            run.display.notice(problem)
+            return EXIT_FAILED
+    has_failed = any(load_build(run.database, build.build_id).state is BuildState.FAILED for build in here)
+    return EXIT_FAILED if has_failed or len(here) < len(pending) else 0
 
 
 def _start_build_worker(run: Run, stack: ExitStack) -> Service:

@@ -17,7 +17,7 @@ from spaces.search_space import Design, SearchSpace
 from spaces.study_config import StudyConfig, StudyPart
 from storage.database import Database, configure_sqlite, creation_lock
 from storage.records import Evaluation
-from storage.studies import load_study_record, record_study, update_study_text
+from storage.studies import forget_study, load_study_record, record_study, update_study_text
 
 DATABASE_TIMEOUT_S = 60
 METRIC_NAMES = ["accuracy", "inference_cost"]
@@ -43,13 +43,17 @@ class RunningTrial:
 def open_study(config: StudyConfig, database: Database, provenance: Mapping[str, str]) -> optuna.Study:
     """Creates the study, or opens it to go on where it stopped.
 
-    Only for the holder of the study's lease, and after check_is_same_study.
+    A study that was deleted in Optuna dashboard begins from nothing. Only for the holder of the study's lease, and
+    after check_is_same_study.
     """
+    storage = open_optuna_storage(database)
+    if config.study.name not in optuna.study.get_all_study_names(storage):
+        forget_study(database, config.study.name)
     record_study(database, config.study.name, config.text, config.fingerprint, provenance)
     update_study_text(database, config.study.name, config.text)
     study = optuna.create_study(
         study_name=config.study.name,
-        storage=open_optuna_storage(database),
+        storage=storage,
         directions=["maximize", "minimize"],
         load_if_exists=True,
     )
@@ -76,10 +80,9 @@ def check_is_same_study(config: StudyConfig, database: Database, data: Mapping[s
         )
     before = record.provenance
     if any(before.get(key) != data[key] for key in ("data_set", "data_frames")):
-        expected = f"{before.get('data_file')} with {before.get('data_frames')} frames"
         raise StudyError(
-            f"the data set is {data['data_file']} with {data['data_frames']} frames; "
-            f"expected {expected}, on which study {config.study.name} was started"
+            f"the data set is {_name_data(data)}; "
+            f"expected {_name_data(before)}, on which study {config.study.name} was started"
         )
 
 
@@ -186,6 +189,10 @@ def completed_trials(study: optuna.Study) -> list[FrozenTrial]:
     """The trials with a result that we told, in the order they were asked."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return [trial for trial in trials if "bit_ops" in trial.user_attrs]
+
+
+def _name_data(data: Mapping[str, str]) -> str:
+    return f"{data.get('data_file')} ({data.get('data_frames')} frames, hash {data.get('data_set')})"
 
 
 def _set_attributes(trial: Trial, attributes: Mapping[str, object]) -> bool:

@@ -13,6 +13,7 @@ from storage.radioml import (
     RadioMLFile,
     Split,
     check_frames,
+    hash_frames,
     inspect_radioml,
     prescribed_split,
     select_training,
@@ -49,7 +50,7 @@ def describe_dataset(file: RadioMLFile) -> dict[str, str]:
     """What is stored of the data with each study, to tell whether two runs read the same."""
     return {
         "data_file": str(file.path),
-        "data_set": file.path.stem if file.profile else "file",  # a twin's name says how it was made
+        "data_set": hash_frames(file),
         "data_frames": str(file.n_frames),
     }
 

@@ -269,6 +269,18 @@ def _check_order(path: Path, labels: Indices, snr_db: Indices, snrs_db: tuple[in
     return frames_per_cell
 
 
+def hash_frames(file: RadioMLFile) -> str:
+    """Sixteen hexadecimal digits that tell one data set from another, wherever the file lies.
+
+    Made from the number of frames and 64 frames spread over the file: the whole of it would take minutes.
+    """
+    digest = hashlib.sha256(str(file.n_frames).encode())
+    with _open_file(file.path) as h5:
+        for index in np.unique(np.linspace(0, file.n_frames - 1, 64).round().astype(np.int64)):
+            digest.update(_read_slab(h5, file.path, int(index), int(index) + 1).tobytes())
+    return digest.hexdigest()[:16]
+
+
 def _clean_marker(path: Path) -> Path:
     """Exists once this very file was found free of NaN: it is named by path, size and time of change."""
     state = path.stat()

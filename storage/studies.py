@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from storage.database import Database, insert_row
-from storage.tables import studies
+from storage.tables import builds, evaluations, studies
 
 
 class StudyRecordError(Exception):
@@ -56,6 +56,14 @@ def load_study_record(db: Database, name: str) -> StudyRecord | None:
     with db.engine.connect() as connection:
         row = connection.execute(select(studies).where(studies.c.name == name)).mappings().one_or_none()
     return None if row is None else StudyRecord(**row)
+
+
+def forget_study(db: Database, name: str) -> None:
+    """Deletes the study's row, evaluations and builds: for one that was deleted in Optuna dashboard and starts anew."""
+    with db.engine.begin() as connection:
+        for table, column in ((evaluations, evaluations.c.study_name), (builds, builds.c.study_name)):
+            connection.execute(delete(table).where(column == name))
+        connection.execute(delete(studies).where(studies.c.name == name))
 
 
 def list_studies(db: Database) -> list[str]:

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -51,14 +51,21 @@ class EvaluationRequest:
     dataset: DatasetRequest
     artifacts: str
     """Absolute path of the artifact store; on a cluster, on a file system that all nodes share."""
+    study_started: str
+    """When the study was, which tells it from another of its name: one in another database, or one deleted since."""
     n_threads: int = 1
     use_gpu: bool = False
 
     @property
     def identity(self) -> str:
-        """Eight hexadecimal digits that change with all that the result depends on: design, seed and frames."""
-        content = [self.design_json, self.seed, asdict(self.dataset)]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+        """Eight hexadecimal digits of the study and of all that the result depends on.
+
+        The path of the data file is not among it: a study's frames are the same wherever they lie.
+        """
+        dataset = self.dataset
+        frames = [dataset.frames_per_cell, dataset.min_training_snr_db, dataset.validation_fraction]
+        content = json.dumps([self.study_started, self.design_json, self.seed, frames])
+        return hashlib.sha256(content.encode()).hexdigest()[:8]
 
     @property
     def folder(self) -> Path:

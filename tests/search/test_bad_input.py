@@ -159,7 +159,7 @@ def test_gpus_per_trial_that_the_machine_has_not_are_refused(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--ray-address", "foo"], "--ray-address is foo; expected HOST:PORT, ray://HOST:PORT or auto"),
+        (["--ray-address", "foo"], "--ray-address is foo; expected HOST:PORT or auto"),
         (["--ray-address", "127.0.0.1:1"], "--ray-address is 127.0.0.1:1, where nobody answers"),
         (["--artifacts", "bad.yaml"], "bad.yaml is no folder; expected a folder that can be written"),
         (["--artifacts", "bad.yaml/artifacts"], "bad.yaml is no folder; expected a folder that can be written"),

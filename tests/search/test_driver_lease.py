@@ -80,3 +80,19 @@ def test_lease_is_lost_when_the_database_never_answers(sqlite: Database, monkeyp
         with pytest.raises(LeaseLostError, match="the database did not answer this one for 0 s; this run ends"):
             lease.check()
         answer.set()
+
+
+def test_loss_of_the_lease_is_told_also_when_it_cannot_be_released(
+    sqlite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search.driver_lease, "LEASE_S", 0.1)
+
+    def drive() -> None:
+        with hold_study(sqlite, "small") as lease:
+            with sqlite.engine.begin() as connection:
+                connection.exec_driver_sql("DROP TABLE design_leases")
+            time.sleep(0.3)
+            lease.check()
+
+    with pytest.raises(LeaseLostError):
+        drive()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from search.hardware import latest_builds, promote_winners, wait_for_builds
+from search.hardware import buildable, latest_builds, promote_winners, wait_for_builds
 from search.interrupts import Interrupts, SearchInterrupted
 from search.local_services import Service
 from search.loop import run_search
@@ -33,6 +33,14 @@ def queue(database: Database) -> Build:
     )
 
 
+def artifacts_of(folder: Path) -> ArtifactStore:
+    """Artifacts in which the files of `queue` lie."""
+    store = ArtifactStore(folder / "artifacts")
+    for name in ("model.onnx", "proof.npz"):
+        store.write_text(name, "")
+    return store
+
+
 def end_build(database: Database) -> None:
     build = claim_build(database, "me")
     assert build is not None
@@ -58,16 +66,28 @@ def test_search_waits_until_its_builds_have_ended(
         if len(ticks) == 2:
             end_build(sqlite)
 
-    assert wait_for_builds(sqlite, "small", worker, Interrupts(), end_at_second_tick) is None
+    assert wait_for_builds(sqlite, artifacts_of(tmp_path), "small", worker, Interrupts(), end_at_second_tick) is None
     worker.stop()
     assert len(ticks) == 2
     assert load_builds(sqlite, "small")[0].state is BuildState.FAILED
 
 
+def test_builds_whose_files_are_elsewhere_are_not_waited_for(
+    sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = queue(sqlite)
+    worker, artifacts = sleeper(tmp_path, monkeypatch), artifacts_of(tmp_path)
+    assert buildable([build], artifacts) == [build]
+    artifacts.path("proof.npz").unlink()
+    assert buildable([build], artifacts) == []
+    assert wait_for_builds(sqlite, artifacts, "small", worker, Interrupts(), lambda _: None) is None
+    worker.stop()
+
+
 def test_build_worker_that_ends_early_is_told_with_its_log(sqlite: Database, tmp_path: Path) -> None:
     queue(sqlite)
     worker = Service("build worker", ["no_such_module"], tmp_path / "worker.log")
-    problem = wait_for_builds(sqlite, "small", worker, Interrupts(), lambda _: None)
+    problem = wait_for_builds(sqlite, artifacts_of(tmp_path), "small", worker, Interrupts(), lambda _: None)
     assert problem == f"the build worker ended with exit code 1 before the builds; see {tmp_path}/worker.log"
 
 
@@ -75,7 +95,9 @@ def test_waiting_is_left_at_ctrl_c(sqlite: Database, tmp_path: Path, monkeypatch
     queue(sqlite)
     worker, interrupts = sleeper(tmp_path, monkeypatch), Interrupts()
     with interrupts.watch(), pytest.raises(SearchInterrupted):
-        wait_for_builds(sqlite, "small", worker, interrupts, lambda _: os.kill(os.getpid(), signal.SIGINT))
+        wait_for_builds(
+            sqlite, artifacts_of(tmp_path), "small", worker, interrupts, lambda _: os.kill(os.getpid(), signal.SIGINT)
+        )
     worker.stop()
 
 

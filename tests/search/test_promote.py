@@ -21,5 +21,7 @@ def test_trial_is_not_promoted_on_another_data_set_than_its_study_s(
     run_search(make_search(config, sqlite, tmp_path, complete))
     write_silence(path, frames_per_cell=16)
     assert main(["small", "0", "--storage", sqlite.url]) == 2
-    assert "data.hdf5 with 9984 frames; expected data.hdf5 with 4992 frames" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "data.hdf5 (9984 frames, hash " in message
+    assert "; expected data.hdf5 (4992 frames, hash file), on which study small was started" in message
     assert load_builds(sqlite, "small") == []

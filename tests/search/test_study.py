@@ -6,8 +6,11 @@ import pytest
 from sqlalchemy import text
 
 from search.loop import run_search
-from search.study import StudyError, adopt_trials, check_is_same_study, open_study
+from search.study import StudyError, adopt_trials, check_is_same_study, open_optuna_storage, open_study
+from storage.builds import load_builds, queue_build
 from storage.database import Database
+from storage.evaluations import load_evaluations
+from storage.records import BuildTarget
 from storage.studies import load_study_record
 from tests.search.search_study import DATA, complete, make_search, small_config
 
@@ -45,8 +48,10 @@ def test_other_budget_under_the_same_name_goes_on(sqlite: Database) -> None:
 
 def test_other_data_under_the_same_name_is_refused(sqlite: Database) -> None:
     open_study(small_config(), sqlite, DATA)
-    other = {"data_file": "/other.hdf5", "data_set": "file", "data_frames": "9984"}
-    with pytest.raises(StudyError, match=r"/other\.hdf5 with 9984 frames; expected data\.hdf5 with 4992 frames"):
+    other = {"data_file": "/other.hdf5", "data_set": "0123", "data_frames": "9984"}
+    with pytest.raises(
+        StudyError, match=r"/other\.hdf5 \(9984 frames, hash 0123\); expected data\.hdf5 \(4992 frames, hash file\)"
+    ):
         check_is_same_study(small_config(), sqlite, other)
 
 
@@ -87,3 +92,30 @@ def test_finished_trials_are_not_adopted(sqlite: Database, tmp_path: Path) -> No
     search = make_search(small_config(), sqlite, tmp_path, complete)
     run_search(search)
     assert adopt_trials(search.study, search.config.search_space) == []
+
+
+def test_study_deleted_in_optuna_dashboard_begins_from_nothing(sqlite: Database, tmp_path: Path) -> None:
+    first = make_search(small_config(), sqlite, tmp_path, complete)
+    run_search(first)
+    queue_build(
+        sqlite,
+        study_name="small",
+        trial_number=1,
+        model="model.onnx",
+        proof="proof.npz",
+        target=BuildTarget("ZCU111", 5.0, 100_000),
+        timeout_s=60,
+        is_below_threshold=False,
+        test_accuracy=0.55,
+    )
+    optuna.delete_study(study_name="small", storage=open_optuna_storage(sqlite))
+    before = load_study_record(sqlite, "small")
+
+    open_study(small_config(), sqlite, DATA)
+
+    after = load_study_record(sqlite, "small")
+    assert before is not None
+    assert after is not None
+    assert after.created_at > before.created_at
+    assert load_builds(sqlite, "small") == []
+    assert load_evaluations(sqlite, "small") == []

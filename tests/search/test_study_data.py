@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from search.study_data import open_dataset, study_split
+from search.study_data import describe_dataset, open_dataset, study_split
 from spaces.study_config import StudyConfig
-from storage.radioml import DatasetError
+from storage.radioml import DatasetError, inspect_radioml
+from storage.radioml_twin import ensure_twin
 from tests.search.radioml_files import SNRS_DB, write_silence
 from tests.search.search_study import small_config
 
@@ -26,6 +27,15 @@ def test_file_of_the_right_layout_is_opened(tmp_path: Path) -> None:
     config = config_of(write_silence(tmp_path / "data.hdf5"), ", frames_per_cell: 8")
     file = open_dataset(config)
     assert (file.n_frames, len(study_split(config, file).validation)) == (4992, 624)
+
+
+def test_data_set_is_known_by_its_frames_not_by_its_place(tmp_path: Path) -> None:
+    one, same, other = (
+        describe_dataset(inspect_radioml(ensure_twin(8, seed=seed, folder=tmp_path / name)))["data_set"]
+        for name, seed in (("one", 1), ("same", 1), ("other", 2))
+    )
+    assert one == same
+    assert one != other
 
 
 @pytest.mark.parametrize(

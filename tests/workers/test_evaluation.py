@@ -44,6 +44,7 @@ def request_(twin_path: Path, tmp_path: Path) -> EvaluationRequest:
         seed=11,
         dataset=DatasetRequest(str(twin_path), None, min_training_snr_db=-6, validation_fraction=0.2),
         artifacts=str(tmp_path / "artifacts"),
+        study_started="2026-01-01",
     )
 
 
@@ -125,9 +126,10 @@ def test_two_processes_never_train_one_trial_at_once(request_: EvaluationRequest
     [
         {"design_json": DESIGN.model_copy(update={"stages": ()}).model_dump_json()},
         {"seed": 12},
-        {"dataset": DatasetRequest("other.hdf5", None, min_training_snr_db=-6, validation_fraction=0.2)},
+        {"dataset": DatasetRequest("data.hdf5", 8, min_training_snr_db=-6, validation_fraction=0.2)},
+        {"study_started": "2026-01-02"},
     ],
-    ids=["design", "seed", "frames"],
+    ids=["design", "seed", "frames", "study"],
 )
 def test_another_design_of_the_same_number_has_another_folder(
     request_: EvaluationRequest, change: dict[str, object]
@@ -135,7 +137,8 @@ def test_another_design_of_the_same_number_has_another_folder(
     """As trial 3 of a deleted study, or of the same study in another database."""
     other = dataclasses.replace(request_, **change)  # type: ignore[arg-type]
     assert other.folder != request_.folder
-    assert dataclasses.replace(request_).folder == request_.folder
+    moved = dataclasses.replace(request_, dataset=dataclasses.replace(request_.dataset, path="elsewhere.hdf5"))
+    assert moved.folder == request_.folder, "the same frames at another place"
 
 
 def test_truncated_weights_are_told_plainly(request_: EvaluationRequest, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def design(epochs: int = 1) -> Design:
 @pytest.fixture
 def request_(twin_path: Path, tmp_path: Path) -> EvaluationRequest:
     dataset = DatasetRequest(str(twin_path), None, min_training_snr_db=-6, validation_fraction=0.2)
-    return EvaluationRequest("pool", 0, design().model_dump_json(), 1, dataset, str(tmp_path / "artifacts"))
+    return EvaluationRequest("pool", 0, design().model_dump_json(), 1, dataset, str(tmp_path / "artifacts"), "2026")
 
 
 @pytest.fixture(params=["local", "ray"])
