@@ -6,6 +6,8 @@ through one shared quantizer, global pooling as a chain of small pools, no bias 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import brevitas.nn as qnn
 import torch
 from brevitas.inject.enum import ScalingImplType
@@ -40,16 +42,16 @@ class FixedScale(Int8ActPerTensorFloatMinMaxInit):  # type: ignore[misc]
     scaling_impl_type = ScalingImplType.CONST
 
 
-class QuantizedBlock(nn.Module):
+class QuantizedBlock(nn.Module, ABC):
     """A block of the network. `output_quantizer` makes its output; pools have none and pass on what they are given."""
 
     def __init__(self) -> None:
         super().__init__()
         self.output_quantizer: nn.Module | None = None
 
+    @abstractmethod
     def forward(self, x: Tensor, input_quantizer: nn.Module | None) -> Tensor:
         """(batch, channels, length) in and out; `input_quantizer` is the module that made `x`."""
-        raise NotImplementedError  # every block below defines it; nn.Module has no abstract methods
 
 
 class InputQuantizerBlock(QuantizedBlock):
