@@ -110,7 +110,8 @@ def _find_outcome(search: Search) -> SearchOutcome | None:
     if len(kinds) >= MAX_FAILURES_IN_A_ROW and len(set(kinds[-MAX_FAILURES_IN_A_ROW:])) == 1:
         return SearchOutcome(StopReason.FAILURES, f"{MAX_FAILURES_IN_A_ROW} trials in a row failed with {kinds[-1]}")
     if limits.time_limit_s is not None and time.monotonic() - search.started >= limits.time_limit_s:
-        message = f"the time limit of {limits.time_limit_s:.0f} s is reached; the same command without --extend goes on"
+        advice = "run again, the study goes on from here (an --extend is remembered)"
+        message = f"the time limit of {limits.time_limit_s:.0f} s is reached; {advice}"
         return SearchOutcome(StopReason.TIME_LIMIT, message)
     counts = count_trials(search.study)
     if not search.running and not limits.wants_more(counts):

@@ -15,8 +15,9 @@ from search.study import check_is_same_study, open_study
 from spaces.search_space import Design
 from spaces.study_config import StudyConfig, parse_study_config
 from storage.artifacts import ArtifactStore
+from storage.builds import queue_build
 from storage.database import Database
-from storage.records import Evaluation
+from storage.records import Build, BuildTarget, Evaluation
 from workers.evaluation import DatasetRequest, EvaluationRequest
 from workers.inference_cost import count_cost
 from workers.pool import Completed, Failed
@@ -136,3 +137,18 @@ def complete(request: EvaluationRequest) -> Completed:
 def fail(request: EvaluationRequest, kind: str = "ValueError", is_infrastructure: bool = False) -> Failed:
     """A trial that raised, or whose worker died."""
     return Failed(request.trial_number, kind, f"Traceback:\n{kind}: no luck", is_infrastructure)
+
+
+def queue_small_build(database: Database, trial_number: int = 4, board: str = "ZCU111") -> Build:
+    """A build of the small study, whose files are model.onnx and proof.npz."""
+    return queue_build(
+        database,
+        study_name="small",
+        trial_number=trial_number,
+        model="model.onnx",
+        proof="proof.npz",
+        target=BuildTarget(board, 5.0, 100_000),
+        timeout_s=60,
+        is_below_threshold=False,
+        test_accuracy=0.55,
+    )

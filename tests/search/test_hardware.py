@@ -10,31 +10,17 @@ from search.local_services import Service
 from search.loop import run_search
 from search.report import load_study_report
 from storage.artifacts import ArtifactStore
-from storage.builds import claim_build, fail_build, load_builds, queue_build
+from storage.builds import claim_build, fail_build, load_builds
 from storage.database import Database
 from storage.radioml import RadioMLFile
-from storage.records import Build, BuildState, BuildTarget
-from tests.search.search_study import complete, make_search, small_config
+from storage.records import BuildState
+from tests.search.search_study import complete, make_search, queue_small_build, small_config
 
 FILE = RadioMLFile(Path("data.hdf5"), 24, tuple(range(-20, 32, 2)), 8, 1024, 4992, None)
 
 
-def queue(database: Database) -> Build:
-    return queue_build(
-        database,
-        study_name="small",
-        trial_number=4,
-        model="model.onnx",
-        proof="proof.npz",
-        target=BuildTarget("ZCU111", 5.0, 100_000),
-        timeout_s=60,
-        is_below_threshold=False,
-        test_accuracy=0.55,
-    )
-
-
 def artifacts_of(folder: Path) -> ArtifactStore:
-    """Artifacts in which the files of `queue` lie."""
+    """Artifacts in which the files of `queue_small_build` lie."""
     store = ArtifactStore(folder / "artifacts")
     for name in ("model.onnx", "proof.npz"):
         store.write_text(name, "")
@@ -57,7 +43,7 @@ def sleeper(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
 def test_search_waits_until_its_builds_have_ended(
     sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue(sqlite)
+    queue_small_build(sqlite)
     worker = sleeper(tmp_path, monkeypatch)
     ticks: list[str] = []
 
@@ -75,7 +61,7 @@ def test_search_waits_until_its_builds_have_ended(
 def test_builds_whose_files_are_elsewhere_are_not_waited_for(
     sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = queue(sqlite)
+    build = queue_small_build(sqlite)
     worker, artifacts = sleeper(tmp_path, monkeypatch), artifacts_of(tmp_path)
     assert buildable([build], artifacts) == [build]
     artifacts.path("proof.npz").unlink()
@@ -85,14 +71,14 @@ def test_builds_whose_files_are_elsewhere_are_not_waited_for(
 
 
 def test_build_worker_that_ends_early_is_told_with_its_log(sqlite: Database, tmp_path: Path) -> None:
-    queue(sqlite)
+    queue_small_build(sqlite)
     worker = Service("build worker", ["no_such_module"], tmp_path / "worker.log")
     problem = wait_for_builds(sqlite, artifacts_of(tmp_path), "small", worker, Interrupts(), lambda _: None)
     assert problem == f"the build worker ended with exit code 1 before the builds; see {tmp_path}/worker.log"
 
 
 def test_waiting_is_left_at_ctrl_c(sqlite: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue(sqlite)
+    queue_small_build(sqlite)
     worker, interrupts = sleeper(tmp_path, monkeypatch), Interrupts()
     with interrupts.watch(), pytest.raises(SearchInterrupted):
         wait_for_builds(
@@ -102,9 +88,9 @@ def test_waiting_is_left_at_ctrl_c(sqlite: Database, tmp_path: Path, monkeypatch
 
 
 def test_build_that_was_queued_anew_counts_by_its_new_state(sqlite: Database) -> None:
-    queue(sqlite)
+    queue_small_build(sqlite)
     end_build(sqlite)
-    queue(sqlite)
+    queue_small_build(sqlite)
     assert [build.state for build in latest_builds(load_builds(sqlite, "small"))] == [BuildState.QUEUED]
 
 

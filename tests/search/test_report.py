@@ -12,10 +12,10 @@ from search.loop import run_search
 from search.pareto import hypervolume
 from search.promote import main as promote
 from search.report import builds_as_table, front_as_csv, front_as_table, load_study_report, main
-from storage.builds import claim_build, finish_build, queue_build
+from storage.builds import claim_build, finish_build
 from storage.database import Database
-from storage.records import BuildReport, BuildTarget
-from tests.search.search_study import complete, fail, make_search, small_config
+from storage.records import BuildReport
+from tests.search.search_study import complete, fail, make_search, queue_small_build, small_config
 from workers.evaluation import EvaluationRequest
 from workers.pool import Completed, Failed
 
@@ -46,17 +46,7 @@ def studied(sqlite: Database, tmp_path: Path) -> Database:
     search.study.enqueue_trial({})
     winner = load_study_report(sqlite, "small").front[0].trial_number
     for board in ("ZCU111", "ZCU102"):
-        queue_build(
-            sqlite,
-            study_name="small",
-            trial_number=winner,
-            model="model.onnx",
-            proof="proof.npz",
-            target=BuildTarget(board, 5.0, 100_000),
-            timeout_s=60,
-            is_below_threshold=False,
-            test_accuracy=0.55,
-        )
+        queue_small_build(sqlite, winner, board)
     build = claim_build(sqlite, "me")
     assert build is not None
     assert finish_build(sqlite, build.build_id, "me", BUILD_REPORT)

@@ -7,12 +7,11 @@ from sqlalchemy import text
 
 from search.loop import run_search
 from search.study import StudyError, adopt_trials, check_is_same_study, open_optuna_storage, open_study
-from storage.builds import load_builds, queue_build
+from storage.builds import load_builds
 from storage.database import Database
 from storage.evaluations import load_evaluations
-from storage.records import BuildTarget
 from storage.studies import load_study_record
-from tests.search.search_study import DATA, complete, make_search, small_config
+from tests.search.search_study import DATA, complete, make_search, queue_small_build, small_config
 
 
 def params(study: optuna.Study, first: int = 0) -> list[dict[str, object]]:
@@ -97,17 +96,7 @@ def test_finished_trials_are_not_adopted(sqlite: Database, tmp_path: Path) -> No
 def test_study_deleted_in_optuna_dashboard_begins_from_nothing(sqlite: Database, tmp_path: Path) -> None:
     first = make_search(small_config(), sqlite, tmp_path, complete)
     run_search(first)
-    queue_build(
-        sqlite,
-        study_name="small",
-        trial_number=1,
-        model="model.onnx",
-        proof="proof.npz",
-        target=BuildTarget("ZCU111", 5.0, 100_000),
-        timeout_s=60,
-        is_below_threshold=False,
-        test_accuracy=0.55,
-    )
+    queue_small_build(sqlite, trial_number=1)
     optuna.delete_study(study_name="small", storage=open_optuna_storage(sqlite))
     before = load_study_record(sqlite, "small")
 
