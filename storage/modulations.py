@@ -15,7 +15,17 @@ import scipy.fft
 import scipy.ndimage
 from numpy.typing import NDArray
 
+from storage.cells import Cell, Reals, Signal, generate_blocks, open_cell
 from storage.constellations import build_constellations
+from storage.pulse_shaping import (
+    SAMPLES_PER_SYMBOL,
+    delay,
+    multiply,
+    pass_band,
+    root_raised_cosine,
+    shape_symbols,
+    unit_phasor,
+)
 
 CLASS_NAMES = (
     *("OOK", "4ASK", "8ASK", "BPSK", "QPSK", "8PSK", "16PSK", "32PSK"),
@@ -24,40 +34,19 @@ CLASS_NAMES = (
 )
 """Class names in label order: that of the data set's one-hot Y, not of the classes.txt shipped with it."""
 
-SNRS_DB = range(-20, 32, 2)
+SNRS_DB = tuple(range(-20, 32, 2))
 """The data set's SNR labels in dB."""
 
 FRAME_LENGTH = 1024
 """Complex samples per frame."""
-
-SAMPLES_PER_SYMBOL = 8
-
-Reals = NDArray[np.float32]
-Signal = NDArray[np.complex64]
 
 _N_SYMBOLS = 160
 _LENGTH = _N_SYMBOLS * SAMPLES_PER_SYMBOL
 _FIRST_SAMPLE = (_LENGTH - FRAME_LENGTH) // 2
 """A frame is cut from the middle of a longer one, away from its ends."""
 
-_BLOCK_FRAMES = 256
-"""Frames made at a time: large enough for one FFT call, small enough for the cache."""
-
-_VECTOR_FRAMES = 16
-"""Blocks are whole multiples of this: an FFT rounds the frames left over by the CPU's vector width differently."""
-
 _CARRIER_CYCLES_PER_SAMPLE = 1 / 32
 _CONSTELLATIONS = build_constellations()
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The random streams of one cell; each is drawn from once a block, in frame order: all block sizes agree."""
-
-    channel: np.random.Generator
-    symbols: np.random.Generator
-    message: np.random.Generator
-    noise: np.random.Generator
 
 
 def generate_cell(class_name: str, snr_db: int, seed: int, n_frames: int) -> Iterator[Reals]:
@@ -65,14 +54,13 @@ def generate_cell(class_name: str, snr_db: int, seed: int, n_frames: int) -> Ite
 
     Frame i depends on (seed, class, SNR, i) alone. Each is scaled by its complex standard deviation; its mean stays.
     """
-    cell = open_cell(class_name, snr_db, seed)
-    for first in range(0, n_frames, _BLOCK_FRAMES):
-        wanted = min(_BLOCK_FRAMES, n_frames - first)
-        n = -(-wanted // _VECTOR_FRAMES) * _VECTOR_FRAMES
-        signal = modulate(class_name, cell, n)  # (n, 1024)
-        noisy = add_noise(signal, snr_db, cell.noise)
-        scaled = np.ascontiguousarray(noisy / noisy.std(axis=1, keepdims=True))
-        yield scaled.view(np.float32).reshape(n, FRAME_LENGTH, 2)[:wanted]
+    cell = open_cell(CLASS_NAMES.index(class_name), snr_db, seed)
+    return generate_blocks(cell, n_frames, lambda cell, n: _make_frames(class_name, snr_db, cell, n))
+
+
+def _make_frames(class_name: str, snr_db: int, cell: Cell, n_frames: int) -> Signal:
+    noisy = add_noise(modulate(class_name, cell, n_frames), snr_db, cell.noise)  # (n, 1024)
+    return np.asarray(noisy / noisy.std(axis=1, keepdims=True), np.complex64)
 
 
 def modulate(class_name: str, cell: Cell, n_frames: int) -> Signal:
@@ -92,33 +80,6 @@ def add_noise(signal: Signal, snr_db: int, noise: np.random.Generator) -> Signal
     return np.asarray(signal + scale * white, np.complex64)
 
 
-def shape_symbols(symbols: Signal, roll_off: NDArray[np.float64], delay_samples: NDArray[np.float64]) -> Signal:
-    """Symbols (n, k) as a periodic signal (n, 8 k) of pulse spectrum RRC(roll_off)**3.
-
-    Genuine PSK frames show this pulse: a transmit filter, then two more.
-    """
-    n, n_symbols = symbols.shape
-    bins = _pass_band(n_symbols)
-    frequency = bins / n_symbols
-    response = root_raised_cosine(frequency, roll_off) ** 3 * _delay(frequency, delay_samples)
-    spectrum = np.zeros((n, n_symbols * SAMPLES_PER_SYMBOL), np.complex64)
-    spectrum[:, bins] = _multiply(scipy.fft.fft(symbols, axis=1)[:, bins % n_symbols], response)
-    return np.asarray(scipy.fft.ifft(spectrum, axis=1) * np.float32(SAMPLES_PER_SYMBOL), np.complex64)
-
-
-def root_raised_cosine(frequency: NDArray[np.float64], roll_off: NDArray[np.float64]) -> Reals:
-    """Amplitude response (n, k) at `frequency` (k,) in symbol rates, for `roll_off` (n,); 1 in the pass band."""
-    start = (1 - roll_off[:, None]) / 2
-    position = np.clip((np.abs(frequency)[None, :] - start) / roll_off[:, None], 0, 1)
-    return np.cos(np.pi / 2 * position).astype(np.float32)
-
-
-def open_cell(class_name: str, snr_db: int, seed: int) -> Cell:
-    key = (CLASS_NAMES.index(class_name), SNRS_DB.index(snr_db))
-    streams = np.random.SeedSequence(seed, spawn_key=key).spawn(4)
-    return Cell(*(np.random.Generator(np.random.SFC64(stream)) for stream in streams))
-
-
 @dataclass(frozen=True)
 class Channel:
     """What a frame meets on its way, one value per frame."""
@@ -131,7 +92,7 @@ class Channel:
 
     def rotate(self, signal: Signal) -> Signal:
         angle = self.phase[:, None] + self.carrier_offset[:, None] * np.arange(FRAME_LENGTH)
-        return _multiply(signal, _unit_phasor(angle))
+        return multiply(signal, unit_phasor(angle))
 
 
 def draw_channel(cell: Cell, n_frames: int) -> Channel:
@@ -147,14 +108,14 @@ def draw_channel(cell: Cell, n_frames: int) -> Channel:
 
 def _linear(class_name: str, cell: Cell, n_frames: int) -> Signal:
     channel = draw_channel(cell, n_frames)
-    shaped = shape_symbols(_draw_symbols(class_name, cell, n_frames), channel.roll_off, channel.delay_samples)
+    shaped = shape_symbols(_draw_symbols(class_name, cell, n_frames), channel.roll_off, channel.delay_samples, order=3)
     return channel.rotate(_cut(shaped))
 
 
 def _oqpsk(class_name: str, cell: Cell, n_frames: int) -> Signal:
     """The quadrature part half a symbol late; the alphabet {1, j, -1, -j} is not turned by 45 degrees."""
     channel = draw_channel(cell, n_frames)
-    shaped = shape_symbols(_draw_symbols(class_name, cell, n_frames), channel.roll_off, channel.delay_samples)
+    shaped = shape_symbols(_draw_symbols(class_name, cell, n_frames), channel.roll_off, channel.delay_samples, order=3)
     late = np.roll(shaped.imag, SAMPLES_PER_SYMBOL // 2, axis=1)
     return channel.rotate(_cut(shaped.real + 1j * late))
 
@@ -166,12 +127,12 @@ def _gmsk(class_name: str, cell: Cell, n_frames: int) -> Signal:
     width_samples = SAMPLES_PER_SYMBOL * np.sqrt(np.log(2)) / (2 * np.pi * 0.55)
     pulses = np.repeat(bits, SAMPLES_PER_SYMBOL, axis=1)
     frequency = 0.25 * scipy.ndimage.gaussian_filter1d(pulses, width_samples, axis=1, mode="wrap")
-    spectrum = scipy.fft.fft(_unit_phasor(np.cumsum(frequency, axis=1)), axis=1)
-    bins = _pass_band(_N_SYMBOLS)
+    spectrum = scipy.fft.fft(unit_phasor(np.cumsum(frequency, axis=1)), axis=1)
+    bins = pass_band(_N_SYMBOLS)
     symbol_rates = bins / _N_SYMBOLS
     filtered = np.zeros_like(spectrum)
     raised_cosine = root_raised_cosine(symbol_rates, np.full(n_frames, 0.40)) ** 2
-    filtered[:, bins] = _multiply(spectrum[:, bins], raised_cosine * _delay(symbol_rates, channel.delay_samples))
+    filtered[:, bins] = multiply(spectrum[:, bins], raised_cosine * delay(symbol_rates, channel.delay_samples))
     return channel.rotate(_cut(scipy.fft.ifft(filtered, axis=1)))
 
 
@@ -180,7 +141,7 @@ def _fm(class_name: str, cell: Cell, n_frames: int) -> Signal:
     channel = draw_channel(cell, n_frames)
     message = _low_pass_message(cell.message.random((n_frames, 6)))
     cycles = np.cumsum(_CARRIER_CYCLES_PER_SAMPLE + 0.0007 * message, axis=1)
-    return channel.rotate(_unit_phasor(2 * np.pi * cycles))
+    return channel.rotate(unit_phasor(2 * np.pi * cycles))
 
 
 def _am_dsb(class_name: str, cell: Cell, n_frames: int) -> Signal:
@@ -205,7 +166,7 @@ def _am_ssb(class_name: str, cell: Cell, n_frames: int) -> Signal:
     drift = np.cos(2 * np.pi * (frequency * np.arange(FRAME_LENGTH) + uniform[:, 1]))
     message = np.sqrt(2) * (np.cos(2 * np.pi * uniform[:, 2]) + 0.13 * drift)
     envelope = 1 + 0.7 * message if class_name == "AM-SSB-WC" else message
-    return np.asarray(envelope * _unit_phasor(channel.phase[:, None]), np.complex64)
+    return np.asarray(envelope * unit_phasor(channel.phase[:, None]), np.complex64)
 
 
 _DIGITAL: dict[str, Callable[[str, Cell, int], Signal]] = {"OQPSK": _oqpsk, "GMSK": _gmsk}
@@ -228,27 +189,6 @@ def _low_pass_message(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
     frequency = 1e-4 * (0.5 + 0.5 * uniform[:, :3, None])  # cycles per sample
     cycles = frequency * np.arange(FRAME_LENGTH) + uniform[:, 3:, None]  # (n, 3, 1024)
     return np.asarray(np.sqrt(2 / 3) * np.cos(2 * np.pi * cycles).sum(axis=1), np.float64)
-
-
-def _pass_band(n_symbols: int) -> NDArray[np.int64]:
-    """FFT bins up to 0.75 symbol rates, beyond any roll-off used here."""
-    last = 3 * n_symbols // 4
-    return np.arange(-last, last + 1)
-
-
-def _delay(symbol_rates: NDArray[np.float64], delay_samples: NDArray[np.float64]) -> Signal:
-    """Frequency response (n, k) of a delay in samples, a fraction included."""
-    return _unit_phasor(-2 * np.pi / SAMPLES_PER_SYMBOL * delay_samples[:, None] * symbol_rates)
-
-
-def _unit_phasor(angle: NDArray[np.float64]) -> Signal:
-    wrapped = np.remainder(angle, 2 * np.pi).astype(np.float32)
-    return np.asarray(np.cos(wrapped) + 1j * np.sin(wrapped), np.complex64)
-
-
-def _multiply(left: Signal, right: Signal) -> Signal:
-    """left * right, rounded alike at any size: numpy's operator swaps large temporaries, which rounds otherwise."""
-    return np.multiply(left, right)
 
 
 def _cut(signal: Signal) -> Signal:

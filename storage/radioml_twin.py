@@ -19,7 +19,7 @@ from storage.modulations import CLASS_NAMES, FRAME_LENGTH, SNRS_DB, generate_cel
 from storage.radioml import DatasetError, cache_folder
 from storage.radioml import Progress as ProgressCallback
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised whenever the same seed gives other frames."""
 
 PROFILES = ("deepsig-2018",)

@@ -4,19 +4,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from storage.cells import Cell
+from storage.cells import open_cell as open_labelled_cell
 from storage.constellations import build_constellations
 from storage.modulations import (
     CLASS_NAMES,
     FRAME_LENGTH,
-    SAMPLES_PER_SYMBOL,
     SNRS_DB,
-    Cell,
     draw_channel,
     generate_cell,
     modulate,
-    open_cell,
-    root_raised_cosine,
 )
+from storage.pulse_shaping import SAMPLES_PER_SYMBOL, root_raised_cosine
 
 Complex = NDArray[np.complex128]
 LINEAR_CLASSES = CLASS_NAMES[:17]
@@ -25,6 +24,10 @@ LINEAR_CLASSES = CLASS_NAMES[:17]
 def make_frames(class_name: str, snr_db: int, n_frames: int = 64, seed: int = 2018) -> Complex:
     blocks = np.concatenate(list(generate_cell(class_name, snr_db, seed, n_frames)))
     return (blocks[..., 0] + 1j * blocks[..., 1]).astype(np.complex128)
+
+
+def open_cell(class_name: str, snr_db: int, seed: int) -> Cell:
+    return open_labelled_cell(CLASS_NAMES.index(class_name), snr_db, seed)
 
 
 def derotate(signal: NDArray[np.complex64], cell: Cell) -> Complex:
