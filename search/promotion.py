@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from search.pareto import hypervolume_contributions
 from search.report import StudyReport, TrialReport
 from search.study_data import study_split
@@ -17,8 +15,10 @@ from storage.artifacts import ArtifactStore
 from storage.builds import load_builds, queue_build
 from storage.database import Database
 from storage.evaluations import load_trial_evaluations
-from storage.radioml import Frames, RadioMLFile, Split, load_validation_frames
+from storage.frames import Frames, load_validation_sample
+from storage.radioml import RadioMLFile
 from storage.records import Build, BuildState, BuildTarget
+from storage.split import Split
 
 N_PROOF_FRAMES = 100
 
@@ -81,7 +81,7 @@ def promote_trial(
     checkpoint = _find_checkpoint(database, artifacts, config.study.name, trial.trial_number)
     split = study_split(config, file)
     on_step(f"exporting trial {trial.trial_number}")
-    model, proof = _export(config, trial, checkpoint, load_validation_frames(file, split))
+    model, proof = _export(config, trial, checkpoint, load_validation_sample(file, split, N_PROOF_FRAMES))
     on_step(f"measuring trial {trial.trial_number} on the test part")
     test_accuracy = _known_test_accuracy(builds)
     return queue_build(
@@ -95,12 +95,6 @@ def promote_trial(
         is_below_threshold=trial.accuracy < config.objectives.accuracy.threshold,
         test_accuracy=_measure_test(trial, checkpoint, file, split) if test_accuracy is None else test_accuracy,
     )
-
-
-def spread_frames(frames: Frames, n_frames: int) -> Frames:
-    """At most `n_frames` of them, evenly spread over classes and SNRs, in order."""
-    indices = np.unique(np.linspace(0, len(frames.labels) - 1, n_frames).round().astype(np.int64))
-    return Frames(iq=frames.iq[indices], labels=frames.labels[indices], snr_db=frames.snr_db[indices])
 
 
 def _describe_below_threshold(best: TrialReport, threshold: float) -> str:
@@ -133,7 +127,7 @@ def _export(config: StudyConfig, trial: TrialReport, checkpoint: Path, frames: F
 
     architecture = Design.model_validate_json(trial.design_json).architecture
     try:
-        return export_evaluation(architecture, checkpoint, spread_frames(frames, N_PROOF_FRAMES), checkpoint.parent)
+        return export_evaluation(architecture, checkpoint, frames, checkpoint.parent)
     except (CheckpointError, ExportError) as error:
         raise PromotionError(f"trial {trial.trial_number} of {config.study.name}: {error}") from error
 

@@ -32,7 +32,7 @@ from search.local_services import (
 from search.progress import ProgressDisplay, RunStatus, show_work
 from search.report import StudyReport, builds_as_table, count_trials, front_as_csv, front_as_table, make_study_report
 from search.study import StudyError, check_is_same_study, open_study
-from search.study_data import describe_dataset, open_dataset
+from search.study_data import describe_dataset, open_dataset, prepare_shared_frames
 from spaces.study_config import ConfigError, StudyConfig, load_study_config
 from storage.artifacts import ArtifactError, ArtifactStore, write_text_atomically
 from storage.builds import load_build, load_builds
@@ -87,6 +87,8 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     port = None if args.no_dashboard else find_free_port(args.dashboard_port)
     database = open_database(args.storage)
     check_is_same_study(config, database, describe_dataset(file))
+    with show_work(console) as on_progress:
+        prepare_shared_frames(config, file, on_progress)
     interrupts = Interrupts()
     with hold_study(database, config.study.name) as lease, interrupts.watch():
         study = open_study(config, database, {**collect_provenance(), **describe_dataset(file)})

@@ -6,19 +6,17 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from spaces.architecture import ArchitectureConfig
-from spaces.study_config import DatasetPart, StudyConfig
-from storage.radioml import (
-    DatasetError,
-    RadioMLFile,
-    Split,
-    check_frames,
-    hash_frames,
-    inspect_radioml,
-    prescribed_split,
-    select_training,
-)
+from spaces.architecture import InputQuantizer
+from spaces.block_space import BlockSpace
+from spaces.distributions import Distribution
+from spaces.search_space import SpacePart
+from spaces.study_config import StudyConfig
+from storage.frame_check import check_frames
+from storage.frames import prepare_frames
+from storage.radioml import DatasetError, RadioMLFile, hash_frames, inspect_radioml
 from storage.radioml_twin import ensure_twin
+from storage.signal_sets import SIGNAL_SETS
+from storage.split import Split, prescribed_split, select_training
 
 PATH_VARIABLE = "RADIOML_2018_01A"
 
@@ -31,11 +29,26 @@ def open_dataset(config: StudyConfig, on_progress: OnProgress = lambda *_: None)
 
     Looked for at `dataset.path`, then at the path in RADIOML_2018_01A. Raises DatasetError.
     """
-    file = inspect_radioml(_find_file(config.dataset, on_progress))
-    _check_fits(file)
+    file = inspect_radioml(_find_file(config, on_progress))
+    _check_fits(config.space, file.n_classes, file.frame_length, f"{file.path} has it")
     _check_parts(config, file)
     check_frames(file, lambda done, total: on_progress("checking frames", done, total))
     return file
+
+
+def prepare_shared_frames(config: StudyConfig, file: RadioMLFile, on_progress: OnProgress) -> None:
+    """Makes the frames that workers share ready where all trials have one input quantizer.
+
+    Where it is drawn, the first worker that needs it does. Raises DatasetError.
+    """
+    first = config.space.blocks[0]
+    if not isinstance(first, BlockSpace) or first.type != "input_quantizer":
+        return
+    if any(isinstance(value, Distribution) for value in first.fields.values()):
+        return
+    quantizer = InputQuantizer.model_validate(first.fields)
+    split = study_split(config, file)
+    prepare_frames(file, split, quantizer, lambda done, total: on_progress("preparing frames", done, total))
 
 
 def study_split(config: StudyConfig, file: RadioMLFile) -> Split:
@@ -55,11 +68,14 @@ def describe_dataset(file: RadioMLFile) -> dict[str, str]:
     }
 
 
-def _find_file(dataset: DatasetPart, on_progress: OnProgress) -> Path:
-    given = dataset.path or os.environ.get(PATH_VARIABLE)
+def _find_file(config: StudyConfig, on_progress: OnProgress) -> Path:
+    given = config.dataset.path or os.environ.get(PATH_VARIABLE)
     if given:
         return _expand_user(given)
-    twin = dataset.twin
+    twin = config.dataset.twin
+    signals = SIGNAL_SETS[twin.profile]
+    source = f"the profile {twin.profile} of dataset.twin has it"
+    _check_fits(config.space, len(signals.class_names), signals.frame_length, source)
     return ensure_twin(
         twin.frames_per_cell,
         twin.seed,
@@ -75,13 +91,15 @@ def _expand_user(given: str) -> Path:
         raise DatasetError(f"the data file is {given}; expected a user of this machine after ~") from None
 
 
-def _check_fits(file: RadioMLFile) -> None:
-    fields = ArchitectureConfig.model_fields
-    for name, given in (("n_classes", file.n_classes), ("frame_length", file.frame_length)):
-        if given != fields[name].default:
-            raise DatasetError(
-                f"{file.path}: {name} is {given}; expected {fields[name].default}, as the networks have it"
-            )
+def _check_fits(space: SpacePart, n_classes: int, frame_length: int, source: str) -> None:
+    pairs = {"n_classes": (space.n_classes, n_classes), "frame_length": (space.frame_length, frame_length)}
+    problems = [
+        f"space.{name} is {wanted}; expected {given}, as {source}"
+        for name, (wanted, given) in pairs.items()
+        if wanted != given
+    ]
+    if problems:
+        raise DatasetError("\n".join(problems))
 
 
 def _check_parts(config: StudyConfig, file: RadioMLFile) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from storage.radioml import Frames, RadioMLFile, Split, load_test_frames
+from storage.frames import Frames, load_test_frames
+from storage.radioml import RadioMLFile
+from storage.split import Split
 
 EVALUATION_BATCH_SIZE = 512
 
@@ -28,7 +30,7 @@ def evaluate_accuracy(model: nn.Module, frames: Frames) -> Accuracy:
     """Accuracy of the model in evaluation mode. Raises ValueError where there are no frames."""
     if len(frames.labels) == 0:
         raise ValueError("there are no frames to evaluate on")
-    is_right = predict_logits(model, frames.iq).argmax(axis=1) == frames.labels
+    is_right = predict_logits(model, frames).argmax(axis=1) == frames.labels
     by_snr = {int(snr): float(is_right[frames.snr_db == snr].mean()) for snr in np.unique(frames.snr_db)}
     return Accuracy(float(is_right.mean()), by_snr, len(is_right))
 
@@ -39,14 +41,14 @@ def measure_test_accuracy(model: nn.Module, file: RadioMLFile, split: Split) -> 
 
 
 @torch.no_grad()
-def predict_logits(model: nn.Module, iq: np.ndarray) -> np.ndarray:
-    """Class scores (n, n_classes) float32 of frames (n, channels, length) float32, in evaluation mode."""
+def predict_logits(model: nn.Module, frames: Frames) -> np.ndarray:
+    """Class scores (n, n_classes) float32, in evaluation mode."""
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     logits = [
-        model(torch.from_numpy(iq[start : start + EVALUATION_BATCH_SIZE]).to(device)).cpu()
-        for start in range(0, len(iq), EVALUATION_BATCH_SIZE)
+        model(torch.from_numpy(frames.gather(slice(start, start + EVALUATION_BATCH_SIZE))).to(device)).cpu()
+        for start in range(0, len(frames), EVALUATION_BATCH_SIZE)
     ]
     model.train(was_training)
     scores: np.ndarray = torch.cat(logits).numpy()

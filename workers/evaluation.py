@@ -15,10 +15,13 @@ from pathlib import Path
 import torch
 from pydantic import TypeAdapter
 
+from spaces.architecture import InputQuantizer
 from spaces.search_space import Design
 from storage.artifacts import ArtifactStore, write_bytes_atomically
-from storage.radioml import Frames, inspect_radioml, load_training_frames, load_validation_frames, prescribed_split
+from storage.frames import Frames, load_training_frames, load_validation_frames
+from storage.radioml import inspect_radioml
 from storage.records import Evaluation
+from storage.split import prescribed_split
 from workers.accuracy import evaluate_accuracy
 from workers.checkpoint import Checkpoint, load_checkpoint, load_state, load_weights, write_checkpoint, write_weights
 from workers.inference_cost import count_cost
@@ -98,13 +101,18 @@ def list_phases(design: Design) -> tuple[Phase, ...]:
 
 
 @functools.lru_cache(maxsize=2)
-def load_frames(dataset: DatasetRequest) -> tuple[Frames, Frames]:
-    """Training and validation frames; kept in memory, for a worker process evaluates many designs on them."""
+def load_frames(dataset: DatasetRequest, quantizer: InputQuantizer | None) -> tuple[Frames, Frames]:
+    """Training and validation frames, for networks that begin with this input quantizer (None: with none).
+
+    They lie in memory once for all workers of a machine; the first that needs them may have to prepare them. Kept open,
+    for a worker process evaluates many designs on them.
+    """
     file = inspect_radioml(Path(dataset.path))
     split = prescribed_split(
         file.n_classes, len(file.snrs_db), file.frames_per_cell, dataset.validation_fraction, dataset.frames_per_cell
     )
-    return load_training_frames(file, split, dataset.min_training_snr_db), load_validation_frames(file, split)
+    training = load_training_frames(file, split, dataset.min_training_snr_db, quantizer)
+    return training, load_validation_frames(file, split, quantizer)
 
 
 def weights_file(stage: int) -> str:
@@ -113,7 +121,9 @@ def weights_file(stage: int) -> str:
 
 
 def _evaluate_stages(request: EvaluationRequest, design: Design) -> tuple[Evaluation, ...]:
-    training_frames, validation_frames = load_frames(request.dataset)
+    first = design.architecture.blocks[0]
+    quantizer = first if isinstance(first, InputQuantizer) else None
+    training_frames, validation_frames = load_frames(request.dataset, quantizer)
     folder = request.folder
     model = build_model(design.architecture, request.seed).to("cuda" if request.use_gpu else "cpu")
     evaluations = _load_finished_stages(folder, len(design.stages) + 1)

@@ -20,7 +20,7 @@ from qonnx.util.cleanup import cleanup_model
 
 from spaces.architecture import ArchitectureConfig
 from storage.artifacts import write_by_rename
-from storage.radioml import Frames
+from storage.frames import Frames
 from workers.accuracy import predict_logits
 from workers.checkpoint import load_weights
 from workers.model import QuantizedNetwork, build_model
@@ -50,12 +50,12 @@ def export_evaluation(
         )
     model = build_model(architecture, seed=0)
     load_weights(weights, model)
-    logits = predict_logits(model, frames.iq)
+    iq, logits = frames.gather(slice(None)), predict_logits(model, frames)
     model_path, proof_path = folder / MODEL_FILE, folder / PROOF_FILE
     write_qonnx(model, architecture, model_path)
-    check_export(model_path, frames.iq[:n_checked], logits[:n_checked])
+    check_export(model_path, iq[:n_checked], logits[:n_checked])
     with write_by_rename(proof_path) as unfinished:
-        np.savez_compressed(unfinished, frames=frames.iq, logits=logits)
+        np.savez_compressed(unfinished, frames=iq, logits=logits)
     return model_path, proof_path
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
-from storage.radioml import Frames
+from storage.frames import Frames
 from workers.model import QuantizedNetwork, iterate_mac_modules
 from workers.pruning import Masks, apply_masks
 
@@ -61,7 +61,7 @@ def train(
     Weights outside `masks` stay at zero. Raises TrainingDivergedError when the loss becomes NaN or infinite.
     """
     device = next(model.parameters()).device
-    iq, labels = torch.from_numpy(frames.iq), torch.from_numpy(frames.labels)
+    labels = torch.from_numpy(frames.labels)
     optimizer = make_optimizer(model, phase)
     if optimizer_state is not None:
         optimizer.load_state_dict(optimizer_state)
@@ -73,7 +73,8 @@ def train(
         total_loss = 0.0
         for step, batch in enumerate(torch.split(order, phase.batch_size)):
             scheduler.step(epoch + step / steps)
-            loss = _train_step(model, optimizer, iq[batch].to(device), labels[batch].to(device), masks)
+            iq = torch.from_numpy(frames.gather(batch.numpy()))  # (batch, 2, frame_length)
+            loss = _train_step(model, optimizer, iq.to(device), labels[batch].to(device), masks)
             total_loss += loss * len(batch)
         mean_loss = total_loss / len(labels)
         if not math.isfinite(mean_loss):

@@ -20,7 +20,7 @@ from spaces.architecture import (
     Linear,
     MaxPool,
 )
-from storage.radioml import Frames
+from storage.frames import Frames
 from storage.records import BuildTarget
 from workers.checkpoint import write_weights
 from workers.model import build_model
@@ -104,7 +104,7 @@ def export_trained_network(architecture: ArchitectureConfig, folder: Path) -> No
     masks = prune_weights(model, epsilon=0.05)
     train(model, frames, Phase(1, 1, 0.003, 1e-4, 50, 5), seed=0, masks=masks)
     write_weights(folder / "weights.safetensors", model)
-    proof = Frames(frames.iq[:N_PROOF_FRAMES], frames.labels[:N_PROOF_FRAMES], frames.snr_db[:N_PROOF_FRAMES])
+    proof = frames.select(np.arange(N_PROOF_FRAMES))
     export_evaluation(architecture, folder / "weights.safetensors", proof, folder, n_checked=4)
 
 

@@ -2,19 +2,19 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from search.loop import run_search
-from search.promotion import PromotionError, choose_winners, promote_trial, spread_frames
+from search.promotion import PromotionError, choose_winners, promote_trial
 from search.report import StudyReport, TrialCounts, TrialReport, load_study_report
 from spaces.search_space import Design
 from storage.artifacts import ArtifactStore
 from storage.database import Database
-from storage.radioml import Frames, RadioMLFile
+from storage.modulations import CLASS_NAMES
+from storage.radioml import RadioMLFile
 from tests.search.search_study import complete, make_search, small_config
 
-FILE = RadioMLFile(Path("data.hdf5"), 24, tuple(range(-20, 32, 2)), 8, 1024, 4992, None)
+FILE = RadioMLFile(Path("data.hdf5"), CLASS_NAMES, tuple(range(-20, 32, 2)), 8, 1024, 4992, None)
 
 
 def design(weight_bit_width: int = 4) -> str:
@@ -81,20 +81,6 @@ def test_trial_whose_weights_are_gone_is_not_promoted(sqlite: Database, tmp_path
     winner = load_study_report(sqlite, "small").front[0]
     with pytest.raises(PromotionError, match="is missing; expected the artifacts folder of the run that trained it"):
         promote_trial(sqlite, ArtifactStore(tmp_path / "artifacts"), small_config(), FILE, winner)
-
-
-def test_proof_frames_are_spread_over_classes_and_snrs() -> None:
-    labels, snr_db = np.repeat(np.arange(24), 26), np.tile(np.arange(-20, 32, 2), 24)
-    frames = Frames(np.zeros((624, 2, 4), np.float32), labels, snr_db)
-    chosen = spread_frames(frames, 100)
-    assert len(chosen.labels) == 100
-    assert set(chosen.labels) == set(range(24))
-    assert len(set(chosen.snr_db)) == 26
-
-
-def test_fewer_frames_than_asked_are_all_taken() -> None:
-    frames = Frames(np.zeros((3, 2, 4), np.float32), np.arange(3), np.arange(3))
-    assert spread_frames(frames, 100).labels.tolist() == [0, 1, 2]
 
 
 def test_threshold_decides_who_is_marked() -> None:

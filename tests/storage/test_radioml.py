@@ -1,7 +1,7 @@
-"""Checks of the RadioML reader on small files of the full layout, and of the split against the prescribed procedure."""
+"""The layout: what is read from a file, and each way in which a file can be wrong."""
 
-import ast
-import math
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,70 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from storage.modulations import SNRS_DB
-from storage.radioml import (
-    DatasetError,
-    check_frames,
-    inspect_radioml,
-    load_test_frames,
-    load_training_frames,
-    load_validation_frames,
-    prescribed_split,
-)
-
-REPOSITORY = Path(__file__).parents[2]
-N_CLASSES, N_SNRS, FRAMES_PER_CELL = 24, 26, 8
-N_FRAMES = N_CLASSES * N_SNRS * FRAMES_PER_CELL
-
-
-@pytest.fixture(autouse=True)
-def _own_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+from storage.modulations import CLASS_NAMES
+from storage.radioml import DatasetError, inspect_radioml, map_samples
+from tests.storage.layout_files import N_CLASSES, N_FRAMES, N_SNRS, SNRS_DB, replace, write_file
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A file of full layout with frames of two samples; I of a frame's first sample is the frame's index."""
     return write_file(tmp_path / "radioml.hdf5")
-
-
-def write_file(path: Path, frames_per_cell: int = FRAMES_PER_CELL, frame_length: int = 2) -> Path:
-    n_frames = N_CLASSES * N_SNRS * frames_per_cell
-    frames = np.zeros((n_frames, frame_length, 2), np.float32)
-    frames[:, 0, 0] = np.arange(n_frames)
-    frames[:, 0, 1] = -np.arange(n_frames)
-    labels = np.repeat(np.arange(N_CLASSES), N_SNRS * frames_per_cell)
-    with h5py.File(path, "w") as h5:
-        h5["X"] = frames
-        h5["Y"] = np.eye(N_CLASSES, dtype=np.int64)[labels]
-        h5["Z"] = np.tile(np.repeat(np.array(SNRS_DB), frames_per_cell), N_CLASSES)[:, None]
-    return path
-
-
-def replace(path: Path, name: str, change: Callable[[NDArray[np.generic]], NDArray[np.generic]]) -> None:
-    with h5py.File(path, "r+") as h5:
-        values = h5[name][...]
-        del h5[name]
-        h5[name] = change(values)
-
-
-def follow_challenge_procedure(frames_per_cell: int) -> tuple[list[int], list[int]]:
-    """Train and test indices as the rules of ITU PS-007 write them out."""
-    train_indices: list[int] = []
-    test_indices: list[int] = []
-    np.random.seed(2018)
-    for mod in range(24):
-        for snr_idx in range(26):
-            start_idx = 26 * frames_per_cell * mod + frames_per_cell * snr_idx
-            indices_subclass = list(range(start_idx, start_idx + frames_per_cell))
-            split = int(np.ceil(0.1 * frames_per_cell))
-            np.random.shuffle(indices_subclass)
-            train_indices.extend(indices_subclass[split:])
-            test_indices.extend(indices_subclass[:split])
-    return train_indices, test_indices
-
-
-# ---- the layout
 
 
 def test_layout_is_inferred_from_y_and_z(path: Path) -> None:
@@ -105,6 +49,73 @@ def test_z_without_its_second_axis_is_read(path: Path) -> None:
 def test_any_number_of_frames_per_cell_is_read(tmp_path: Path, frames_per_cell: int) -> None:
     file = inspect_radioml(write_file(tmp_path / "other.hdf5", frames_per_cell))
     assert file.frames_per_cell == frames_per_cell
+
+
+# ---- classes and SNRs are the file's own
+
+
+def test_24_classes_without_names_are_those_of_radioml_2018(path: Path) -> None:
+    assert inspect_radioml(path).class_names == CLASS_NAMES
+
+
+@pytest.mark.parametrize("n_classes", [2, 9, 11, 30])
+def test_any_other_number_of_classes_has_numbers_for_names(tmp_path: Path, n_classes: int) -> None:
+    file = inspect_radioml(write_file(tmp_path / "other.hdf5", n_classes=n_classes))
+    assert (file.n_classes, file.class_names[:2]) == (n_classes, ("class 0", "class 1"))
+    assert file.labels(np.array([0, 26 * 8 * 2 - 1, file.n_frames - 1])).tolist() == [0, 1, n_classes - 1]
+
+
+@pytest.mark.parametrize("names", [["BPSK", "QPSK"], [b"BPSK", b"QPSK"], np.array(["BPSK", "QPSK"], "S8")])
+def test_class_names_are_those_of_the_attribute(tmp_path: Path, names: object) -> None:
+    path = write_file(tmp_path / "named.hdf5", n_classes=2)
+    with h5py.File(path, "r+") as h5:
+        h5.attrs["class_names"] = names
+    assert inspect_radioml(path).class_names == ("BPSK", "QPSK")
+
+
+@pytest.mark.parametrize("names", [["BPSK"], ["BPSK", "BPSK"], ["BPSK", "QPSK", "8PSK"]])
+def test_names_that_do_not_fit_the_columns_of_y_are_refused(tmp_path: Path, names: list[str]) -> None:
+    path = write_file(tmp_path / "named.hdf5", n_classes=2)
+    with h5py.File(path, "r+") as h5:
+        h5.attrs["class_names"] = names
+    with pytest.raises(DatasetError, match=r"class_names is BPSK.*; expected 2 different names, one for each column"):
+        inspect_radioml(path)
+
+
+def test_snr_labels_are_those_of_z(path: Path) -> None:
+    replace(path, "Z", lambda z: z // 2 + 100)
+    file = inspect_radioml(path)
+    assert file.snrs_db == tuple(range(90, 116))
+    assert file.snr_labels(np.array([0, 8, 4991])).tolist() == [90, 91, 115]
+
+
+def test_file_of_one_snr_is_read(path: Path) -> None:
+    replace(path, "Z", lambda z: z * 0 + 30)
+    file = inspect_radioml(path)
+    assert (file.snrs_db, file.frames_per_cell) == ((30,), 208)
+
+
+# ---- the samples as they lie in the file
+
+
+def test_contiguous_samples_are_mapped(path: Path) -> None:
+    samples = map_samples(inspect_radioml(path))
+    assert samples is not None
+    with h5py.File(path) as h5:
+        np.testing.assert_array_equal(samples, h5["X"][...])
+    assert not samples.flags.writeable
+
+
+@pytest.mark.parametrize("options", [{"chunks": True}, {"compression": "gzip"}, {"dtype": "float64"}, {"dtype": ">f4"}])
+def test_samples_that_do_not_lie_there_as_such_are_not_mapped(path: Path, options: dict[str, object]) -> None:
+    with h5py.File(path, "r+") as h5:
+        samples = h5["X"][...]
+        del h5["X"]
+        h5.create_dataset("X", data=samples, **options)
+    assert map_samples(inspect_radioml(path)) is None
+
+
+# ---- files that are refused
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
@@ -156,10 +167,16 @@ def test_missing_data_set_is_refused(path: Path, name: str) -> None:
         ),
         ("X", lambda x: x[:, 0], r"shape of X is \(4992, 2\); expected \(frames, samples, 2\)"),
         ("X", lambda x: x[:0], r"shape of X is \(0, 2, 2\); expected \(frames, samples, 2\)"),
-        ("X", lambda x: x[:-1], r"shape of Y is \(4992, 24\); expected \(4991, 24\), one-hot"),
+        ("X", lambda x: x[:-1], r"shape of Y is \(4992, 24\); expected \(4991, classes\), one-hot"),
         ("X", lambda x: x.astype(np.complex64), r"type of X is complex64; expected float32"),
-        ("Y", lambda y: y[:, :11], r"shape of Y is \(4992, 11\); expected \(4992, 24\), one-hot"),
-        ("Y", lambda y: y.argmax(axis=1), r"shape of Y is \(4992,\); expected \(4992, 24\), one-hot"),
+        (
+            "Y",
+            lambda y: y[:, :1],
+            r"shape of Y is \(4992, 1\); expected \(4992, classes\), one-hot, at least 2",
+        ),
+        ("Y", lambda y: y[:, :16], r"frame 8 is class 0 at -18 dB; expected class 0 at -20 dB"),
+        ("Y", lambda y: y[:, :11], r"holds 4992 frames; expected a multiple of 286, 11 classes at 26 SNRs in cells of"),
+        ("Y", lambda y: y.argmax(axis=1), r"shape of Y is \(4992,\); expected \(4992, classes\), one-hot"),
         ("Y", lambda y: y * 2, r"row 0 of Y is \[2, 0.*\]; expected one 1 and zeros"),
         ("Y", lambda y: y + 1 - y, r"row 0 of Y is \[1, 1.*\]; expected one 1 and zeros"),
         ("Z", lambda z: z[:-1], r"shape of Z is \(4991, 1\); expected \(4992, 1\), SNR in dB"),
@@ -183,7 +200,7 @@ def test_wrong_shape_type_or_value_is_refused(
 
 
 def test_all_wrong_shapes_are_reported_at_once(path: Path) -> None:
-    replace(path, "Y", lambda y: y[:, :11])
+    replace(path, "Y", lambda y: y[:, :1])
     replace(path, "Z", lambda z: z[:-1])
     with pytest.raises(DatasetError, match=r"(?s)shape of Y .*shape of Z "):
         inspect_radioml(path)
@@ -205,160 +222,16 @@ def test_two_swapped_frames_are_found(path: Path) -> None:
         inspect_radioml(path)
 
 
+def test_class_that_changes_within_a_cell_is_found_at_its_end(path: Path) -> None:
+    order = np.arange(N_FRAMES)
+    order[[207, 208]] = [208, 207]
+    replace(path, "Y", lambda y: y[order])
+    with pytest.raises(DatasetError, match=r"frame 207 is 4ASK at 30 dB; expected OOK at 30 dB"):
+        inspect_radioml(path)
+
+
 def test_cells_of_unequal_size_are_refused(path: Path) -> None:
     for name in "XYZ":
         replace(path, name, lambda values: values[:-1])
     with pytest.raises(DatasetError, match=r"holds 4991 frames; expected a multiple of 624, 24 classes at 26 SNRs"):
         inspect_radioml(path)
-
-
-# ---- not a number
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_first_frame_with_nan_or_infinity_is_named(path: Path, value: float) -> None:
-    with h5py.File(path, "r+") as h5:
-        h5["X"][4500, 1, 1] = value
-        h5["X"][4700, 1, 1] = value
-    with pytest.raises(DatasetError, match=r"frame 4500 of X holds NaN or infinity"):
-        check_frames(inspect_radioml(path))
-
-
-def test_clean_file_is_scanned_once_until_it_changes(path: Path) -> None:
-    file = inspect_radioml(path)
-    reports: list[tuple[int, int]] = []
-    check_frames(file, on_progress=lambda done, total: reports.append((done, total)))
-    check_frames(file, on_progress=lambda done, total: reports.append((done, total)))
-    assert reports == [(4096, N_FRAMES), (N_FRAMES, N_FRAMES)]
-    with h5py.File(path, "r+") as h5:
-        h5["X"][17, 0, 0] = np.nan
-    with pytest.raises(DatasetError, match="frame 17 "):
-        check_frames(file)
-
-
-def test_file_with_nan_is_not_remembered_as_clean(path: Path) -> None:
-    with h5py.File(path, "r+") as h5:
-        h5["X"][17, 0, 0] = np.nan
-    for _ in range(2):
-        with pytest.raises(DatasetError, match="frame 17 "):
-            check_frames(inspect_radioml(path))
-
-
-# ---- the split
-
-
-def test_split_of_the_real_layout_is_the_prescribed_one() -> None:
-    train, test = follow_challenge_procedure(4096)
-    split = prescribed_split(24, 26, 4096, validation_fraction=0.1)
-    assert len(split.test) == 255_840  # 24 * 26 * ceil(0.1 * 4096)
-    np.testing.assert_array_equal(split.test, test)
-    in_train_order = np.concatenate([split.validation.reshape(624, -1), split.train.reshape(624, -1)], axis=1)
-    np.testing.assert_array_equal(in_train_order.ravel(), train)
-
-
-def test_split_of_a_file_of_full_layout_is_the_prescribed_one(path: Path) -> None:
-    train, test = follow_challenge_procedure(FRAMES_PER_CELL)
-    file = inspect_radioml(path)
-    split = prescribed_split(file.n_classes, len(file.snrs_db), file.frames_per_cell, validation_fraction=0.1)
-    frames = load_test_frames(file, split)
-    np.testing.assert_array_equal(frames.iq[:, 0, 0], sorted(test))
-    loaded = [load_training_frames(file, split, -20).iq[:, 0, 0], load_validation_frames(file, split).iq[:, 0, 0]]
-    np.testing.assert_array_equal(np.sort(np.concatenate(loaded)), sorted(train))
-
-
-@pytest.mark.parametrize("frames_per_cell", [3, 8, 64, 100])
-@pytest.mark.parametrize("frames_limit", [None, 3, 7, 50, 5000])
-@pytest.mark.parametrize("validation_fraction", [0.01, 0.1, 0.4])
-def test_no_frame_is_in_two_parts(frames_per_cell: int, frames_limit: int | None, validation_fraction: float) -> None:
-    split = prescribed_split(24, 26, frames_per_cell, validation_fraction, frames_limit)
-    together = np.concatenate([split.train, split.validation, split.test])
-    assert len(np.unique(together)) == len(together) == 624 * min(frames_per_cell, frames_limit or frames_per_cell)
-    assert min(len(split.train), len(split.validation), len(split.test)) >= 624
-
-
-def test_validation_is_the_first_part_of_each_cells_train_indices() -> None:
-    train, _ = follow_challenge_procedure(100)
-    split = prescribed_split(24, 26, 100, validation_fraction=0.15)
-    first_of_each = np.array(train).reshape(624, 90)[:, : math.ceil(0.15 * 90)]
-    np.testing.assert_array_equal(split.validation, first_of_each.ravel())
-
-
-@pytest.mark.parametrize("frames_limit", [3, 8, 40, 99])
-def test_sub_sampling_keeps_the_split(frames_limit: int) -> None:
-    whole = prescribed_split(24, 26, 100, 0.1)
-    sample = prescribed_split(24, 26, 100, 0.1, frames_limit)
-    assert set(sample.train) <= set(whole.train)
-    assert set(sample.validation) <= set(whole.validation)
-    assert set(sample.test) <= set(whole.test)
-
-
-def test_sub_sampling_keeps_the_proportions() -> None:
-    sample = prescribed_split(24, 26, 4096, 0.1, frames_limit=64)
-    assert (len(sample.train), len(sample.validation), len(sample.test)) == (624 * 51, 624 * 6, 624 * 7)
-
-
-@pytest.mark.parametrize(("frames_per_cell", "frames_limit"), [(2, None), (64, 2)])
-def test_cells_too_small_for_three_parts_are_refused(frames_per_cell: int, frames_limit: int | None) -> None:
-    with pytest.raises(DatasetError, match=r"frames per cell is 2; expected at least 3"):
-        prescribed_split(24, 26, frames_per_cell, 0.1, frames_limit)
-
-
-def test_split_leaves_numpys_global_random_state_alone() -> None:
-    np.random.seed(1)
-    expected = np.random.random()
-    np.random.seed(1)
-    prescribed_split(24, 26, 8, 0.1)
-    assert np.random.random() == expected
-
-
-# ---- frames in memory
-
-
-def test_frames_carry_their_samples_labels_and_snrs(path: Path) -> None:
-    file = inspect_radioml(path)
-    frames = load_validation_frames(file, prescribed_split(24, 26, 8, 0.1))
-    index = frames.iq[:, 0, 0].astype(np.int64)
-    assert (frames.iq.shape, frames.iq.dtype.name, frames.iq.flags["C_CONTIGUOUS"]) == ((624, 2, 2), "float32", True)
-    np.testing.assert_array_equal(frames.iq[:, 1, 0], -index)
-    np.testing.assert_array_equal(frames.labels, index // (26 * 8))
-    np.testing.assert_array_equal(frames.snr_db, index // 8 % 26 * 2 - 20)
-    assert (frames.labels.dtype.name, frames.snr_db.dtype.name) == ("int64", "int64")
-
-
-@pytest.mark.parametrize(("frames_per_cell", "frames_limit"), [(1000, 5), (1000, None), (300, 3)])
-def test_large_cells_are_read_right(tmp_path: Path, frames_per_cell: int, frames_limit: int | None) -> None:
-    file = inspect_radioml(write_file(tmp_path / "large.hdf5", frames_per_cell, frame_length=1))
-    split = prescribed_split(24, 26, frames_per_cell, 0.1, frames_limit)
-    np.testing.assert_array_equal(load_training_frames(file, split, -20).iq[:, 0, 0], np.sort(split.train))
-
-
-def test_snr_filter_affects_training_only(path: Path) -> None:
-    file = inspect_radioml(path)
-    split = prescribed_split(24, 26, 8, 0.1)
-    every_snr = set(SNRS_DB)
-    assert set(load_training_frames(file, split, -6).snr_db) == {snr for snr in every_snr if snr >= -6}
-    assert set(load_validation_frames(file, split).snr_db) == every_snr
-    assert set(load_test_frames(file, split).snr_db) == every_snr
-
-
-def test_snr_filter_that_leaves_nothing_is_refused(path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"min_training_snr_db is 31; expected at most 30"):
-        load_training_frames(inspect_radioml(path), prescribed_split(24, 26, 8, 0.1), 31)
-
-
-def test_only_load_test_frames_reads_the_test_part() -> None:
-    packages = ("spaces", "storage", "workers", "search", "fpga", "dashboards")
-    files = [path for package in packages for path in sorted((REPOSITORY / package).rglob("*.py"))]
-    assert len(files) > 20
-    readers = [(path.relative_to(REPOSITORY).as_posix(), name) for path in files for name in _readers_of_test(path)]
-    assert readers == [("storage/radioml.py", "load_test_frames")]
-
-
-def _readers_of_test(path: Path) -> list[str]:
-    """Top-level statements that use an attribute called `test`: the split is the only thing that has one."""
-    return [
-        getattr(statement, "name", ast.unparse(statement))
-        for statement in ast.parse(path.read_text()).body
-        for node in ast.walk(statement)
-        if isinstance(node, ast.Attribute) and node.attr == "test"
-    ]

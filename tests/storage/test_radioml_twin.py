@@ -8,8 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
+from storage.frame_check import check_frames
 from storage.modulations import CLASS_NAMES
-from storage.radioml import DatasetError, check_frames, inspect_radioml
+from storage.radioml import DatasetError, inspect_radioml
 from storage.radioml_twin import GENERATOR_VERSION, ensure_twin, main, write_twin
 
 REPOSITORY = Path(__file__).parents[2]

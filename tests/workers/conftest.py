@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
-from storage.radioml import Frames
+from storage.frames import Frames
 from storage.radioml_twin import ensure_twin
 
 torch.set_num_threads(1)

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear, infer_shapes
-from storage.radioml import Frames, inspect_radioml, load_training_frames, prescribed_split
+from storage.frames import Frames, load_training_frames
+from storage.radioml import inspect_radioml
+from storage.split import prescribed_split
 from workers.checkpoint import write_weights
 from workers.model import QuantizedNetwork, build_model, measure_density
 from workers.pruning import prune_weights
@@ -69,7 +71,7 @@ def test_pruned_mixed_bit_residual_network_has_the_same_logits(
     weights = tmp_path / "stage-1.safetensors"
     write_weights(weights, pruned_model)
     chosen = np.random.default_rng(0).choice(len(frames.labels), 100, replace=False)
-    sample = Frames(frames.iq[chosen], frames.labels[chosen], frames.snr_db[chosen])
+    sample = frames.select(chosen)
 
     model_path, proof_path = export_evaluation(RESIDUAL_MIXED, weights, sample, tmp_path, n_checked=100)
 

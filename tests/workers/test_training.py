@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spaces.architecture import ArchitectureConfig
-from storage.radioml import Frames
+from storage.frames import Frames
 from workers.accuracy import evaluate_accuracy
 from workers.model import build_model, iterate_mac_modules, measure_density
 from workers.pruning import prune_weights
@@ -94,7 +94,7 @@ def test_accuracy_is_counted_per_snr(tone_architecture: ArchitectureConfig, tone
 
 
 def test_diverged_training_is_an_error(tone_architecture: ArchitectureConfig, tone_frames: Frames) -> None:
-    iq = tone_frames.iq.copy()
+    iq = tone_frames.gather(slice(None))
     iq[0, 0, 0] = np.nan
     with pytest.raises(TrainingDivergedError, match="the loss is nan in epoch 1 of stage 0"):
-        train(build_model(tone_architecture, seed=0), dataclasses.replace(tone_frames, iq=iq), PHASE, seed=0)
+        train(build_model(tone_architecture, seed=0), dataclasses.replace(tone_frames, stored=iq), PHASE, seed=0)

@@ -1,0 +1,38 @@
+"""Samples as the integer codes of an input quantizer: bit for bit those that the network itself would make."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spaces.architecture import InputQuantizer
+
+
+def quantizer_scale(quantizer: InputQuantizer) -> np.float32:
+    """What one step of the codes stands for: clip / 2**(bit_width - 1), rounded to float32 as Brevitas rounds it."""
+    with np.errstate(over="ignore"):
+        return np.float32(np.float32(quantizer.clip) / np.float32(2 ** (quantizer.bit_width - 1)))
+
+
+def encode(samples: NDArray[np.float32], quantizer: InputQuantizer) -> NDArray[np.int8]:
+    """The codes of finite samples, of any shape: divided by the scale, rounded to even, clamped to the signed range.
+
+    Dividing matters: multiplying by the reciprocal gives other codes at some ties.
+    """
+    with np.errstate(over="ignore"):
+        codes = samples / quantizer_scale(quantizer)
+    limit = 2 ** (quantizer.bit_width - 1)
+    return np.clip(np.rint(codes, out=codes), -limit, limit - 1, out=codes).astype(np.int8)
+
+
+def has_exact_codes(quantizer: InputQuantizer) -> bool:
+    """Whether the quantizer makes of each code times the scale that very number again.
+
+    Then a network cannot tell codes from samples: its input quantizer puts out equal numbers for both (a negative zero
+    becomes a zero, which are equal). It is so for every scale in float32's normal range; not for an infinite one.
+    """
+    scale, limit = quantizer_scale(quantizer), 2 ** (quantizer.bit_width - 1)
+    if not np.finfo(np.float32).tiny <= scale < np.inf:
+        return False
+    codes = np.arange(-limit, limit, dtype=np.int8)
+    return bool((encode(codes * scale, quantizer) == codes).all())
