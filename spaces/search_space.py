@@ -68,6 +68,8 @@ _EPSILON = make_rule(PruningStage.model_fields["epsilon"])
 
 _AsPlain = PlainSerializer(to_jsonable_python)
 
+_FIELDS = ArchitectureConfig.model_fields
+
 
 class TrainingPart(Part):
     """How each trial is trained; the epochs are in the budget."""
@@ -93,13 +95,17 @@ class PruningPart(Part):
 
 
 class SpacePart(Part):
-    """The blocks of the network, fields and repetitions left open."""
+    """The blocks of the network, fields and repetitions left open, between the frames and the class scores."""
 
     blocks: Annotated[tuple[BlockEntry, ...], PlainValidator(parse_blocks), _AsPlain]
+    frame_length: Annotated[int, Field(ge=1, le=65536)] = _FIELDS["frame_length"].default
+    """Samples of a frame of the data set; RadioML 2018.01A's where not given."""
+    n_classes: Annotated[int, Field(ge=2, le=1024)] = _FIELDS["n_classes"].default
+    """Classes of the data set; RadioML 2018.01A's where not given."""
 
     @model_validator(mode="after")
     def _check_can_be_built(self) -> SpacePart:
-        problem = _find_space_problem(self.blocks)
+        problem = _find_space_problem(self)
         if problem is not None:
             raise InvalidValueError([problem])
         return self
@@ -120,7 +126,7 @@ class SearchSpace:
         Raises ArchitectureError where the drawn blocks do not fit together.
         """
         return Design(
-            architecture=_suggest_architecture(self.space.blocks, trial),
+            architecture=_suggest_architecture(self.space, trial),
             training=self._suggest_training(trial),
             stages=tuple(_suggest_stage(trial, stage, i) for i, stage in enumerate(self.pruning.stages)),
         )
@@ -135,10 +141,11 @@ def _suggest_stage(trial: SuggestingTrial, stage: PruningStagePart, index: int) 
     return PruningStage.model_validate({name: draw(trial, f"{path}.{name}", value) for name, value in stage})
 
 
-def _suggest_architecture(entries: Sequence[BlockEntry], trial: SuggestingTrial) -> ArchitectureConfig:
-    drawn = draw_blocks(entries, trial, "space.blocks")
+def _suggest_architecture(space: SpacePart, trial: SuggestingTrial) -> ArchitectureConfig:
+    drawn = draw_blocks(space.blocks, trial, "space.blocks")
+    ends = {"frame_length": space.frame_length, "n_classes": space.n_classes}
     try:
-        return ArchitectureConfig.model_validate({"blocks": tuple(d.block for d in drawn)})
+        return ArchitectureConfig.model_validate({"blocks": tuple(d.block for d in drawn), **ends})
     except ValidationError as error:
         raise ArchitectureError(_name_entries(_find_reason(error), [d.path for d in drawn])) from error
 
@@ -158,19 +165,17 @@ def _name_entries(reason: str, paths: Sequence[str]) -> str:
 
 _N_TRIES = 200
 
-_FRAME_LENGTH: int = ArchitectureConfig.model_fields["frame_length"].default
 
-
-def _find_space_problem(entries: Sequence[BlockEntry]) -> Problem | None:
-    smallest = find_smallest_stride_product(entries)
-    if smallest > _FRAME_LENGTH:
-        expected = f"at most the frame length, {_FRAME_LENGTH}"
+def _find_space_problem(space: SpacePart) -> Problem | None:
+    smallest = find_smallest_stride_product(space.blocks)
+    if smallest > space.frame_length:
+        expected = f"at most the frame length, {space.frame_length}"
         return Problem(("blocks",), f"a list whose strides have a product of at least {smallest}", expected)
     reasons: list[str] = []
     trials: list[SuggestingTrial] = [_SmallestTrial(), *(_RandomTrial(random.Random(i)) for i in range(_N_TRIES))]
     for trial in trials:
         try:
-            _suggest_architecture(entries, trial)
+            _suggest_architecture(space, trial)
         except ArchitectureError as error:
             reasons.append(str(error))
         else:

@@ -70,9 +70,9 @@ class ObjectivesPart(Part):
 
 
 class TwinPart(Part):
-    """The generated stand-in for RadioML 2018.01A."""
+    """The generated stand-in for RadioML 2018.01A, or another synthetic signal set."""
 
-    profile: Literal["deepsig-2018"] = "deepsig-2018"
+    profile: Literal["deepsig-2018", "paper", "rothe-9", "matlab-11"] = "deepsig-2018"
     frames_per_cell: FramesPerCell = 64
     seed: Seed = 2018
 
@@ -165,6 +165,7 @@ class StudyConfig(_StudyFile):
         """Hexadecimal digits that change with everything that has an effect on the results of a trial."""
         parts = {"objectives", "dataset", "space", "training", "pruning"}
         content = self.model_dump(mode="json", include=parts)
+        content["space"] = self.space.model_dump(mode="json", exclude_defaults=True)
         content |= {"epochs": self.budget.epochs, "seed": self.study.seed, "sampler": self.study.sampler}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

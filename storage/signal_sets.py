@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from storage import modulations
+from storage import matlab_signals, modulations, paper_signals, rothe_signals
 from storage.cells import Reals
 
 GenerateCell = Callable[[str, int, int, int], Iterator[Reals]]
@@ -36,6 +36,27 @@ SIGNAL_SETS = {
             modulations.SNRS_DB,
             modulations.FRAME_LENGTH,
             modulations.generate_cell,
+        ),
+        SignalSet(
+            "paper",
+            modulations.CLASS_NAMES,
+            modulations.SNRS_DB,
+            modulations.FRAME_LENGTH,
+            paper_signals.generate_cell,
+        ),
+        SignalSet(
+            "rothe-9",
+            rothe_signals.CLASS_NAMES,
+            rothe_signals.SNRS_DB,
+            rothe_signals.FRAME_LENGTH,
+            rothe_signals.generate_cell,
+        ),
+        SignalSet(
+            "matlab-11",
+            matlab_signals.CLASS_NAMES,
+            matlab_signals.SNRS_DB,
+            matlab_signals.FRAME_LENGTH,
+            matlab_signals.generate_cell,
         ),
     )
 }

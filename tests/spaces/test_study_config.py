@@ -76,6 +76,25 @@ def test_search_space_takes_its_epochs_from_the_budget() -> None:
     assert design.training.epochs == 9
 
 
+def test_designs_have_the_frame_length_and_the_classes_of_the_study() -> None:
+    scores = {"type": "linear", "out_features": 9, "weight_bit_width": 6}
+    config = parse(space={"frame_length": 32, "n_classes": 9, "blocks": [scores]})
+    architecture = config.search_space.suggest(optuna.create_study().ask()).architecture
+    assert (architecture.frame_length, architecture.n_classes) == (32, 9)
+
+
+def test_a_study_that_names_none_has_the_designs_it_always_had() -> None:
+    scores = {"type": "linear", "out_features": 24, "weight_bit_width": 6}
+    design = parse(space={"blocks": [scores]}).search_space.suggest(optuna.create_study().ask())
+    assert design.architecture_id == "2b8425febeb9"
+    assert parse(space={"blocks": [scores]}).fingerprint == "c50167651ab04173"
+
+
+def test_naming_what_is_the_default_is_the_same_study() -> None:
+    space = {**yaml.safe_load(MINIMAL)["space"], "frame_length": 1024, "n_classes": 24}
+    assert parse(space=space).fingerprint == parse().fingerprint
+
+
 ABOVE_0 = "expected a number above 0"
 AT_LEAST_1 = "expected a whole number of at least 1"
 PARTS = "one of study, objectives, dataset, space, training, pruning, budget, workers, promotion, fpga"
@@ -105,6 +124,13 @@ PARTS = "one of study, objectives, dataset, space, training, pruning, budget, wo
         ),
         ("space", {}, ".blocks is missing; expected a list"),
         ("space.blocks", [], "is empty; expected a list of at least one block"),
+        ("space.frame_length", 0, "is 0; expected a whole number from 1 to 65536"),
+        ("space.n_classes", 1, "is 1; expected a whole number from 2 to 1024"),
+        (
+            "dataset.twin.profile",
+            "papers",
+            'is "papers"; expected one of deepsig-2018, paper, rothe-9, matlab-11 (did you mean paper?)',
+        ),
         (
             "training.learning_rate",
             {"float": [0, 0.1], "log": True},
@@ -186,6 +212,14 @@ def test_stride_product_beyond_the_frame_is_reported_with_the_other_problems() -
     )
 
 
+def test_strides_and_scores_are_held_against_the_frames_and_classes_of_the_study() -> None:
+    pool = {"type": "max_pool", "kernel_size": 64}
+    (problem,) = problems_of(space={"blocks": [pool], "frame_length": 32})
+    assert problem.endswith("a product of at least 64; expected at most the frame length, 32")
+    (problem,) = problems_of(space={**yaml.safe_load(MINIMAL)["space"], "n_classes": 9})
+    assert problem.endswith("is linear with 24 features; expected linear with one feature per class, 9")
+
+
 def test_missing_file_is_one_clear_problem(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"nowhere\.yaml is missing; expected a study file such as spaces/dsc4\.yaml$"
@@ -243,6 +277,7 @@ def test_fingerprint_does_not_change_with_what_has_no_effect_on_trials(parts: di
         {"study": {"name": "tiny", "seed": 1, "sampler": "random"}},
         {"dataset": {"min_training_snr_db": 0}},
         {"dataset": {"twin": {"frames_per_cell": 65}}},
+        {"dataset": {"twin": {"profile": "paper"}}},
         {"training": {"learning_rate": {"float": [0.01, 0.02]}}},
         {"pruning": {"stages": [{"epsilon": 0.1, "weight_decay": 0, "epochs": 0}]}},
         {"objectives": {"accuracy": {"threshold": 0.5}}},

@@ -23,7 +23,7 @@ def count_outcomes(config: StudyConfig) -> Counter[str]:
         except ArchitectureError:
             outcomes["refused"] += 1
         else:
-            outcomes["built"] += infer_shapes(design.architecture)[-1].out_channels == 24
+            outcomes["built"] += infer_shapes(design.architecture)[-1].out_channels == config.space.n_classes
     return outcomes
 
 
