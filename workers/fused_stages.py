@@ -1,0 +1,265 @@
+"""Convolution, batch norm, ReLU and fake quantization as one native operation with gradients, on blocks of 16 frames.
+
+The mathematics is that of `workers.layers` in training and evaluation. Frames are the lanes of SIMD registers, so a
+`Blocked` tensor holds (blocks, channels, length, 16 frames).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_double, c_float, c_int64, c_void_p
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from workers.native_library import load_library
+
+LANES = 16
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """Frames in blocks of 16; the lanes beyond `n_frames` are zero."""
+
+    values: Tensor
+    """(ceil(n_frames / 16), channels, length, 16) float32."""
+    n_frames: int
+
+
+@dataclass(frozen=True)
+class CodeRange:
+    """ReLU, then the integers 0 to `highest` times `scale`; ReLU alone where `scale` is None."""
+
+    scale: Tensor | None = None
+    """One number, positive; has a gradient."""
+    highest: int = 0
+
+
+@dataclass(frozen=True)
+class Residual:
+    """What is added to a stage's quantized values, and the quantizer of the sum."""
+
+    summand: Blocked
+    quantizer: CodeRange
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How stages are computed; the results do not depend on `n_threads`."""
+
+    instruction_set: str | None = None
+    """One of `native_library.available_instruction_sets()`; None for the fastest."""
+    n_threads: int = 1
+
+
+FASTEST = Engine()
+
+
+def to_blocked(x: Tensor) -> Blocked:
+    """Frames (batch, channels, length), float32, in blocks."""
+    n_frames, channels, length = x.shape
+    padded = nn.functional.pad(x, (0, 0, 0, 0, 0, -n_frames % LANES))
+    return Blocked(padded.view(-1, LANES, channels, length).permute(0, 2, 3, 1).contiguous(), n_frames)
+
+
+def from_blocked(x: Blocked) -> Tensor:
+    """(batch, channels, length)."""
+    _, channels, length, _ = x.values.shape
+    return x.values.permute(0, 3, 1, 2).reshape(-1, channels, length)[: x.n_frames]
+
+
+def gather_codes(codes: Tensor, index: Tensor, scale: float, engine: Engine = FASTEST) -> Blocked:
+    """Frames `index` (batch,) of int8 codes (frames, channels, length), times `scale`, in blocks.
+
+    Raises IndexError where an index is none of the frames.
+    """
+    assert codes.dtype == torch.int8
+    assert codes.is_contiguous()
+    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(codes):
+        given = f"{int(index.min())} to {int(index.max())}"
+        raise IndexError(f"index has {given}; expected 0 to {len(codes) - 1}, the frames there are")
+    _, channels, length = codes.shape
+    index = index.to(torch.int64).contiguous()
+    values = torch.empty(-(-len(index) // LANES), channels, length, LANES)
+    load_library(engine.instruction_set).gather_codes(
+        _address(codes),
+        _address(index),
+        *map(c_int64, (len(index), channels * length)),
+        c_float(scale),
+        _address(values),
+    )
+    return Blocked(values, len(index))
+
+
+def max_pool(x: Blocked, size: int, engine: Engine = FASTEST) -> Blocked:
+    """Maximum over `size` neighbouring positions without overlap; the first of equal ones has the gradient."""
+    values: Tensor = _MaxPool.apply(x.values, size, engine)  # type: ignore[no-untyped-call]
+    return Blocked(values, x.n_frames)
+
+
+def fused_stage(
+    x: Blocked,
+    weight: Tensor,
+    norm: nn.BatchNorm1d,
+    quantizer: CodeRange,
+    residual: Residual | None = None,
+    *,
+    stride: int = 1,
+    padding: int = 0,
+    is_depthwise: bool = False,
+    engine: Engine = FASTEST,
+) -> Blocked:
+    """quantizer(norm(conv(x))) and, with a residual, residual.quantizer(residual.summand + that).
+
+    `weight` is what inference sees, quantized: (out_channels, in_channels, kernel_size), or (channels, 1, kernel_size)
+    where depthwise. `norm` works as its `training` says: with the batch's statistics, updating the running ones, or
+    with the running ones. Raises ValueError where batch statistics have one value per channel, as torch does.
+    """
+    assert x.values.dtype == weight.dtype == norm.weight.dtype == torch.float32
+    stage = _StageArguments()
+    _set_geometry(stage, x, weight, stride, padding, is_depthwise)
+    stage.n_threads = engine.n_threads
+    _set_norm(stage, norm)
+    stage.highest = quantizer.highest
+    stage.sum_highest = residual.quantizer.highest if residual else 0
+    values: Tensor = _Stage.apply(  # type: ignore[no-untyped-call]
+        x.values,
+        weight,
+        norm.weight,
+        norm.bias,
+        quantizer.scale,
+        residual.summand.values if residual else None,
+        residual.quantizer.scale if residual else None,
+        (norm.running_mean, norm.running_var),
+        stage,
+        engine,
+    )
+    return Blocked(values, x.n_frames)
+
+
+class _StageArguments(ctypes.Structure):
+    """struct Stage of native/stage.h, field by field."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("n_frames", "in_channels", "out_channels", "in_length", "out_length")),
+        *((name, c_int64) for name in ("kernel_size", "stride", "padding", "is_depthwise", "is_training", "n_threads")),
+        *((name, c_double) for name in ("momentum", "epsilon")),
+        *((name, c_float) for name in ("scale", "highest", "sum_scale", "sum_highest")),
+        *((name, c_void_p) for name in ("weight", "gamma", "beta", "running_mean", "running_variance")),
+        *((name, c_void_p) for name in ("x", "summand", "z", "out", "mean", "inverse_deviation")),
+        *((name, c_void_p) for name in ("out_gradient", "x_gradient", "summand_gradient")),
+        *((name, c_void_p) for name in ("weight_gradient", "gamma_gradient", "beta_gradient")),
+        *((name, c_double) for name in ("scale_gradient", "sum_scale_gradient")),
+    )
+
+
+def _set_geometry(stage: Any, x: Blocked, weight: Tensor, stride: int, padding: int, is_depthwise: bool) -> None:
+    n_blocks, in_channels, in_length, lanes = x.values.shape
+    out_channels, weight_channels, kernel_size = weight.shape
+    assert n_blocks == -(-x.n_frames // LANES)
+    assert lanes == LANES
+    assert weight_channels == (1 if is_depthwise else in_channels)
+    assert out_channels == in_channels or not is_depthwise
+    assert in_length + 2 * padding >= kernel_size
+    stage.n_frames, stage.in_channels, stage.out_channels = x.n_frames, in_channels, out_channels
+    stage.in_length, stage.out_length = in_length, (in_length + 2 * padding - kernel_size) // stride + 1
+    stage.kernel_size, stage.stride, stage.padding, stage.is_depthwise = kernel_size, stride, padding, is_depthwise
+
+
+def _set_norm(stage: Any, norm: nn.BatchNorm1d) -> None:
+    assert norm.momentum is not None
+    stage.is_training, stage.momentum, stage.epsilon = norm.training, norm.momentum, norm.eps
+    if not norm.training:
+        return
+    if stage.n_frames * stage.out_length == 1:
+        raise ValueError("one frame of length 1 has no batch statistics; expected more than 1 value per channel")
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
+
+
+class _Stage(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        scale: Tensor | None,
+        summand: Tensor | None,
+        sum_scale: Tensor | None,
+        running: tuple[Tensor, Tensor],
+        stage: Any,
+        engine: Engine,
+    ) -> Tensor:
+        x, weight, summand = x.contiguous(), weight.contiguous(), None if summand is None else summand.contiguous()
+        out = torch.empty(x.shape[0], stage.out_channels, stage.out_length, LANES)
+        assert summand is None or summand.shape == out.shape
+        z = torch.empty_like(out) if any(ctx.needs_input_grad) or stage.is_training else out
+        statistics = torch.empty(2, stage.out_channels, dtype=torch.float64)
+        stage.scale, stage.sum_scale = (0.0 if s is None else s.item() for s in (scale, sum_scale))
+        _point(stage, x=x, weight=weight, gamma=gamma, beta=beta, summand=summand, z=z, out=out)
+        _point(stage, running_mean=running[0], running_variance=running[1])
+        _point(stage, mean=statistics[0], inverse_deviation=statistics[1])
+        _run(load_library(engine.instruction_set).stage_forward, stage)
+        ctx.save_for_backward(x, weight, gamma, beta, summand, z, statistics)
+        ctx.stage, ctx.engine = stage, engine
+        ctx.scale_shapes = [None if s is None else s.shape for s in (scale, sum_scale)]
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, gamma, beta, summand, z, statistics = ctx.saved_tensors
+        stage, out_gradient = ctx.stage, out_gradient.contiguous()
+        x_gradient = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        summand_gradient = None if summand is None else torch.empty_like(summand)
+        parameter_gradients = torch.empty_like(weight), torch.empty_like(gamma), torch.empty_like(beta)
+        _point(stage, x=x, weight=weight, gamma=gamma, beta=beta, summand=summand, z=z)
+        _point(stage, mean=statistics[0], inverse_deviation=statistics[1])
+        _point(stage, out_gradient=out_gradient, x_gradient=x_gradient, summand_gradient=summand_gradient)
+        names = ("weight_gradient", "gamma_gradient", "beta_gradient")
+        _point(stage, **dict(zip(names, parameter_gradients, strict=True)))
+        _run(load_library(ctx.engine.instruction_set).stage_backward, stage)
+        scale_gradient, sum_scale_gradient = (
+            None if shape is None else torch.full(shape, gradient)
+            for shape, gradient in zip(ctx.scale_shapes, (stage.scale_gradient, stage.sum_scale_gradient), strict=True)
+        )
+        return x_gradient, *parameter_gradients, scale_gradient, summand_gradient, sum_scale_gradient, None, None, None
+
+
+class _MaxPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, size: int, engine: Engine) -> Tensor:
+        x = x.contiguous()
+        n_blocks, channels, length, _ = x.shape
+        out = torch.empty(n_blocks, channels, length // size, LANES)
+        ctx.sizes = n_blocks * channels, length, size, engine.n_threads
+        load_library(engine.instruction_set).pool_forward(_address(x), _address(out), *map(c_int64, ctx.sizes))
+        ctx.save_for_backward(x, out)
+        ctx.engine = engine
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor, None, None]:
+        x, out = ctx.saved_tensors
+        out_gradient, x_gradient = out_gradient.contiguous(), torch.empty_like(x)
+        addresses = map(_address, (x, out, out_gradient, x_gradient))
+        load_library(ctx.engine.instruction_set).pool_backward(*addresses, *map(c_int64, ctx.sizes))
+        return x_gradient, None, None
+
+
+def _address(tensor: Tensor) -> c_void_p:
+    return c_void_p(tensor.data_ptr())
+
+
+def _point(stage: Any, **tensors: Tensor | None) -> None:
+    for name, tensor in tensors.items():
+        assert tensor is None or tensor.is_contiguous()
+        setattr(stage, name, None if tensor is None else tensor.data_ptr())
+
+
+def _run(function: Any, stage: Any) -> None:
+    if function(ctypes.byref(stage)):
+        raise MemoryError("a fused stage had no memory, or no threads, left")

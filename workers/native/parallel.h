@@ -1,0 +1,46 @@
+// Work on several threads, and memory each of them keeps.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+#include <thread>
+#include <vector>
+
+// Calls work(i) for each i below n_items. What it writes must depend on i alone: then results do not depend on n_threads.
+template <class Work>
+void for_each_item(int64_t n_items, int n_threads, Work work) {
+    if (n_threads <= 1 || n_items <= 1) {
+        for (int64_t i = 0; i < n_items; ++i) work(i);
+        return;
+    }
+    std::atomic<int64_t> next{0};
+    auto run = [&] {
+        for (int64_t i = next++; i < n_items; i = next++) work(i);
+    };
+    std::vector<std::thread> threads;
+    for (int t = 1; t < n_threads && t < n_items; ++t) threads.emplace_back(run);
+    run();
+    for (auto& thread : threads) thread.join();
+}
+
+// Memory of one thread, kept for its next call; never initialized.
+class Scratch {
+public:
+    ~Scratch() { std::free(memory_); }
+    float* reserve(int64_t n_floats) {
+        if (n_floats > capacity_) {
+            std::free(memory_);
+            capacity_ = 0;
+            memory_ = static_cast<float*>(std::aligned_alloc(64, (n_floats * 4 + 63) / 64 * 64));
+            if (!memory_) throw std::bad_alloc();
+            capacity_ = n_floats;
+        }
+        return memory_;
+    }
+
+private:
+    float* memory_ = nullptr;
+    int64_t capacity_ = 0;
+};

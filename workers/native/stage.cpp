@@ -1,0 +1,166 @@
+// Convolution + batch norm + ReLU + fake quantization (+ a residual sum), forward and backward, behind a plain C interface.
+
+#include <cmath>
+
+#include "convolution.h"
+
+namespace {
+
+struct Statistics {
+    double sum = 0, sum_of_squares = 0;
+};
+
+void normalize_block(const Stage& s, int64_t block) {
+    FrameMask mask(s, block);
+    for (int64_t c = 0; c < s.out_channels; ++c) {
+        int64_t at = block * s.out_block() + c * s.out_length * LANES;
+        for_activation(s.activation, s.summand != nullptr,
+                       NormalizeRow{s.z + at, s.summand ? s.summand + at : nullptr, s.out + at, s.out_length,
+                                    mask.is_frame, s.norm(c), s.activation});
+    }
+}
+
+void use_batch_statistics(Stage& s, const std::vector<Statistics>& of_blocks) {
+    double n = static_cast<double>(s.values_per_channel());
+    for (int64_t c = 0; c < s.out_channels; ++c) {
+        Statistics total;
+        for (int64_t block = 0; block < s.n_blocks(); ++block) {
+            total.sum += of_blocks[block * s.out_channels + c].sum;
+            total.sum_of_squares += of_blocks[block * s.out_channels + c].sum_of_squares;
+        }
+        double mean = total.sum / n, variance = total.sum_of_squares / n - mean * mean;
+        if (variance < 0) variance = 0;
+        s.mean[c] = mean;
+        s.inverse_deviation[c] = 1 / std::sqrt(variance + s.epsilon);
+        s.running_mean[c] = static_cast<float>((1 - s.momentum) * s.running_mean[c] + s.momentum * mean);
+        s.running_variance[c] = static_cast<float>(
+            (1 - s.momentum) * s.running_variance[c] + s.momentum * variance * (n / (n - 1)));
+    }
+}
+
+void use_running_statistics(Stage& s) {
+    for (int64_t c = 0; c < s.out_channels; ++c) {
+        s.mean[c] = s.running_mean[c];
+        s.inverse_deviation[c] = 1 / std::sqrt(s.running_variance[c] + s.epsilon);
+    }
+}
+
+void forward(Stage& s) {
+    std::vector<float> weight(s.n_weights());
+    if (!s.is_depthwise)
+        pack_weights(weight.data(), s.out_channels, s.in_channels, s.kernel_size, [&](int64_t o, int64_t i, int64_t tap) {
+            return s.weight[(o * s.in_channels + i) * s.kernel_size + tap];
+        });
+    std::vector<Statistics> of_blocks(s.is_training ? s.n_blocks() * s.out_channels : 0);
+    if (!s.is_training) use_running_statistics(s);
+    for_each_item(s.n_blocks(), s.n_threads, [&](int64_t block) {
+        if (s.is_depthwise)
+            convolve_depthwise(s, block);
+        else
+            convolve_dense(s, block, weight.data());
+        if (!s.is_training) return normalize_block(s, block);
+        for (int64_t c = 0; c < s.out_channels; ++c) {
+            Statistics& of_row = of_blocks[block * s.out_channels + c];
+            add_statistics(s.z + block * s.out_block() + c * s.out_length * LANES, s.out_length, of_row.sum,
+                           of_row.sum_of_squares);
+        }
+    });
+    if (!s.is_training) return;
+    use_batch_statistics(s, of_blocks);
+    for_each_item(s.n_blocks(), s.n_threads, [&](int64_t block) { normalize_block(s, block); });
+}
+
+std::vector<ActivationSums> sum_gradients(const Stage& s) {
+    std::vector<ActivationSums> of_blocks(s.n_blocks() * s.out_channels), totals(s.out_channels);
+    for_each_item(s.n_blocks(), s.n_threads, [&](int64_t block) {
+        FrameMask mask(s, block);
+        for (int64_t c = 0; c < s.out_channels; ++c) {
+            int64_t at = block * s.out_block() + c * s.out_length * LANES;
+            for_activation(s.activation, s.summand != nullptr,
+                           SumGradientRow{s.z + at, s.summand ? s.summand + at : nullptr, s.out_gradient + at,
+                                          s.summand ? s.summand_gradient + at : nullptr, s.out_length, mask.is_frame,
+                                          s.norm(c), s.activation, of_blocks[block * s.out_channels + c]});
+        }
+    });
+    for (size_t i = 0; i < of_blocks.size(); ++i) {
+        ActivationSums& total = totals[i % s.out_channels];
+        total.gradient += of_blocks[i].gradient;
+        total.gradient_normalized += of_blocks[i].gradient_normalized;
+        total.scale += of_blocks[i].scale;
+        total.sum_scale += of_blocks[i].sum_scale;
+    }
+    return totals;
+}
+
+void write_parameter_gradients(Stage& s, const std::vector<ActivationSums>& sums) {
+    s.scale_gradient = s.sum_scale_gradient = 0;
+    for (int64_t c = 0; c < s.out_channels; ++c) {
+        s.gamma_gradient[c] = static_cast<float>(sums[c].gradient_normalized);
+        s.beta_gradient[c] = static_cast<float>(sums[c].gradient);
+        s.scale_gradient += sums[c].scale;
+        s.sum_scale_gradient += sums[c].sum_scale;
+    }
+}
+
+void backward(Stage& s) {
+    std::vector<ActivationSums> sums = sum_gradients(s);
+    write_parameter_gradients(s, sums);
+    double n = static_cast<double>(s.values_per_channel());
+    const float* gradient = s.summand ? s.summand_gradient : s.out_gradient;
+    auto gradient_row = [&](int64_t block, int64_t c, int64_t first, int64_t n_positions, float* to) {
+        ChannelNorm norm = s.norm(c);
+        double of_z = 0, constant = 0;
+        if (s.is_training) {  // the batch's mean and deviation depend on z, too
+            double slope = s.gamma[c] * s.inverse_deviation[c];
+            of_z = -slope * s.inverse_deviation[c] * sums[c].gradient_normalized / n;
+            constant = -slope * sums[c].gradient / n - of_z * s.mean[c];
+        }
+        int64_t at = block * s.out_block() + (c * s.out_length + first) * LANES;
+        FrameMask mask(s, block);
+        for_activation(s.activation, false,
+                       InputGradientRow{s.z + at, gradient + at, to, n_positions, mask.is_frame, norm, s.activation,
+                                        static_cast<float>(of_z), static_cast<float>(constant)});
+    };
+    DenseTiling tiling(s);
+    int64_t n_units = s.is_depthwise ? s.n_blocks() : tiling.n_units(s);
+    std::vector<float> of_units(n_units * s.n_weights());
+    std::vector<std::vector<float>> weights;
+    if (!s.is_depthwise) weights = pack_backward_weights(s);
+    for_each_item(n_units, s.n_threads, [&](int64_t unit) {
+        float* weight_gradient = of_units.data() + unit * s.n_weights();
+        if (s.is_depthwise)
+            convolve_depthwise_backward(s, unit, weight_gradient, gradient_row);
+        else
+            convolve_dense_backward(s, tiling, unit, weights, weight_gradient, gradient_row);
+    });
+    for (int64_t i = 0; i < s.n_weights(); ++i) {
+        double total = 0;
+        for (int64_t unit = 0; unit < n_units; ++unit) total += of_units[unit * s.n_weights() + i];
+        s.weight_gradient[i] = static_cast<float>(total);
+    }
+}
+
+// 0, or 1 where memory or threads ran out: exceptions do not cross the C interface.
+template <class Work>
+int run_guarded(Work work) {
+    try {
+        work();
+        return 0;
+    } catch (const std::exception&) {
+        return 1;
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+int stage_forward(Stage* stage) {
+    return run_guarded([&] { forward(*stage); });
+}
+
+int stage_backward(Stage* stage) {
+    return run_guarded([&] { backward(*stage); });
+}
+
+}

@@ -1,0 +1,62 @@
+// What one stage is: the arguments of its forward and backward, as the Python side lays them out.
+#pragma once
+
+#include "normalization.h"
+
+// All tensors of frames are (blocks, channels, length, LANES); the lanes beyond n_frames are zero in and zero out.
+struct Stage {
+    int64_t n_frames, in_channels, out_channels, in_length, out_length, kernel_size, stride, padding;
+    int64_t is_depthwise, is_training, n_threads;
+    double momentum, epsilon;
+    Activation activation;
+    const float *weight;  // (out_channels, in_channels or 1, kernel_size)
+    const float *gamma, *beta;
+    float *running_mean, *running_variance;
+    const float *x, *summand;  // summand: null, or what is added to the quantized values
+    float *z;                  // result of the convolution; may be `out` where is_training is 0 and no backward follows
+    float *out;
+    double *mean, *inverse_deviation;  // what the batch norm normalized with, per channel
+
+    const float *out_gradient;
+    float *x_gradient;  // null: not needed
+    float *summand_gradient;
+    float *weight_gradient, *gamma_gradient, *beta_gradient;
+    double scale_gradient, sum_scale_gradient;
+
+    int64_t n_blocks() const { return (n_frames + LANES - 1) / LANES; }
+    int64_t in_block() const { return in_channels * in_length * LANES; }
+    int64_t out_block() const { return out_channels * out_length * LANES; }
+    int64_t n_weights() const { return out_channels * (is_depthwise ? 1 : in_channels) * kernel_size; }
+    int64_t values_per_channel() const { return n_frames * out_length; }
+
+    // Positions u such that input position u * stride + phase - padding is one for some phase.
+    int64_t n_input_steps() const { return (in_length - 1 + padding) / stride + 1; }
+    // Taps phase, phase + stride, phase + 2 * stride, ...
+    int64_t taps_of_phase(int64_t phase) const {
+        return phase < kernel_size ? (kernel_size - phase + stride - 1) / stride : 0;
+    }
+
+    ChannelNorm norm(int64_t channel) const {
+        double slope = gamma[channel] * inverse_deviation[channel];
+        return {static_cast<float>(slope), static_cast<float>(beta[channel] - mean[channel] * slope),
+                static_cast<float>(mean[channel]), static_cast<float>(inverse_deviation[channel])};
+    }
+};
+
+// LANES times 1 where the lane of this block is a frame, else 0.
+struct FrameMask {
+    float is_frame[LANES];
+    FrameMask(const Stage& s, int64_t block) {
+        for (int lane = 0; lane < LANES; ++lane) is_frame[lane] = block * LANES + lane < s.n_frames;
+    }
+};
+
+inline int64_t floor_divide(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+
+// Copies positions first, first + step, ... of a row, zeros where there are none.
+inline void copy_positions(float* to, const float* row, int64_t length, int64_t first, int64_t step, int64_t n) {
+    for (int64_t i = 0, from = first; i < n; ++i, from += step, to += LANES) {
+        bool is_inside = from >= 0 && from < length;
+        for (int lane = 0; lane < LANES; lane += V) store(to + lane, is_inside ? load(row + from * LANES + lane) : vec{});
+    }
+}

@@ -1,0 +1,142 @@
+"""The C++ stages as a library: compiled on first use for this machine, kept in the user's cache folder."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import functools
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+import torch
+
+SOURCE_FOLDER = Path(__file__).parent / "native"
+
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread")
+
+INSTRUCTION_SETS: dict[str, tuple[str, ...]] = {
+    "avx512": ("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma"),
+    "avx2": ("-mavx2", "-mfma"),
+    "baseline": (),
+}
+"""Compiler flags by instruction set, the fastest first; a CPU that has one has those behind it."""
+
+COMPILE_TIMEOUT_S = 300
+
+log = logging.getLogger(__name__)
+
+
+class NativeLibraryError(RuntimeError):
+    """The library cannot be had on this machine; the message says why."""
+
+
+def available_instruction_sets() -> tuple[str, ...]:
+    """What this CPU has of INSTRUCTION_SETS, the fastest first."""
+    names = list(INSTRUCTION_SETS)
+    fastest = {"AVX512": "avx512", "AVX2": "avx2"}.get(torch.backends.cpu.get_cpu_capability(), "baseline")
+    return tuple(names[names.index(fastest) :])
+
+
+def find_problem() -> str | None:
+    """Why the library is not available here, in one line; None where it is."""
+    try:
+        load_library()
+    except NativeLibraryError as error:
+        return str(error)
+    return None
+
+
+def load_library(instruction_set: str | None = None) -> ctypes.CDLL:
+    """The library for one of `available_instruction_sets()`, by default the fastest; compiled where it is not cached.
+
+    Raises NativeLibraryError; a failure is remembered, so asking again costs nothing.
+    """
+    library = _load_once(instruction_set or available_instruction_sets()[0])
+    if isinstance(library, NativeLibraryError):
+        raise library
+    return library
+
+
+@functools.cache
+def _load_once(instruction_set: str) -> ctypes.CDLL | NativeLibraryError:
+    try:
+        return ctypes.CDLL(str(build_library(instruction_set, default_cache_folder())))
+    except NativeLibraryError as error:
+        return error
+    except OSError as error:
+        return NativeLibraryError(f"the compiled stages cannot be loaded: {error}")
+
+
+def default_cache_folder() -> Path:
+    """Where compiled libraries are kept for this user."""
+    return Path(platformdirs.user_cache_dir("fpga-modulation-search")) / "native"
+
+
+def build_library(instruction_set: str, folder: Path) -> Path:
+    """The library's file in `folder`, compiled if it is not there; many processes may ask at once, one compiles.
+
+    Its name carries a hash of the sources, the compiler's version and the flags. Raises NativeLibraryError.
+    """
+    compiler = _find_compiler()
+    flags = (*FLAGS, *INSTRUCTION_SETS[instruction_set])
+    path = folder / f"stages-{instruction_set}-{_hash_inputs(compiler, flags)}.so"
+    if path.exists():
+        return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(path.with_suffix(".lock")):
+            if not path.exists():
+                _compile(compiler, flags, path)
+    except OSError as error:
+        raise NativeLibraryError(f"the folder for compiled stages, {folder}, cannot be written: {error}") from error
+    return path
+
+
+def _find_compiler() -> str:
+    wanted = os.environ.get("CXX", "g++")
+    compiler = shutil.which(wanted)
+    if compiler is None:
+        raise NativeLibraryError(
+            f"there is no C++ compiler: {wanted} is not found (environment variable CXX names another)"
+        )
+    return compiler
+
+
+def _hash_inputs(compiler: str, flags: tuple[str, ...]) -> str:
+    version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
+    digest = hashlib.sha256(repr((version, flags)).encode())
+    for source in sorted(SOURCE_FOLDER.iterdir()):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _compile(compiler: str, flags: tuple[str, ...], path: Path) -> None:
+    """Raises NativeLibraryError; what the compiler said is then in a file beside `path`."""
+    log.info("compiling the fused stages for %s, once for this machine", path.stem)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix="compile-") as name:
+        result = Path(name) / path.name
+        command = [compiler, *flags, *map(str, sorted(SOURCE_FOLDER.glob("*.cpp"))), "-o", str(result)]
+        try:
+            run = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise NativeLibraryError(f"{compiler} took longer than {COMPILE_TIMEOUT_S} s") from error
+        if run.returncode:
+            report = path.with_suffix(".log")
+            report.write_text(f"{' '.join(command)}\n{run.stdout}{run.stderr}")
+            raise NativeLibraryError(f"{compiler} could not compile the stages; what it said: {report}")
+        result.replace(path)
