@@ -109,9 +109,10 @@ def fused_stage(
     stride: int = 1,
     padding: int = 0,
     is_depthwise: bool = False,
+    pool_size: int = 1,
     engine: Engine = FASTEST,
 ) -> Blocked:
-    """quantizer(norm(conv(x))) and, with a residual, residual.quantizer(residual.summand + that).
+    """quantizer(norm(conv(x))) and, with a residual, residual.quantizer(residual.summand + that); then max_pool.
 
     `weight` is what inference sees, quantized: (out_channels, in_channels, kernel_size), or (channels, 1, kernel_size)
     where depthwise. `norm` works as its `training` says: with the batch's statistics, updating the running ones, or
@@ -121,6 +122,7 @@ def fused_stage(
     stage = _StageArguments()
     _set_geometry(stage, x, weight, stride, padding, is_depthwise)
     stage.n_threads = engine.n_threads
+    stage.pool_size = 1 if residual else pool_size
     _set_norm(stage, norm)
     stage.highest = quantizer.highest
     stage.sum_highest = residual.quantizer.highest if residual else 0
@@ -136,7 +138,8 @@ def fused_stage(
         stage,
         engine,
     )
-    return Blocked(values, x.n_frames)
+    out = Blocked(values, x.n_frames)
+    return max_pool(out, pool_size, engine) if residual and pool_size > 1 else out
 
 
 class _StageArguments(ctypes.Structure):
@@ -144,7 +147,8 @@ class _StageArguments(ctypes.Structure):
 
     _fields_ = (
         *((name, c_int64) for name in ("n_frames", "in_channels", "out_channels", "in_length", "out_length")),
-        *((name, c_int64) for name in ("kernel_size", "stride", "padding", "is_depthwise", "is_training", "n_threads")),
+        *((name, c_int64) for name in ("kernel_size", "stride", "padding", "pool_size")),
+        *((name, c_int64) for name in ("is_depthwise", "is_training", "n_threads")),
         *((name, c_double) for name in ("momentum", "epsilon")),
         *((name, c_float) for name in ("scale", "highest", "sum_scale", "sum_highest")),
         *((name, c_void_p) for name in ("weight", "gamma", "beta", "running_mean", "running_variance")),
@@ -195,9 +199,11 @@ class _Stage(torch.autograd.Function):
         engine: Engine,
     ) -> Tensor:
         x, weight, summand = x.contiguous(), weight.contiguous(), None if summand is None else summand.contiguous()
-        out = torch.empty(x.shape[0], stage.out_channels, stage.out_length, LANES)
-        assert summand is None or summand.shape == out.shape
-        z = torch.empty_like(out) if any(ctx.needs_input_grad) or stage.is_training else out
+        shape = x.shape[0], stage.out_channels, stage.out_length, LANES
+        assert summand is None or summand.shape == shape
+        out = torch.empty(*shape[:2], stage.out_length // stage.pool_size, LANES)
+        is_evaluation = not (stage.is_training or any(ctx.needs_input_grad))
+        z = out if is_evaluation and stage.pool_size == 1 else torch.empty(shape)
         statistics = torch.empty(2, stage.out_channels, dtype=torch.float64)
         stage.scale, stage.sum_scale = (0.0 if s is None else s.item() for s in (scale, sum_scale))
         _point(stage, x=x, weight=weight, gamma=gamma, beta=beta, summand=summand, z=z, out=out)

@@ -24,7 +24,7 @@ inline void convolve_dense(const Stage& s, int64_t block, const float* packed_we
             copy_positions(packed + i * row * LANES, x + i * s.in_length * LANES, s.in_length,
                            first * s.stride - s.padding, 1, row);
         multiply_rows({packed, row * LANES, s.stride * LANES}, s.in_channels, s.kernel_size, packed_weight,
-                      {s.z + block * s.out_block() + first * LANES, s.out_length * LANES, LANES}, s.out_channels,
+                      {s.z + block * s.z_block() + first * LANES, s.out_length * LANES, LANES}, s.out_channels,
                       std::min(tile, s.out_length - first));
     }
 }
@@ -49,7 +49,7 @@ inline void convolve_depthwise(const Stage& s, int64_t block) {
         for (int64_t tap = 0; tap < s.kernel_size; ++tap)
             weight[tap % s.stride * longest + tap / s.stride] = s.weight[c * s.kernel_size + tap];
         for (int64_t r = 0; r < s.stride; ++r) phases[r].weight = weight + r * longest;
-        filter_row(phases.data(), s.stride, s.z + block * s.out_block() + c * s.out_length * LANES, LANES, s.out_length);
+        filter_row(phases.data(), s.stride, s.z + block * s.z_block() + c * s.out_length * LANES, LANES, s.out_length);
     }
 }
 

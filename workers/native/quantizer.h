@@ -36,12 +36,19 @@ inline vec divide(vec a, const ScaleVectors& q) {
 // Half to even, for 0 <= a < 2**22: adding 1.5 * 2**23 leaves no bits for a fraction.
 inline vec round_half_even(vec a) { return (a + 12582912.0f) - 12582912.0f; }
 
+// The integer that `a` becomes; without quantization relu(a).
 template <bool IS_QUANTIZED>
-inline vec quantize(vec a, const ScaleVectors& q) {
+inline vec to_code(vec a, const ScaleVectors& q) {
     vec positive = relu(a);
     if constexpr (!IS_QUANTIZED) return positive;
-    vec code = round_half_even(minimum(divide(positive, q), q.beyond));
-    return minimum(code, q.highest) * q.scale;
+    return minimum(round_half_even(minimum(divide(positive, q), q.beyond)), q.highest);
+}
+
+template <bool IS_QUANTIZED>
+inline vec quantize(vec a, const ScaleVectors& q) {
+    vec code = to_code<IS_QUANTIZED>(a, q);
+    if constexpr (!IS_QUANTIZED) return code;
+    return code * q.scale;
 }
 
 // The gradient of `a` from that of the quantized value; adds to the gradient of the scale.

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "convolution.h"
+#include "pooled.h"
 
 namespace {
 
@@ -13,10 +14,16 @@ struct Statistics {
 void normalize_block(const Stage& s, int64_t block) {
     FrameMask mask(s, block);
     for (int64_t c = 0; c < s.out_channels; ++c) {
-        int64_t at = block * s.out_block() + c * s.out_length * LANES;
-        for_activation(s.activation, s.summand != nullptr,
-                       NormalizeRow{s.z + at, s.summand ? s.summand + at : nullptr, s.out + at, s.out_length,
-                                    mask.is_frame, s.norm(c), s.activation});
+        const float* z = s.z + block * s.z_block() + c * s.out_length * LANES;
+        int64_t at = block * s.out_block() + c * s.pooled_length() * LANES;
+        if (s.pool_size > 1)
+            for_pooled_activation(s.activation.quantizer, s.pool_size,
+                                  NormalizePooledRow{z, s.out + at, s.pooled_length(), s.pool_size, mask.is_frame,
+                                                     s.norm(c), s.activation.quantizer});
+        else
+            for_activation(s.activation, s.summand != nullptr,
+                           NormalizeRow{z, s.summand ? s.summand + at : nullptr, s.out + at, s.out_length,
+                                        mask.is_frame, s.norm(c), s.activation});
     }
 }
 
@@ -61,7 +68,7 @@ void forward(Stage& s) {
         if (!s.is_training) return normalize_block(s, block);
         for (int64_t c = 0; c < s.out_channels; ++c) {
             Statistics& of_row = of_blocks[block * s.out_channels + c];
-            add_statistics(s.z + block * s.out_block() + c * s.out_length * LANES, s.out_length, of_row.sum,
+            add_statistics(s.z + block * s.z_block() + c * s.out_length * LANES, s.out_length, of_row.sum,
                            of_row.sum_of_squares);
         }
     });
@@ -70,17 +77,26 @@ void forward(Stage& s) {
     for_each_item(s.n_blocks(), s.n_threads, [&](int64_t block) { normalize_block(s, block); });
 }
 
+void sum_row_gradients(const Stage& s, int64_t block, int64_t c, ActivationSums& sums) {
+    FrameMask mask(s, block);
+    const float* z = s.z + block * s.z_block() + c * s.out_length * LANES;
+    int64_t at = block * s.out_block() + c * s.pooled_length() * LANES;
+    if (s.pool_size > 1)
+        for_pooled_activation(s.activation.quantizer, s.pool_size,
+                              SumPooledGradientRow{z, s.out_gradient + at, s.pooled_length(), s.pool_size, mask.is_frame,
+                                                   s.norm(c), s.activation.quantizer, sums});
+    else
+        for_activation(s.activation, s.summand != nullptr,
+                       SumGradientRow{z, s.summand ? s.summand + at : nullptr, s.out_gradient + at,
+                                      s.summand ? s.summand_gradient + at : nullptr, s.out_length, mask.is_frame,
+                                      s.norm(c), s.activation, sums});
+}
+
 std::vector<ActivationSums> sum_gradients(const Stage& s) {
     std::vector<ActivationSums> of_blocks(s.n_blocks() * s.out_channels), totals(s.out_channels);
     for_each_item(s.n_blocks(), s.n_threads, [&](int64_t block) {
-        FrameMask mask(s, block);
-        for (int64_t c = 0; c < s.out_channels; ++c) {
-            int64_t at = block * s.out_block() + c * s.out_length * LANES;
-            for_activation(s.activation, s.summand != nullptr,
-                           SumGradientRow{s.z + at, s.summand ? s.summand + at : nullptr, s.out_gradient + at,
-                                          s.summand ? s.summand_gradient + at : nullptr, s.out_length, mask.is_frame,
-                                          s.norm(c), s.activation, of_blocks[block * s.out_channels + c]});
-        }
+        for (int64_t c = 0; c < s.out_channels; ++c)
+            sum_row_gradients(s, block, c, of_blocks[block * s.out_channels + c]);
     });
     for (size_t i = 0; i < of_blocks.size(); ++i) {
         ActivationSums& total = totals[i % s.out_channels];
@@ -102,24 +118,35 @@ void write_parameter_gradients(Stage& s, const std::vector<ActivationSums>& sums
     }
 }
 
+// Writes gradients of z, of one channel's positions [first, first + n).
+void write_input_gradients(const Stage& s, const ActivationSums& sums, int64_t block, int64_t c, int64_t first, int64_t n,
+                           float* to) {
+    double of_z = 0, constant = 0;
+    if (s.is_training) {  // the batch's mean and deviation depend on z, too
+        double slope = s.gamma[c] * s.inverse_deviation[c], n_values = static_cast<double>(s.values_per_channel());
+        of_z = -slope * s.inverse_deviation[c] * sums.gradient_normalized / n_values;
+        constant = -slope * sums.gradient / n_values - of_z * s.mean[c];
+    }
+    FrameMask mask(s, block);
+    const float *z = s.z + block * s.z_block() + c * s.out_length * LANES;
+    const float *gradient = (s.summand ? s.summand_gradient : s.out_gradient) + block * s.out_block() +
+                            c * s.pooled_length() * LANES;
+    if (s.pool_size > 1)
+        for_pooled_activation(s.activation.quantizer, s.pool_size,
+                              InputPooledGradientRow{z, gradient, to, first, n, s.pooled_length(), s.pool_size,
+                                                     mask.is_frame, s.norm(c), s.activation.quantizer,
+                                                     static_cast<float>(of_z), static_cast<float>(constant)});
+    else
+        for_activation(s.activation, false,
+                       InputGradientRow{z + first * LANES, gradient + first * LANES, to, n, mask.is_frame, s.norm(c),
+                                        s.activation, static_cast<float>(of_z), static_cast<float>(constant)});
+}
+
 void backward(Stage& s) {
     std::vector<ActivationSums> sums = sum_gradients(s);
     write_parameter_gradients(s, sums);
-    double n = static_cast<double>(s.values_per_channel());
-    const float* gradient = s.summand ? s.summand_gradient : s.out_gradient;
     auto gradient_row = [&](int64_t block, int64_t c, int64_t first, int64_t n_positions, float* to) {
-        ChannelNorm norm = s.norm(c);
-        double of_z = 0, constant = 0;
-        if (s.is_training) {  // the batch's mean and deviation depend on z, too
-            double slope = s.gamma[c] * s.inverse_deviation[c];
-            of_z = -slope * s.inverse_deviation[c] * sums[c].gradient_normalized / n;
-            constant = -slope * sums[c].gradient / n - of_z * s.mean[c];
-        }
-        int64_t at = block * s.out_block() + (c * s.out_length + first) * LANES;
-        FrameMask mask(s, block);
-        for_activation(s.activation, false,
-                       InputGradientRow{s.z + at, gradient + at, to, n_positions, mask.is_frame, norm, s.activation,
-                                        static_cast<float>(of_z), static_cast<float>(constant)});
+        write_input_gradients(s, sums[c], block, c, first, n_positions, to);
     };
     DenseTiling tiling(s);
     int64_t n_units = s.is_depthwise ? s.n_blocks() : tiling.n_units(s);

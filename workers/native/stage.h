@@ -6,6 +6,7 @@
 // All tensors of frames are (blocks, channels, length, LANES); the lanes beyond n_frames are zero in and zero out.
 struct Stage {
     int64_t n_frames, in_channels, out_channels, in_length, out_length, kernel_size, stride, padding;
+    int64_t pool_size;  // positions of a max pool's window behind the activation, or 1; above 1 without summand
     int64_t is_depthwise, is_training, n_threads;
     double momentum, epsilon;
     Activation activation;
@@ -13,8 +14,8 @@ struct Stage {
     const float *gamma, *beta;
     float *running_mean, *running_variance;
     const float *x, *summand;  // summand: null, or what is added to the quantized values
-    float *z;                  // result of the convolution; may be `out` where is_training is 0 and no backward follows
-    float *out;
+    float *z;                  // result of the convolution, out_length positions
+    float *out;                // out_length / pool_size positions; `z` may be the same memory if unpooled and not trained
     double *mean, *inverse_deviation;  // what the batch norm normalized with, per channel
 
     const float *out_gradient;
@@ -25,7 +26,9 @@ struct Stage {
 
     int64_t n_blocks() const { return (n_frames + LANES - 1) / LANES; }
     int64_t in_block() const { return in_channels * in_length * LANES; }
-    int64_t out_block() const { return out_channels * out_length * LANES; }
+    int64_t z_block() const { return out_channels * out_length * LANES; }
+    int64_t pooled_length() const { return out_length / pool_size; }
+    int64_t out_block() const { return out_channels * pooled_length() * LANES; }
     int64_t n_weights() const { return out_channels * (is_depthwise ? 1 : in_channels) * kernel_size; }
     int64_t values_per_channel() const { return n_frames * out_length; }
 
