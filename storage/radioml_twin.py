@@ -1,162 +1,97 @@
-"""The synthetic twin of RadioML 2018.01A: a file of the same layout, made on the spot from a seed."""
+"""The synthetic twin of RadioML 2018.01A: a file of the same layout, made on the spot from a seed; its command."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import fcntl
-import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import h5py
-import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from storage.modulations import CLASS_NAMES, FRAME_LENGTH, SNRS_DB, generate_cell
 from storage.radioml import DatasetError, cache_folder
-from storage.radioml import Progress as ProgressCallback
+from storage.signal_page import write_data_page, write_generated_page
+from storage.signal_sets import SIGNAL_SETS
+from storage.twin_cells import GeneratorError
+from storage.twin_file import (
+    GENERATOR_VERSION,
+    OnFrames,
+    Twin,
+    count_cores,
+    count_finished_cells,
+    partial_path,
+    record_path,
+    request_twin,
+    write_twin,
+)
+from storage.twin_progress import show_frames
 
-GENERATOR_VERSION = 2
-"""Raised whenever the same seed gives other frames."""
-
-PROFILES = ("deepsig-2018",)
+PROFILES = tuple(SIGNAL_SETS)
 """`deepsig-2018`: as the genuine file really is, where that departs from the paper."""
-
-_BYTES_PER_FRAME = FRAME_LENGTH * 2 * 4 + (len(CLASS_NAMES) + 1) * 8
 
 
 def ensure_twin(
     frames_per_cell: int,
     seed: int,
-    profile: str = "deepsig-2018",
+    profile: str = PROFILES[0],
     folder: Path | None = None,
-    on_progress: ProgressCallback | None = None,
+    on_progress: OnFrames | None = None,
 ) -> Path:
     """The twin of this profile, seed and size, made at the first call (by default in the user's cache folder).
 
-    Of several processes that want it at once, one makes it and the others wait. Raises DatasetError where it cannot be.
+    Of several processes that want it at once, one makes it and the others wait. What a killed one has made, the next
+    goes on from. Raises DatasetError where it cannot be.
     """
     folder = cache_folder() if folder is None else folder
+    twin = request_twin(frames_per_cell, seed, profile)
     try:
-        return _ensure_twin(folder, frames_per_cell, seed, profile, on_progress)
-    except OSError as error:
+        return _ensure_twin(folder, twin, on_progress)
+    except (OSError, GeneratorError) as error:
         raise DatasetError(
-            f"the synthetic twin of the data set cannot be made in {folder}: {error.strerror or error}; "
+            f"the synthetic twin of the data set cannot be made in {folder}: "
+            f"{error.strerror if isinstance(error, OSError) and error.strerror else error}; "
             "expected a folder that can be written (XDG_CACHE_HOME names another), or a data file at dataset.path"
         ) from error
 
 
-def write_twin(
-    path: Path, frames_per_cell: int, seed: int, profile: str, on_progress: ProgressCallback | None = None
-) -> None:
-    """Make the twin at `path`, in place of any file there; it appears whole, by rename, or not at all."""
-    _check_request(path, frames_per_cell, seed, profile)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _check_space(path, frames_per_cell)
-    partial = path.with_name(f"{path.name}.partial")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command `python -m storage.radioml_twin`: exit code 0, 2 where it cannot, or 130 after Ctrl-C."""
+    args = _parse_arguments(sys.argv[1:] if arguments is None else arguments)
     try:
-        with h5py.File(partial, "w") as h5:
-            _write_attributes(h5, frames_per_cell, seed, profile)
-            _write_cells(h5, frames_per_cell, seed, on_progress)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command `python -m storage.radioml_twin`; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m storage.radioml_twin", description=__doc__)
-    parser.add_argument("--frames-per-cell", type=int, default=64, help="frames per class and SNR; default 64")
-    parser.add_argument("--profile", choices=PROFILES, default=PROFILES[0])
-    parser.add_argument("--seed", type=int, default=2018)
-    parser.add_argument("--out", type=Path, required=True, help="the HDF5 file to write")
-    args = parser.parse_args(arguments)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    try:
-        _check_request(args.out, args.frames_per_cell, args.seed, args.profile)
-        with Progress(*columns) as progress:
-            task = progress.add_task("frames", total=None)
-            write_twin(
-                *(args.out, args.frames_per_cell, args.seed, args.profile),
-                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
-            )
-    except (DatasetError, OSError) as error:
+        if args.out is not None:
+            _make(args.out, request_twin(args.frames_per_cell, args.seed, args.profile, args.snrs_db), args)
+        if args.plot is not None:
+            _plot(args)
+    except (DatasetError, GeneratorError) as error:
         print(error, file=sys.stderr)
         return 2
+    except OSError as error:
+        print(
+            f"{error.filename or args.out or args.plot} cannot be written: {error.strerror or error}; "
+            "expected a file in a folder that can be written",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
-        print(f"stopped; {args.out} was not written", file=sys.stderr)
         return 130
-    print(f"{args.out}: {_count_frames(args.frames_per_cell)} frames, {args.out.stat().st_size / 2**20:.0f} MiB")
     return 0
 
 
-def _ensure_twin(
-    folder: Path, frames_per_cell: int, seed: int, profile: str, on_progress: ProgressCallback | None
-) -> Path:
-    name = f"radioml-twin-{profile}-s{seed}-f{frames_per_cell}-v{GENERATOR_VERSION}.hdf5"
-    path = folder / name
+def _ensure_twin(folder: Path, twin: Twin, on_progress: OnFrames | None) -> Path:
+    profile = twin.signal_set.profile
+    path = folder / f"radioml-twin-{profile}-s{twin.seed}-f{twin.frames_per_cell}-v{GENERATOR_VERSION}.hdf5"
     if path.exists():
         return path
-    _remove_stale_partials(folder)
-    with _lock(folder / f"{name}.lock"):
+    _remove_stale_partials(folder, path)
+    with _lock(_lock_path(path)):
         if not path.exists():
-            write_twin(path, frames_per_cell, seed, profile, on_progress)
+            write_twin(path, twin, on_progress=on_progress)
     return path
 
 
-def _check_request(path: Path, frames_per_cell: int, seed: int, profile: str) -> None:
-    problems = []
-    if frames_per_cell < 1:
-        problems.append(f"frames per cell is {frames_per_cell}; expected at least 1")
-    if seed < 0:
-        problems.append(f"seed is {seed}; expected 0 or more")
-    if profile not in PROFILES:
-        problems.append(f"profile is {profile}; expected {' or '.join(PROFILES)}")
-    if path.is_dir():
-        problems.append(f"output file is {path}, a folder; expected a file name")
-    if problems:
-        raise DatasetError("\n".join(problems))
-
-
-def _check_space(path: Path, frames_per_cell: int) -> None:
-    needed, free = _count_frames(frames_per_cell) * _BYTES_PER_FRAME, shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise DatasetError(
-            f"free space in {path.parent} is {free / 2**30:.1f} GiB; expected {needed / 2**30:.1f} GiB for "
-            f"{frames_per_cell} frames per cell"
-        )
-
-
-def _write_attributes(h5: h5py.File, frames_per_cell: int, seed: int, profile: str) -> None:
-    h5.attrs["profile"] = profile
-    h5.attrs["seed"] = seed
-    h5.attrs["generator_version"] = GENERATOR_VERSION
-    h5.attrs["frames_per_cell"] = frames_per_cell
-    h5.attrs["class_names"] = list(CLASS_NAMES)
-
-
-def _write_cells(h5: h5py.File, frames_per_cell: int, seed: int, on_progress: ProgressCallback | None) -> None:
-    n_frames = _count_frames(frames_per_cell)
-    frames = h5.create_dataset("X", (n_frames, FRAME_LENGTH, 2), np.float32)
-    one_hot = h5.create_dataset("Y", (n_frames, len(CLASS_NAMES)), np.int64)
-    snr_column = h5.create_dataset("Z", (n_frames, 1), np.int64)
-    first = 0
-    for label, class_name in enumerate(CLASS_NAMES):
-        for snr_db in SNRS_DB:
-            one_hot[first : first + frames_per_cell] = np.eye(len(CLASS_NAMES), dtype=np.int64)[label]
-            snr_column[first : first + frames_per_cell] = snr_db
-            for block in generate_cell(class_name, snr_db, seed, frames_per_cell):
-                frames[first : first + len(block)] = block
-                first += len(block)
-            if on_progress is not None:
-                on_progress(first, n_frames)
-
-
-def _count_frames(frames_per_cell: int) -> int:
-    return len(CLASS_NAMES) * len(SNRS_DB) * frames_per_cell
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
 
 
 @contextmanager
@@ -167,12 +102,88 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _remove_stale_partials(folder: Path) -> None:
-    """Removes what makers left that were killed: the lock of a living one cannot be had."""
+def _remove_stale_partials(folder: Path, wanted: Path) -> None:
+    """Removes what makers of other twins left that were killed: the lock of a living one cannot be had."""
     for path in folder.glob("*.hdf5.lock"):
+        if path == _lock_path(wanted):
+            continue
         with contextlib.suppress(OSError), path.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.with_suffix(".partial").unlink(missing_ok=True)
+            for unfinished in (partial_path, record_path):
+                unfinished(path.with_suffix("")).unlink(missing_ok=True)
+
+
+def _make(path: Path, twin: Twin, args: argparse.Namespace) -> None:
+    n_finished = count_finished_cells(path, twin)
+    if n_finished:
+        print(f"going on: {n_finished} of {twin.n_cells} cells are there")
+    try:
+        with show_frames(n_finished * twin.frames_per_cell, twin.n_frames) as on_progress:
+            is_new = write_twin(path, twin, args.processes, on_progress, args.force)
+    except KeyboardInterrupt:
+        n_kept = count_finished_cells(path, twin)
+        kept = f"{n_kept} of {twin.n_cells} cells are kept: the same command goes on from there"
+        print(f"stopped; {path} is not written yet, {kept}", file=sys.stderr)
+        raise
+    size = f"{twin.n_frames:,} frames, {path.stat().st_size / 2**20:,.0f} MiB"
+    print(f"{path}: {size}" if is_new else f"{path} is this very twin already; nothing to do: {size}")
+
+
+def _plot(args: argparse.Namespace) -> None:
+    data = args.data or args.out
+    if data is not None:
+        write_data_page(args.plot, data, args.snr)
+    else:
+        write_generated_page(args.plot, request_twin(1, args.seed, args.profile, (args.snr,)))
+    print(args.plot)
+
+
+def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m storage.radioml_twin", description=__doc__)
+    parser.add_argument("--frames-per-cell", type=int, default=64, metavar="N", help="per class and SNR (%(default)s)")
+    parser.add_argument("--profile", choices=PROFILES, default=PROFILES[0], help="(%(default)s)")
+    parser.add_argument("--snrs-db", type=_snr_labels, metavar="LIST", help="such as -20,0,30; default the profile's")
+    parser.add_argument("--seed", type=int, default=2018, metavar="N", help="(%(default)s)")
+    parser.add_argument("--out", type=Path, metavar="FILE.hdf5", help="the file to write")
+    parser.add_argument("--processes", type=_process_count, metavar="N", help="default one per core")
+    parser.add_argument("--force", action="store_true", help="replace another twin at --out")
+    parser.add_argument("--plot", type=_page_path, metavar="PAGE.html", help="show the signals of each class")
+    parser.add_argument("--snr", type=int, default=30, metavar="DB", help="SNR label that --plot shows (%(default)s)")
+    parser.add_argument("--data", type=Path, metavar="FILE.hdf5", help="file that --plot shows rather than new frames")
+    args = parser.parse_args(_join_value(arguments, "--snrs-db"))
+    if args.data is not None and (args.plot is None or args.out is not None):
+        parser.error("--data names the file that --plot shows; expected --plot beside it, and no --out")
+    if args.out is None and args.plot is None:
+        parser.error("nothing to do; expected --out FILE.hdf5, --plot PAGE.html, or both")
+    return args
+
+
+def _join_value(arguments: Sequence[str], option: str) -> list[str]:
+    """`--option -20,0` as `--option=-20,0`: argparse takes a value that begins with a minus for an option."""
+    joined = list(arguments)
+    if option in joined[:-1]:
+        place = joined.index(option)
+        joined[place : place + 2] = [f"{option}={joined[place + 1]}"]
+    return joined
+
+
+def _snr_labels(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected whole numbers of dB such as -20,0,30") from None
+
+
+def _process_count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected 1 to 1024 ({count_cores()} cores are here)")
+    return int(text)
+
+
+def _page_path(text: str) -> Path:
+    if Path(text).suffix != ".html":
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a file name that ends in .html")
+    return Path(text)
 
 
 if __name__ == "__main__":

@@ -20,14 +20,14 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 LIVES_IN: dict[str, set[str]] = {
     "sqlalchemy": {"storage"},
-    "h5py": {"storage"},
+    "h5py": {"storage", "workers/reader_benchmark.py"},
     "torch": {"workers"},
     "brevitas": {"workers"},
     "qonnx": {"workers", "fpga/finn_steps.py"},
     "ray": {"workers/pool.py"},
     "optuna": {"search", "dashboards"},
     "optuna_dashboard": {"dashboards"},
-    "plotly": {"dashboards"},
+    "plotly": {"dashboards", "storage/signal_page.py"},
     "starlette": {"dashboards"},
     "finn": {"fpga/finn_steps.py"},
 }

@@ -1,42 +1,30 @@
-"""Checks of the synthetic twin: its layout, its seed, and that it appears whole or not at all."""
+"""Checks of the twin in the cache folder, made once whoever asks for it, and of the command."""
 
+import filecmp
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from storage.frame_check import check_frames
-from storage.modulations import CLASS_NAMES
 from storage.radioml import DatasetError, inspect_radioml
-from storage.radioml_twin import GENERATOR_VERSION, ensure_twin, main, write_twin
+from storage.radioml_twin import ensure_twin, main
+from storage.twin_file import GENERATOR_VERSION, partial_path, record_path
 
 REPOSITORY = Path(__file__).parents[2]
+
+RUN_OF_SECONDS = ("--frames-per-cell", "1024", "--snrs-db", "0,30", "--seed", "7", "--processes", "2")
+"""48 cells, 400 MB; made in processes, and recorded at least once before its end."""
 
 
 @pytest.fixture(autouse=True)
 def _own_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def test_twin_has_the_layout_and_types_of_the_genuine_file(tmp_path: Path) -> None:
-    path = ensure_twin(3, seed=7, folder=tmp_path)
-    with h5py.File(path) as h5:
-        assert (h5["X"].shape, h5["X"].dtype) == ((24 * 26 * 3, 1024, 2), np.float32)
-        assert (h5["Y"].shape, h5["Y"].dtype) == ((24 * 26 * 3, 24), np.int64)
-        assert (h5["Z"].shape, h5["Z"].dtype) == ((24 * 26 * 3, 1), np.int64)
-    file = inspect_radioml(path)
-    assert (file.frames_per_cell, file.frame_length, file.profile) == (3, 1024, "deepsig-2018")
-    check_frames(file)
-
-
-def test_twin_says_how_it_was_made(tmp_path: Path) -> None:
-    with h5py.File(ensure_twin(1, seed=7, folder=tmp_path)) as h5:
-        assert (h5.attrs["profile"], h5.attrs["seed"], h5.attrs["frames_per_cell"]) == ("deepsig-2018", 7, 1)
-        assert h5.attrs["generator_version"] == GENERATOR_VERSION
-        assert tuple(h5.attrs["class_names"]) == CLASS_NAMES
 
 
 def test_same_seed_gives_the_same_frames_whatever_the_size(tmp_path: Path) -> None:
@@ -77,28 +65,32 @@ def test_two_processes_make_one_twin(tmp_path: Path) -> None:
     assert inspect_radioml(Path(answers[0][0])).frames_per_cell == 2
 
 
-def test_interrupted_maker_leaves_no_file_and_the_next_one_succeeds(tmp_path: Path) -> None:
+def test_interrupted_maker_leaves_no_twin_and_the_next_one_goes_on_from_its_cells(tmp_path: Path) -> None:
     def interrupt(done: int, total: int) -> None:
-        if done > total // 2:
+        if done == 400:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         ensure_twin(1, seed=7, folder=tmp_path, on_progress=interrupt)
-    assert list(tmp_path.glob("*.hdf5*")) == [
-        tmp_path / f"radioml-twin-deepsig-2018-s7-f1-v{GENERATOR_VERSION}.hdf5.lock"
-    ]
-    assert inspect_radioml(ensure_twin(1, seed=7, folder=tmp_path)).frames_per_cell == 1
+    path = tmp_path / f"radioml-twin-deepsig-2018-s7-f1-v{GENERATOR_VERSION}.hdf5"
+    assert not path.exists()
+    reports: list[int] = []
+    assert ensure_twin(1, seed=7, folder=tmp_path, on_progress=lambda done, _: reports.append(done)) == path
+    assert reports == list(range(401, 625))
+    assert path.read_bytes() == ensure_twin(1, seed=7, folder=tmp_path / "unbroken").read_bytes()
+    assert sorted(tmp_path.glob("*.hdf5*")) == [path, path.with_name(f"{path.name}.lock")]
 
 
 def test_what_a_killed_maker_left_is_removed_and_a_living_maker_s_is_not(tmp_path: Path) -> None:
     killed, living = _begin_twin(tmp_path, seed=1), _begin_twin(tmp_path, seed=2)
     killed.terminate()
     killed.wait(timeout=60)
-    partials = [tmp_path / f"radioml-twin-deepsig-2018-s{n}-f64-v{GENERATOR_VERSION}.hdf5.partial" for n in (1, 2)]
-    assert [path.exists() for path in partials] == [True, True]
+    paths = [tmp_path / f"radioml-twin-deepsig-2018-s{n}-f32-v{GENERATOR_VERSION}.hdf5" for n in (1, 2)]
+    unfinished = [name(path) for path in paths for name in (partial_path, record_path)]
+    assert [path.exists() for path in unfinished] == [True, True, True, True]
     ensure_twin(1, seed=3, folder=tmp_path)
     assert living.poll() is None
-    assert [path.exists() for path in partials] == [False, True]
+    assert [path.exists() for path in unfinished] == [False, False, True, True]
     living.kill()
     living.wait(timeout=60)
 
@@ -107,7 +99,7 @@ def _begin_twin(folder: Path, seed: int) -> subprocess.Popen[str]:
     """A process that has begun a twin and does not go on with it."""
     code = (
         "import sys; from pathlib import Path; from storage.radioml_twin import ensure_twin; "
-        "ensure_twin(64, int(sys.argv[2]), folder=Path(sys.argv[1]), "
+        "ensure_twin(32, int(sys.argv[2]), folder=Path(sys.argv[1]), "
         "on_progress=lambda *_: (print('begun', flush=True), sys.stdin.read()))"
     )
     process = subprocess.Popen(
@@ -130,33 +122,139 @@ def test_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         ensure_twin(1, seed=7, folder=tmp_path / "file" / "cache")
 
 
-def test_all_problems_of_a_request_are_reported_at_once(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError) as caught:
-        write_twin(tmp_path / "twin.hdf5", 0, -1, "genuine")
-    assert str(caught.value).splitlines() == [
-        "frames per cell is 0; expected at least 1",
-        "seed is -1; expected 0 or more",
-        "profile is genuine; expected deepsig-2018",
-    ]
+def test_command_writes_the_file_it_names_and_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "made" / "twin.hdf5"
+    arguments = ["--frames-per-cell", "1", "--profile", "deepsig-2018", "--seed", "7", "--out", str(path)]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == f"{path}: 624 frames, 5 MiB\n"
+    assert inspect_radioml(path).n_frames == 624
+    written = path.stat().st_mtime_ns
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == f"{path} is this very twin already; nothing to do: 624 frames, 5 MiB\n"
+    assert path.stat().st_mtime_ns == written
 
 
-def test_twin_larger_than_the_disk_is_refused_before_it_is_begun(tmp_path: Path) -> None:
-    with pytest.raises(
-        DatasetError, match=r"free space in .* GiB; expected \d+\.\d GiB for 1000000000 frames per cell"
-    ):
-        write_twin(tmp_path / "twin.hdf5", 1_000_000_000, 7, "deepsig-2018")
+def test_command_takes_other_snr_labels_and_the_file_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "twin.hdf5"
+    assert main(["--frames-per-cell", "1", "--snrs-db", "-20,0,31", "--out", str(path)]) == 0
+    assert inspect_radioml(path).snrs_db == (-20, 0, 31)
+    with h5py.File(path) as h5:
+        assert h5.attrs["snrs_db"].tolist() == [-20, 0, 31]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--frames-per-cell", "0"], "frames per cell is 0; expected at least 1"),
+        (["--seed", "-1"], "seed is -1; expected 0 to 2**63 - 1"),
+        (["--snrs-db", "30,-20"], "SNR labels are 30,-20; expected rising whole numbers of dB from -100 to 100, such"),
+        (["--snrs-db", "0,101"], "SNR labels are 0,101; expected rising whole numbers of dB from -100 to 100, such"),
+        (["--frames-per-cell", "1000000000"], " GiB for 1000000000 frames per cell"),
+    ],
+)
+def test_command_ends_with_two_and_one_message_when_the_request_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main([*arguments, "--out", str(tmp_path / "twin.hdf5")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_command_writes_the_file_it_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "made" / "twin.hdf5"
-    assert main(["--frames-per-cell", "1", "--profile", "deepsig-2018", "--seed", "7", "--out", str(path)]) == 0
-    assert "624 frames, 5 MiB" in capsys.readouterr().out
-    assert inspect_radioml(path).n_frames == 624
-
-
-def test_command_ends_with_two_and_one_message_when_the_request_is_wrong(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--profile", "genuine", "--out", "twin.hdf5"], "argument --profile: invalid choice: 'genuine'"),
+        (["--frames-per-cell", "1.5", "--out", "twin.hdf5"], "argument --frames-per-cell: invalid int value: '1.5'"),
+        (["--snrs-db", "0,1.5", "--out", "twin.hdf5"], "'0,1.5'; expected whole numbers of dB such as -20,0,30"),
+        (["--processes", "0", "--out", "twin.hdf5"], "argument --processes: '0'; expected 1 to 1024"),
+        (["--plot", "page.html", "--snr", "high"], "argument --snr: invalid int value: 'high'"),
+        (["--plot", "page.png"], "argument --plot: 'page.png'; expected a file name that ends in .html"),
+        (["--data", "file.hdf5"], "--data names the file that --plot shows; expected --plot beside it, and no --out"),
+        ([], "nothing to do; expected --out FILE.hdf5, --plot PAGE.html, or both"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    assert main(["--frames-per-cell", "0", "--out", str(tmp_path / "twin.hdf5")]) == 2
-    assert capsys.readouterr().err == "frames per cell is 0; expected at least 1\n"
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_file_in_place_of_a_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "new" / "twin.hdf5"
+    assert main(["--frames-per-cell", "1", "--out", str(path)]) == 2
+    expected = f"output file is {path}, but {tmp_path / 'file'} is a file; expected a file in a folder\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_folder_without_permission_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path.chmod(0o500)
+    assert main(["--frames-per-cell", "1", "--out", str(tmp_path / "twin.hdf5")]) == 2
+    assert "cannot be written: Permission denied; expected a file in a folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_run_that_was_killed_goes_on_and_ends_with_the_very_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "twin.hdf5"
+    killed = _start_command(path)
+    workers = _wait_for_record(killed, path)
+    killed.kill()
+    killed.wait(timeout=60)
+    _wait_until_ended(workers)
+    assert not path.exists()
+    resumed = _start_command(path)
+    output, _ = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0
+    n_kept, words = output.split(" ", 3)[2], output.splitlines()[0]
+    assert words == f"going on: {n_kept} of 48 cells are there"
+    assert 0 < int(n_kept) < 48
+    unbroken = tmp_path / "unbroken.hdf5"
+    assert main([*RUN_OF_SECONDS, "--out", str(unbroken)]) == 0
+    assert filecmp.cmp(path, unbroken, shallow=False)
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_what_is_kept_and_leaves_no_process(tmp_path: Path) -> None:
+    path = tmp_path / "twin.hdf5"
+    stopped = _start_command(path)
+    workers = _wait_for_record(stopped, path)
+    stopped.send_signal(signal.SIGINT)
+    _, error = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130
+    n_kept = len(record_path(path).read_text().splitlines()) - 1
+    assert error == (
+        f"stopped; {path} is not written yet, {n_kept} of 48 cells are kept: the same command goes on from there\n"
+    )
+    assert n_kept > 0
+    _wait_until_ended(workers)
+
+
+def _start_command(path: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "storage.radioml_twin", *RUN_OF_SECONDS, "--out", str(path)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
+
+
+def _wait_for_record(process: subprocess.Popen[str], path: Path) -> list[int]:
+    """Returns when a cell is recorded; the process's own processes."""
+    deadline = time.monotonic() + 60
+    while not record_path(path).exists() or len(record_path(path).read_text().splitlines()) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    children = [list.read_text() for list in Path(f"/proc/{process.pid}/task").glob("*/children")]
+    workers = [int(pid) for pid in " ".join(children).split()]
+    assert len(workers) == 2
+    return workers
+
+
+def _wait_until_ended(pids: list[int]) -> None:
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
