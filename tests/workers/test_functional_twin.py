@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import brevitas.nn as qnn
 import pytest
@@ -11,6 +12,7 @@ import torch
 from brevitas.quant import Int8WeightPerChannelFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Adam
 
 from spaces.architecture import (
     ArchitectureConfig,
@@ -28,6 +30,8 @@ from workers.functional_quantizers import NoTwinError
 from workers.functional_twin import TrainingForward, make_channels_last_forward, make_exact_forward
 from workers.layers import ConvBlock, QuantizedBlock
 from workers.model import QuantizedNetwork, build_model
+from workers.qonnx_export import check_export, write_qonnx
+from workers.training import Phase, make_optimizer
 
 N_CLASSES = 5
 BATCH_SIZE = 12
@@ -208,3 +212,58 @@ def test_a_quantizer_without_a_twin_is_refused_by_name(
     block.conv = qnn.QuantConv1d(2, 6, 3, padding=1)
     with pytest.raises(NoTwinError, match=r"blocks\.1\.conv has a bias"):
         make_twin(model)
+
+
+STATISTICS_STEPS = 300
+"""Brevitas's default collect_stats_steps: so long its activation scales follow a percentile of what they quantize."""
+
+
+def train_steps(model: nn.Module, optimizer: Adam, n_steps: int, shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(3)
+    frames, labels = torch.randn(n_steps, *shape, generator=generator), torch.arange(shape[0]) % N_CLASSES
+    model.train()
+    for step_frames in frames:
+        optimizer.zero_grad(set_to_none=True)
+        backpropagate(model, step_frames, labels)
+        optimizer.step()
+
+
+def test_weight_decay_destroys_the_scales_of_brevitas_own_statistics_phase() -> None:
+    """Its scale parameter then has a gradient of zero, so Adam makes a full step of what weight decay adds."""
+    relu = qnn.QuantReLU(bit_width=6)
+    model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), relu, nn.Linear(8, N_CLASSES))
+    optimizer = Adam(model.parameters(), lr=0.01, weight_decay=1e-4)
+    train_steps(model, optimizer, STATISTICS_STEPS, (16, 8))
+    collected = relu.act_quant.fused_activation_quant_proxy.tensor_quant.scaling_impl.buffer.item()
+    assert collected > 1
+    train_steps(model, optimizer, 1, (16, 8))
+    assert relu.act_quant.scale().item() * 63 < 0.05 * collected
+
+
+def test_scales_of_this_projects_layers_live_under_weight_decay() -> None:
+    model = build_model(network("separable", 6), seed=0)
+    optimizer = make_optimizer(model, Phase(0, 1, 0.01, weight_decay=1e-4, batch_size=16, restart_epochs=1))
+    train_steps(model, optimizer, STATISTICS_STEPS + 1, (16, 2, 48))
+    scales = [parameter.item() for name, parameter in model.named_parameters() if "scaling_impl" in name]
+    assert len(scales) == 3
+    assert min(scales) > 1
+
+
+@pytest.mark.parametrize("make_twin", TWINS)
+def test_a_network_trained_through_its_twin_is_exported_as_brevitas_evaluates_it(
+    make_twin: Callable[[QuantizedNetwork], TrainingForward], tmp_path: Path
+) -> None:
+    architecture = network("separable residual", 5)
+    model = build_model(architecture, seed=0)
+    twin = make_twin(model)
+    optimizer = Adam(model.parameters(), lr=0.01)
+    frames, labels = draw_frames(architecture, torch.float32)
+    for _ in range(5):
+        optimizer.zero_grad(set_to_none=True)
+        backpropagate(twin, frames, labels)
+        optimizer.step()
+    model.eval()
+    write_qonnx(model, architecture, tmp_path / "model.onnx")
+    with torch.no_grad():
+        logits = model(frames)
+    check_export(tmp_path / "model.onnx", frames.numpy(), logits.numpy())
