@@ -18,8 +18,8 @@ from storage.twin_file import (
     GENERATOR_VERSION,
     OnFrames,
     Twin,
-    count_cores,
     count_finished_cells,
+    default_processes,
     partial_path,
     record_path,
     request_twin,
@@ -145,7 +145,7 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--snrs-db", type=_snr_labels, metavar="LIST", help="such as -20,0,30; default the profile's")
     parser.add_argument("--seed", type=int, default=2018, metavar="N", help="(%(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE.hdf5", help="the file to write")
-    parser.add_argument("--processes", type=_process_count, metavar="N", help="default one per core")
+    parser.add_argument("--processes", type=_process_count, metavar="N", help="default one per core, up to 16")
     parser.add_argument("--force", action="store_true", help="replace another twin at --out")
     parser.add_argument("--plot", type=_page_path, metavar="PAGE.html", help="show the signals of each class")
     parser.add_argument("--snr", type=int, default=30, metavar="DB", help="SNR label that --plot shows (%(default)s)")
@@ -176,7 +176,7 @@ def _snr_labels(text: str) -> tuple[int, ...]:
 
 def _process_count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected 1 to 1024 ({count_cores()} cores are here)")
+        raise argparse.ArgumentTypeError(f"{text!r}; expected 1 to 1024 (without it, {default_processes()})")
     return int(text)
 
 

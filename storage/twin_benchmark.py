@@ -20,7 +20,8 @@ from rich.table import Table
 
 from storage.radioml import DatasetError
 from storage.signal_sets import SIGNAL_SETS
-from storage.twin_file import count_cores, request_twin, write_twin
+from storage.twin_cells import GeneratorError
+from storage.twin_file import default_processes, request_twin, write_twin
 
 SAMPLING_INTERVAL_S = 0.05
 
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for profile in args.profile or [next(iter(SIGNAL_SETS))]:
             speed = measure_speed(profile, args.frames_per_cell, args.processes, args.folder)
             table.add_row(*_row(speed))
-    except (DatasetError, OSError) as error:
+    except (DatasetError, GeneratorError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     Console().print(table)
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measure_speed(profile: str, frames_per_cell: int, processes: int, folder: Path | None = None) -> TwinSpeed:
     """Makes a twin in a temporary folder (within `folder`) and removes it. Raises DatasetError, OSError."""
+    if processes < 1:
+        raise DatasetError(f"processes is {processes}; expected at least 1")
     twin = request_twin(frames_per_cell, 2018, profile)
     with tempfile.TemporaryDirectory(dir=folder) as name, _watch_memory() as samples:
         wall_s, cpu_s = time.perf_counter(), _cpu_s()
@@ -116,7 +119,9 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m storage.twin_benchmark", description=__doc__)
     parser.add_argument("--profile", choices=SIGNAL_SETS, action="append", help="may be repeated; default the first")
     parser.add_argument("--frames-per-cell", type=int, default=64, metavar="N", help="(%(default)s)")
-    parser.add_argument("--processes", type=int, default=count_cores(), metavar="N", help="default one per core")
+    parser.add_argument(
+        "--processes", type=int, default=default_processes(), metavar="N", help="default one per core, up to 16"
+    )
     parser.add_argument("--folder", type=Path, help="where the file is made and removed; default the temporary folder")
     return parser.parse_args(arguments)
 

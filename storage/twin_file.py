@@ -28,6 +28,9 @@ SNR_LIMIT_DB = 100
 OnFrames = Callable[[int, int], None]
 """Called with (done, total) frames."""
 
+MAX_DEFAULT_PROCESSES = 16
+"""Together below 1 GB, at 40 MB each; and more frames/s than most disks take."""
+
 _LABEL_ROWS = 65_536
 """Rows of Y made at once: 12 MiB of 24 classes."""
 
@@ -92,11 +95,12 @@ def request_twin(frames_per_cell: int, seed: int, profile: str, snrs_db: tuple[i
 def write_twin(
     path: Path, twin: Twin, processes: int | None = None, on_progress: OnFrames | None = None, force: bool = False
 ) -> bool:
-    """Make the twin at `path`, in `processes` processes (by default one per core); False where it lies there already.
+    """Make the twin at `path`, in `processes` processes (by default one per core, 16 at most); False where it is there.
 
     It appears whole, by rename. What an interrupted or killed call of the same twin has made, this one goes on from.
     Raises DatasetError where `path` is no place for it: a folder, a full disk, a file that is no twin, another twin
-    without `force`, a twin that another process is writing; OSError where the disk fails on the way.
+    without `force`, a twin that another process is writing. Raises OSError where the disk fails on the way, and
+    GeneratorError where a process does.
     """
     if is_written(path, twin, force):
         return False
@@ -106,7 +110,7 @@ def write_twin(
     with open_finished_cells(record_path(path), lambda: _flush(partial)) as record:
         if not _can_go_on(partial, record, twin):
             _begin(partial, record, twin)
-        _fill(partial, record, twin, processes or count_cores(), on_progress)
+        _fill(partial, record, twin, processes or default_processes(), on_progress)
         record.save()
         partial.replace(path)
         record_path(path).unlink()
@@ -149,9 +153,9 @@ def record_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.cells")
 
 
-def count_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+def default_processes() -> int:
+    """One per core that this process may use, up to 16."""
+    return min(len(os.sched_getaffinity(0)), MAX_DEFAULT_PROCESSES)
 
 
 def _are_snr_labels(snrs_db: tuple[int, ...]) -> bool:

@@ -31,5 +31,7 @@ def test_command_prints_one_row_per_profile(capsys: pytest.CaptureFixture[str], 
 def test_request_that_cannot_be_measured_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["--frames-per-cell", "0"]) == 2
     assert capsys.readouterr().err == "frames per cell is 0; expected at least 1\n"
+    assert main(["--processes", "0"]) == 2
+    assert capsys.readouterr().err == "processes is 0; expected at least 1\n"
     assert main(["--folder", str(tmp_path / "missing")]) == 2
     assert "No such file or directory" in capsys.readouterr().err
