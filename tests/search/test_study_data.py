@@ -65,6 +65,32 @@ def test_file_without_the_frames_that_the_study_needs_is_refused(
         open_dataset(config_of(path, more))
 
 
+def test_data_file_of_other_frames_and_classes_is_refused_with_both(tmp_path: Path) -> None:
+    path = ensure_twin(8, seed=1, profile="rothe-9", folder=tmp_path)
+    with pytest.raises(DatasetError) as caught:
+        open_dataset(config_of(path))
+    assert str(caught.value).splitlines() == [
+        f"space.n_classes is 24; expected 9, as {path} has it",
+        f"space.frame_length is 1024; expected 32, as {path} has it",
+    ]
+
+
+def test_profile_of_other_classes_is_refused_before_a_file_is_made(tmp_path: Path) -> None:
+    config = small_config(**{"space:": "dataset: {twin: {profile: matlab-11}}\nspace:"})
+    with pytest.raises(DatasetError) as caught:
+        open_dataset(config)
+    assert str(caught.value) == "space.n_classes is 24; expected 11, as the profile matlab-11 of dataset.twin has it"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_study_on_another_signal_set_opens_its_twin() -> None:
+    text = "dataset: {twin: {profile: matlab-11, frames_per_cell: 8}}\nspace:\n  n_classes: 11"
+    config = small_config(**{"space:": text, "out_features: 24": "out_features: 11"})
+    file = open_dataset(config)
+    assert (file.profile, file.n_classes, file.snrs_db, file.frame_length) == ("matlab-11", 11, (30,), 1024)
+    assert file.class_names[-1] == "SSB-AM"
+
+
 def test_path_of_an_unknown_user_is_refused() -> None:
     with pytest.raises(
         DatasetError, match=r"the data file is ~no-such-user/data\.hdf5; expected a user of this machine"
