@@ -11,21 +11,29 @@
 constexpr int64_t FORWARD_CACHE_VECTORS = 2048;    // of packed input: 128 KB
 constexpr int64_t BACKWARD_CACHE_VECTORS = 16384;  // of packed input and gradient: 1 MB, half of a level-2 cache
 
-inline void convolve_dense(const Stage& s, int64_t block, const float* packed_weight) {
-    thread_local Scratch scratch;
-    int64_t per_position = s.in_channels * s.stride;
-    int64_t tile = std::max<int64_t>(4 * TILE_POSITIONS, FORWARD_CACHE_VECTORS / per_position / TILE_POSITIONS * TILE_POSITIONS);
+// Adds the statistics of z to those of its channels where they are wanted, that is not null.
+inline void convolve_dense(const Stage& s, int64_t block, const float* packed_weight, Statistics* of_channels) {
+    thread_local Scratch scratch, statistics_scratch;
+    int64_t fitting = FORWARD_CACHE_VECTORS / (s.in_channels * s.stride) / TILE_POSITIONS;
+    int64_t tile = TILE_POSITIONS * std::max<int64_t>(4, fitting);
     tile = std::min(tile, round_up(s.out_length, TILE_POSITIONS));
     int64_t row = (tile - 1) * s.stride + s.kernel_size;
     float* packed = scratch.reserve(s.in_channels * row * LANES);
+    float* statistics = of_channels ? statistics_scratch.reserve(s.out_channels * 2 * LANES) : nullptr;
     const float* x = s.x + block * s.in_block();
-    for (int64_t first = 0; first < s.out_length; first += tile) {
+    OutputRows z{s.z + block * s.z_block(), s.out_length * LANES, LANES, s.is_training && s.is_streamed(s.z_block()),
+                 statistics};
+    for (int64_t first = 0; first < s.out_length; first += tile, z.start += tile * LANES) {
         for (int64_t i = 0; i < s.in_channels; ++i)
             copy_positions(packed + i * row * LANES, x + i * s.in_length * LANES, s.in_length,
                            first * s.stride - s.padding, 1, row);
-        multiply_rows({packed, row * LANES, s.stride * LANES}, s.in_channels, s.kernel_size, packed_weight,
-                      {s.z + block * s.z_block() + first * LANES, s.out_length * LANES, LANES}, s.out_channels,
-                      std::min(tile, s.out_length - first));
+        if (statistics) std::fill_n(statistics, s.out_channels * 2 * LANES, 0.0f);
+        multiply_rows({packed, row * LANES, s.stride * LANES}, s.in_channels, s.kernel_size, packed_weight, z,
+                      s.out_channels, std::min(tile, s.out_length - first));
+        for (int64_t o = 0; statistics && o < s.out_channels; ++o) {
+            of_channels[o].sum += sum_block_lanes(statistics + o * 2 * LANES);
+            of_channels[o].sum_of_squares += sum_block_lanes(statistics + (o * 2 + 1) * LANES);
+        }
     }
 }
 
@@ -38,7 +46,7 @@ inline void pack_phases(const Stage& s, const float* x, float* packed, int64_t r
     }
 }
 
-inline void convolve_depthwise(const Stage& s, int64_t block) {
+inline void convolve_depthwise(const Stage& s, int64_t block, Statistics* of_channels) {
     thread_local Scratch scratch, weight_scratch;
     int64_t longest = s.taps_of_phase(0), row = round_up(s.out_length, 4) + longest;
     float* packed = scratch.reserve(s.stride * row * LANES);
@@ -49,7 +57,9 @@ inline void convolve_depthwise(const Stage& s, int64_t block) {
         for (int64_t tap = 0; tap < s.kernel_size; ++tap)
             weight[tap % s.stride * longest + tap / s.stride] = s.weight[c * s.kernel_size + tap];
         for (int64_t r = 0; r < s.stride; ++r) phases[r].weight = weight + r * longest;
-        filter_row(phases.data(), s.stride, s.z + block * s.z_block() + c * s.out_length * LANES, LANES, s.out_length);
+        float* z = s.z + block * s.z_block() + c * s.out_length * LANES;
+        filter_row(phases.data(), s.stride, z, LANES, s.out_length);
+        if (of_channels) add_statistics(z, s.out_length, of_channels[c].sum, of_channels[c].sum_of_squares);
     }
 }
 
@@ -132,7 +142,7 @@ void convolve_dense_backward(const Stage& s, const DenseTiling& t, int64_t unit,
                 const float* from = dz + (steps.first - first + t.halo + 1 - n_taps) * LANES;
                 multiply_rows({from, t.dz_row * LANES, LANES}, s.out_channels, n_taps, weights[phase].data(),
                               {s.x_gradient + block * s.in_block() + steps.position * LANES, s.in_length * LANES,
-                               s.stride * LANES},
+                               s.stride * LANES, s.is_streamed(s.in_block()), nullptr},
                               s.in_channels, steps.last - steps.first);
             }
         }

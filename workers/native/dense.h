@@ -19,6 +19,8 @@ struct Rows {
 struct OutputRows {
     float* start;
     int64_t row, step;
+    bool is_streamed;
+    float* statistics;  // per row LANES sums and LANES sums of squares, which are added to; or null
 };
 
 constexpr int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
@@ -53,10 +55,24 @@ inline void multiply_tile(
         }
     }
 #pragma GCC unroll 8
-    for (int o = 0; o < CHANNELS; ++o)
+    for (int o = 0; o < CHANNELS; ++o) {
+        float* to = out.start + o * out.row;
+        vec sum{}, squares{};
 #pragma GCC unroll 8
-        for (int p = 0; p < TILE_POSITIONS; ++p)
-            if (p < n_positions) store(out.start + o * out.row + p * out.step, sums[o][p]);
+        for (int p = 0; p < TILE_POSITIONS; ++p) {
+            if (p >= n_positions) break;
+            if (out.is_streamed)
+                stream(to + p * out.step, sums[o][p]);
+            else
+                store(to + p * out.step, sums[o][p]);
+            sum += sums[o][p];
+            squares = multiply_add(sums[o][p], sums[o][p], squares);
+        }
+        if (!out.statistics) continue;
+        float* statistics = out.statistics + o * 2 * LANES;
+        store(statistics, load(statistics) + sum);
+        store(statistics + LANES, load(statistics + LANES) + squares);
+    }
 }
 
 inline void multiply_tile_of(
@@ -82,7 +98,9 @@ inline void multiply_rows(
             const float* weight = packed;
             for (int64_t o = 0; o < n_out; o += TILE_CHANNELS) {
                 int64_t channels = n_out - o < TILE_CHANNELS ? n_out - o : TILE_CHANNELS;
-                OutputRows to{out.start + o * out.row + p * out.step + lane, out.row, out.step};
+                OutputRows to = out;
+                to.start += o * out.row + p * out.step + lane;
+                if (to.statistics) to.statistics += o * 2 * LANES + lane;
                 multiply_tile_of(channels, from, n_in, n_taps, weight, to, n_positions - p);
                 weight += channels * n_in * n_taps;
             }
@@ -96,16 +114,15 @@ inline void add_weight_gradient(
     int64_t n_positions, int64_t n_blocks, float* gradient) {
     constexpr int N_SUMS = GRADIENT_CHANNELS * GRADIENT_TAPS;
     int64_t n_columns = n_in * n_taps;
-    for (int64_t first = 0; first < n_columns; first += GRADIENT_TAPS) {
-        int64_t offset[GRADIENT_TAPS];
-        for (int j = 0; j < GRADIENT_TAPS; ++j) {  // columns beyond the last repeat it and are thrown away
-            int64_t column = first + j < n_columns ? first + j : n_columns - 1;
-            offset[j] = column / n_taps * x.row + column % n_taps * LANES;
-        }
-        for (int64_t o = 0; o < n_out; o += GRADIENT_CHANNELS) {
-            const float* rows[GRADIENT_CHANNELS];
-            for (int c = 0; c < GRADIENT_CHANNELS; ++c)
-                rows[c] = dz.start + (o + c < n_out ? o + c : n_out - 1) * dz.row;
+    for (int64_t o = 0; o < n_out; o += GRADIENT_CHANNELS) {  // channels and columns beyond the last are thrown away
+        const float* rows[GRADIENT_CHANNELS];
+        for (int c = 0; c < GRADIENT_CHANNELS; ++c) rows[c] = dz.start + (o + c < n_out ? o + c : n_out - 1) * dz.row;
+        for (int64_t first = 0; first < n_columns; first += GRADIENT_TAPS) {
+            int64_t offset[GRADIENT_TAPS];
+            for (int j = 0; j < GRADIENT_TAPS; ++j) {
+                int64_t column = first + j < n_columns ? first + j : n_columns - 1;
+                offset[j] = column / n_taps * x.row + column % n_taps * LANES;
+            }
             vec sums[GRADIENT_CHANNELS][GRADIENT_TAPS] = {};
             for (int64_t block = 0; block < n_blocks; ++block)
                 for (int lane = 0; lane < LANES; lane += V) {
@@ -123,13 +140,15 @@ inline void add_weight_gradient(
                         }
                     }
                 }
-            vec flat[round_up(N_SUMS, V)] = {};
-#pragma GCC unroll 32
-            for (int c = 0; c < GRADIENT_CHANNELS; ++c)
-#pragma GCC unroll 8
-                for (int j = 0; j < GRADIENT_TAPS; ++j) flat[c * GRADIENT_TAPS + j] = sums[c][j];
             float totals[round_up(N_SUMS, V)];
-            for (int i = 0; i < N_SUMS; i += V) store(totals + i, sum_each(reinterpret_cast<const vec(&)[V]>(flat[i])));
+#pragma GCC unroll 8
+            for (int i = 0; i < N_SUMS; i += V) {
+                vec group[V];
+#pragma GCC unroll 16
+                for (int n = 0; n < V; ++n)
+                    group[n] = i + n < N_SUMS ? sums[(i + n) / GRADIENT_TAPS][(i + n) % GRADIENT_TAPS] : vec{};
+                store(totals + i, sum_each(group));
+            }
             for (int c = 0; c < GRADIENT_CHANNELS && o + c < n_out; ++c)
                 for (int j = 0; j < GRADIENT_TAPS && first + j < n_columns; ++j)
                     gradient[(o + c) * n_columns + first + j] += totals[c * GRADIENT_TAPS + j];

@@ -42,8 +42,12 @@ struct NormalizeRow {
         for (int lane = 0; lane < LANES; lane += V) {
             vec mask = load(is_frame + lane);
             for (int64_t at = lane; at < n_positions * LANES; at += LANES) {
+                prefetch(z + at);
                 vec value = quantize<IS_QUANTIZED>(multiply_add(load(z + at), slope, shift), q);
-                if constexpr (HAS_SUMMAND) value = quantize<IS_SUM_QUANTIZED>(load(summand + at) + value, sum_q);
+                if constexpr (HAS_SUMMAND) {
+                    prefetch(summand + at);
+                    value = quantize<IS_SUM_QUANTIZED>(load(summand + at) + value, sum_q);
+                }
                 store(out + at, value * mask);
             }
         }
@@ -69,9 +73,12 @@ struct SumGradientRow {
         for (int lane = 0; lane < LANES; lane += V) {
             vec mask = load(is_frame + lane);
             for (int64_t at = lane; at < n_positions * LANES; at += LANES) {
+                prefetch(z + at);
+                prefetch(out_gradient + at);
                 vec input = load(z + at), gradient = load(out_gradient + at) * mask;
                 vec a = multiply_add(input, slope, shift);
                 if constexpr (HAS_SUMMAND) {
+                    prefetch(summand + at);
                     vec sum = load(summand + at) + quantize<IS_QUANTIZED>(a, q);
                     gradient = quantize_backward<IS_SUM_QUANTIZED>(sum, gradient, sum_q, sum_scale_sum);
                     store(summand_gradient + at, gradient);
@@ -106,6 +113,8 @@ struct InputGradientRow {
         for (int lane = 0; lane < LANES; lane += V) {
             vec mask = load(is_frame + lane);
             for (int64_t at = lane; at < n_positions * LANES; at += LANES) {
+                prefetch(z + at);
+                prefetch(out_gradient + at);
                 vec input = load(z + at), a = multiply_add(input, slope, shift);
                 vec gradient = quantize_backward<IS_QUANTIZED>(a, load(out_gradient + at), q, unused);
                 gradient = multiply_add(gradient, slope, multiply_add(input, z_factor, summand));

@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "vectors.h"
+
 // Calls work(i) for each i below n_items. What it writes must depend on i alone: then results do not depend on n_threads.
 template <class Work>
 void for_each_item(int64_t n_items, int n_threads, Work work) {
@@ -18,6 +20,7 @@ void for_each_item(int64_t n_items, int n_threads, Work work) {
     std::atomic<int64_t> next{0};
     auto run = [&] {
         for (int64_t i = next++; i < n_items; i = next++) work(i);
+        finish_streams();
     };
     std::vector<std::thread> threads;
     for (int t = 1; t < n_threads && t < n_items; ++t) threads.emplace_back(run);

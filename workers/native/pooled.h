@@ -14,8 +14,10 @@ struct Largest {
 template <bool IS_QUANTIZED, int SIZE>
 inline Largest find_largest(const float* z, int64_t size, vec slope, vec shift, const ScaleVectors& q) {
     vec first = load(z);
+    prefetch(z);
     Largest largest{to_code<IS_QUANTIZED>(multiply_add(first, slope, shift), q), first};
     for (int64_t k = 1; k < (SIZE ? SIZE : size); ++k) {
+        prefetch(z + k * LANES);
         vec next = load(z + k * LANES), code = to_code<IS_QUANTIZED>(multiply_add(next, slope, shift), q);
         int_vec is_larger = (code > largest.code) | (code != code);
         largest = {is_larger ? code : largest.code, is_larger ? next : largest.z};

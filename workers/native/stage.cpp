@@ -7,10 +7,6 @@
 
 namespace {
 
-struct Statistics {
-    double sum = 0, sum_of_squares = 0;
-};
-
 void normalize_block(const Stage& s, int64_t block) {
     FrameMask mask(s, block);
     for (int64_t c = 0; c < s.out_channels; ++c) {
@@ -61,16 +57,12 @@ void forward(Stage& s) {
     std::vector<Statistics> of_blocks(s.is_training ? s.n_blocks() * s.out_channels : 0);
     if (!s.is_training) use_running_statistics(s);
     for_each_item(s.n_blocks(), s.n_threads, [&](int64_t block) {
+        Statistics* of_channels = s.is_training ? &of_blocks[block * s.out_channels] : nullptr;
         if (s.is_depthwise)
-            convolve_depthwise(s, block);
+            convolve_depthwise(s, block, of_channels);
         else
-            convolve_dense(s, block, weight.data());
-        if (!s.is_training) return normalize_block(s, block);
-        for (int64_t c = 0; c < s.out_channels; ++c) {
-            Statistics& of_row = of_blocks[block * s.out_channels + c];
-            add_statistics(s.z + block * s.z_block() + c * s.out_length * LANES, s.out_length, of_row.sum,
-                           of_row.sum_of_squares);
-        }
+            convolve_dense(s, block, weight.data(), of_channels);
+        if (!s.is_training) normalize_block(s, block);
     });
     if (!s.is_training) return;
     use_batch_statistics(s, of_blocks);

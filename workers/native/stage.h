@@ -4,6 +4,13 @@
 #include "normalization.h"
 
 // All tensors of frames are (blocks, channels, length, LANES); the lanes beyond n_frames are zero in and zero out.
+// What is larger is written past the caches: it would not be there any more when it is read.
+constexpr int64_t STREAMED_BYTES = 16 << 20;
+
+struct Statistics {
+    double sum = 0, sum_of_squares = 0;
+};
+
 struct Stage {
     int64_t n_frames, in_channels, out_channels, in_length, out_length, kernel_size, stride, padding;
     int64_t pool_size;  // positions of a max pool's window behind the activation, or 1; above 1 without summand
@@ -39,6 +46,10 @@ struct Stage {
         return phase < kernel_size ? (kernel_size - phase + stride - 1) / stride : 0;
     }
 
+    bool is_streamed(int64_t block_size) const {
+        return n_blocks() * block_size * static_cast<int64_t>(sizeof(float)) > STREAMED_BYTES;
+    }
+
     ChannelNorm norm(int64_t channel) const {
         double slope = gamma[channel] * inverse_deviation[channel];
         return {static_cast<float>(slope), static_cast<float>(beta[channel] - mean[channel] * slope),
@@ -58,8 +69,16 @@ inline int64_t floor_divide(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-
 
 // Copies positions first, first + step, ... of a row, zeros where there are none.
 inline void copy_positions(float* to, const float* row, int64_t length, int64_t first, int64_t step, int64_t n) {
-    for (int64_t i = 0, from = first; i < n; ++i, from += step, to += LANES) {
-        bool is_inside = from >= 0 && from < length;
-        for (int lane = 0; lane < LANES; lane += V) store(to + lane, is_inside ? load(row + from * LANES + lane) : vec{});
+    int64_t begin = first < 0 ? (-first + step - 1) / step : 0;
+    int64_t end = first < length ? (length - 1 - first) / step + 1 : 0;
+    if (begin > n) begin = n;
+    if (end > n) end = n;
+    if (end < begin) end = begin;
+    std::memset(to, 0, begin * LANES * sizeof(float));
+    const float* from = row + (first + begin * step) * LANES;
+    for (int64_t at = begin * LANES; at < end * LANES; at += LANES, from += step * LANES) {
+        prefetch(from);
+        for (int lane = 0; lane < LANES; lane += V) store(to + at + lane, load(from + lane));
     }
+    std::memset(to + end * LANES, 0, (n - end) * LANES * sizeof(float));
 }

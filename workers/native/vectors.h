@@ -3,8 +3,9 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
-#if defined(__AVX2__) || defined(__AVX512F__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -24,6 +25,30 @@ typedef int32_t int_vec __attribute__((vector_size(4 * V)));
 
 inline vec load(const float* from) { return *reinterpret_cast<const unaligned_vec*>(from); }
 inline void store(float* to, vec value) { *reinterpret_cast<unaligned_vec*>(to) = value; }
+
+// Asks for what a loop over rows reads 2 KB later; the hardware's own prefetching ends at each page.
+inline void prefetch(const float* from) { __builtin_prefetch(from + 32 * LANES); }
+
+// A store past the caches, for what is too large to be found there again; `to` is a multiple of sizeof(vec).
+inline void stream(float* to, vec value) {
+#if defined(__AVX512F__)
+    _mm512_stream_ps(to, value);
+#elif defined(__AVX2__)
+    _mm256_stream_ps(to, value);
+#elif defined(__SSE2__)
+    _mm_stream_ps(to, value);
+#else
+    store(to, value);
+#endif
+}
+
+// Streamed values are seen by other threads from here on.
+inline void finish_streams() {
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
+}
+
 inline vec broadcast(float value) { return value - vec{}; }
 
 inline vec multiply_add(vec a, vec b, vec c) {
@@ -45,24 +70,30 @@ inline double sum_lanes(vec value) {
     return sum;
 }
 
-// sums[i] = sum of the lanes of values[i]: pairs are merged until each lane holds the sum of one vector.
-inline vec sum_each(const vec (&values)[V]) {
-    vec merged[V];
-    for (int i = 0; i < V; ++i) merged[i] = values[i];
-#pragma GCC unroll 4
-    for (int width = V / 2; width >= 1; width /= 2) {  // vectors left, of which each lane group holds one partial sum
-        int_vec first, second;
-        for (int lane = 0; lane < V; ++lane) {
-            // lanes whose bit `width` is clear come from the first vector, the others from the second
-            bool is_second = lane & width;
-            int base = lane & ~width;
-            first[lane] = is_second ? base + V : base;
-            second[lane] = is_second ? base + width + V : base + width;
-        }
-        for (int i = 0; i < width; ++i) {
-            vec a = merged[i], b = merged[i + width];
-            merged[i] = __builtin_shuffle(a, b, first) + __builtin_shuffle(a, b, second);
-        }
-    }
-    return merged[0];
+inline double sum_block_lanes(const float* values) {
+    double sum = 0;
+    for (int lane = 0; lane < LANES; ++lane) sum += values[lane];
+    return sum;
+}
+
+// Lanes of `a` where bit WIDTH of the lane's number is clear, lanes of `b` elsewhere; each plus its partner in `a` or `b`.
+template <int WIDTH, int... LANE>
+inline vec merge_pair(vec a, vec b, std::integer_sequence<int, LANE...>) {
+    constexpr int FROM_B = V - WIDTH;
+    return __builtin_shuffle(a, b, int_vec{(LANE & WIDTH ? LANE + FROM_B : LANE)...}) +
+           __builtin_shuffle(a, b, int_vec{(LANE & WIDTH ? LANE + V : LANE + WIDTH)...});
+}
+
+template <int WIDTH>
+inline void merge_pairs(vec (&values)[V]) {
+#pragma GCC unroll 8
+    for (int i = 0; i < WIDTH; ++i)
+        values[i] = merge_pair<WIDTH>(values[i], values[i + WIDTH], std::make_integer_sequence<int, V>{});
+    if constexpr (WIDTH > 1) merge_pairs<WIDTH / 2>(values);
+}
+
+// Lane i of the result is the sum of the lanes of values[i], which are overwritten.
+inline vec sum_each(vec (&values)[V]) {
+    merge_pairs<V / 2>(values);
+    return values[0];
 }
