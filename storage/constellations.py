@@ -33,8 +33,8 @@ def build_constellations() -> dict[str, Points]:
     psk = {"BPSK": _psk(2), "QPSK": _psk(4), "8PSK": _psk(8), "16PSK": _psk(16), "32PSK": _psk(32)}
     apsk = {
         "16APSK": _rings((4, 1.0), (12, 2.15)),
-        "32APSK": np.concatenate([_rings((4, 1.0), (4, 2.86), (16, 5.6)), _apsk32_second_ring()]),
-        "64APSK": _rings((4, 0.20), (12, 0.52), (20, 0.878), (28, 1.279)),
+        "32APSK": np.concatenate([_rings((4, 1.0), (4, 3.08), (16, 5.6)), _apsk32_second_ring()]),
+        "64APSK": _rings((4, 1.0), (12, 2.73), (20, 4.52), (28, 6.31)),
         "128APSK": _apsk128(),
     }
     qam = {
@@ -62,7 +62,7 @@ def _rings(*rings: tuple[int, float]) -> Points:
 
 def _apsk32_second_ring() -> Points:
     """The eight points of DVB-S2X 4+8+4+16APSK that share a 12-point ring's angles with the four beside them."""
-    return _mirror(_polar(2.6, (1 / 12, 5 / 12)))
+    return _mirror(_polar(2.8, (1 / 12, 5 / 12)))
 
 
 def _apsk128() -> Points:

@@ -33,7 +33,7 @@ from storage.propagation import (
     shift_frequency,
     taper_ends,
 )
-from storage.pulse_shaping import SAMPLES_PER_SYMBOL, shape_symbols
+from storage.pulse_shaping import SAMPLES_PER_SYMBOL, root_raised_cosine, shape_symbols
 from storage.speech import SAMPLE_RATE_HZ, draw_speech
 
 SIGMA_CLOCK = 1e-4
@@ -111,7 +111,7 @@ def _linear(class_name: str, cell: Cell, roll_off: NDArray[np.float64]) -> Signa
     """One root-raised-cosine pulse per symbol."""
     points = ALPHABETS[class_name].astype(np.complex64)
     symbols = points[cell.symbols.integers(0, len(points), (len(roll_off), _N_SYMBOLS))]
-    return shape_symbols(symbols, roll_off, np.zeros(len(roll_off)), order=1)
+    return shape_symbols(symbols, lambda rates: root_raised_cosine(rates, roll_off), np.zeros(len(roll_off)))
 
 
 def _oqpsk(class_name: str, cell: Cell, roll_off: NDArray[np.float64]) -> Signal:

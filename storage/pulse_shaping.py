@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
@@ -12,13 +14,16 @@ SAMPLES_PER_SYMBOL = 8
 
 
 def shape_symbols(
-    symbols: Signal, roll_off: NDArray[np.float64], delay_samples: NDArray[np.float64], order: int
+    symbols: Signal, pulse: Callable[[NDArray[np.float64]], Reals], delay_samples: NDArray[np.float64]
 ) -> Signal:
-    """Symbols (n, k) as a periodic signal (n, 8 k) of pulse spectrum RRC(roll_off)**order."""
+    """Symbols (n, k) as a periodic signal (n, 8 k), late by `delay_samples` (n,).
+
+    `pulse` gives a pulse's spectrum (n, f) at frequencies (f,) in symbol rates.
+    """
     n, n_symbols = symbols.shape
     bins = pass_band(n_symbols)
     frequency = bins / n_symbols
-    response = root_raised_cosine(frequency, roll_off) ** order * delay(frequency, delay_samples)
+    response = pulse(frequency) * delay(frequency, delay_samples)
     spectrum = np.zeros((n, n_symbols * SAMPLES_PER_SYMBOL), np.complex64)
     spectrum[:, bins] = multiply(scipy.fft.fft(symbols, axis=1)[:, bins % n_symbols], response)
     return np.asarray(scipy.fft.ifft(spectrum, axis=1) * np.float32(SAMPLES_PER_SYMBOL), np.complex64)
