@@ -122,12 +122,17 @@ class RoundToIntegers(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
-        return pass_inside_range(gradient, x, ctx.integers), None
+        return pass_inside_range(gradient, x, ctx.integers, torch.empty_like(x)), None
 
 
-def pass_inside_range(gradient: Tensor, x: Tensor, integers: IntegerRange) -> Tensor:
-    """The gradient where 0 < x and x rounds to no more than the highest integer; it is odd, so a tie rounds beyond."""
-    passed: Tensor = torch.ops.aten.hardtanh_backward(gradient, x, 0.0, integers.highest + 0.5)
+def pass_inside_range(gradient: Tensor, x: Tensor, integers: IntegerRange, out: Tensor) -> Tensor:
+    """Writes the gradient to `out` where 0 < x and x rounds to no more than the highest integer, else 0; returns `out`.
+
+    The highest integer is odd, so a tie above it rounds beyond.
+    """
+    passed: Tensor = torch.ops.aten.hardtanh_backward.grad_input(
+        gradient, x, 0.0, integers.highest + 0.5, grad_input=out
+    )
     return passed
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from workers.functional_quantizers import IntegerRange, pass_inside_range
 
-TILE_ELEMENTS = 2**17
-"""Values in one tile: half a mebibyte as float32, so that the four tensors of a tile fit into a core's cache."""
+TILE_ELEMENTS = 2**16
+"""Values in one tile: a quarter mebibyte as float32, so that the few tensors of a tile fit into a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,23 @@ class RoundingPool:
     def forward(self, steps: Tensor, out: Tensor) -> None:
         """Writes the integers of (rows, channels) to `out` (rows / size, channels)."""
         if self.size == 2:  # the maximum first: rounding keeps order
-            first, second = split_pairs(steps)
-            steps = torch.maximum(first, second, out=out)
-        torch.clamp(steps, self.integers.lowest, self.integers.highest, out=out).round_()
+            steps = torch.maximum(*split_pairs(steps), out=out)
+        self._round(steps, out)
 
-    def backward(self, steps: Tensor, gradient: Tensor) -> Tensor:
-        """Gradient of (rows, channels) from that of (rows / size, channels); of equal integers the first has it."""
+    def backward(self, steps: Tensor, gradient: Tensor, scratch: Tensor, out: Tensor) -> Tensor:
+        """Writes the gradient of `steps` (rows, channels) to `out` from that of the integers (rows / size, channels).
+
+        Of equal integers the first has the gradient. `scratch` is like `steps`; `out` is returned.
+        """
         if self.size == 2:
-            gradient = self._spread(steps, gradient)
-        return pass_inside_range(gradient, steps, self.integers)
+            first, second = split_pairs(self._round(steps, scratch))
+            torch.mul(gradient, second.gt_(first), out=second)  # gt_ gives 1 or 0
+            torch.sub(gradient, second, out=first)
+            gradient = scratch
+        return pass_inside_range(gradient, steps, self.integers, out)
 
-    def _spread(self, steps: Tensor, gradient: Tensor) -> Tensor:
-        spread = torch.clamp(steps, self.integers.lowest, self.integers.highest).round_()
-        first, second = split_pairs(spread)
-        torch.mul(gradient, second.gt_(first), out=second)  # gt_ gives 1 or 0
-        torch.sub(gradient, second, out=first)
-        return spread
+    def _round(self, steps: Tensor, out: Tensor) -> Tensor:
+        return torch.clamp(steps, self.integers.lowest, self.integers.highest, out=out).round_()
 
 
 def split_pairs(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,33 +66,37 @@ class NormalizeRoundPool(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(y, weight, bias, mean, deviation)
         ctx.pool = pool
-        slope, offset = _affine(weight, bias, mean, deviation)
+        slope = weight / deviation
+        offset = bias - slope * mean
         pooled = y.new_empty(len(y) // pool.size, y.shape[1])
-        for rows, pooled_rows in _tiles(len(y) // pool.size, y.shape[1], pool.size):
-            pool.forward(torch.addcmul(offset, y[rows], slope), pooled[pooled_rows])
+        for tile in _tiles(pooled, pool.size):
+            steps = torch.addcmul(offset, y[tile.rows], slope, out=tile.steps)
+            pool.forward(steps, pooled[tile.pooled_rows])
         return pooled
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         y, weight, bias, mean, deviation = ctx.saved_tensors
-        pool: RoundingPool = ctx.pool
-        slope, offset = _affine(weight, bias, mean, deviation)
+        slope = weight / deviation
+        offset = bias - slope * mean
         y_gradient = torch.empty_like(y)
         weight_gradient, bias_gradient = torch.zeros_like(weight), torch.zeros_like(bias)
-        for rows, pooled_rows in _tiles(len(y) // pool.size, y.shape[1], pool.size):
-            steps = torch.addcmul(offset, y[rows], slope)
-            steps_gradient = pool.backward(steps, gradient[pooled_rows])
-            y_gradient[rows] = steps_gradient
+        for tile in _tiles(gradient, ctx.pool.size):
+            y_tile = y[tile.rows]
+            steps = torch.addcmul(offset, y_tile, slope, out=tile.steps)
+            of_steps = ctx.pool.backward(steps, gradient[tile.pooled_rows], tile.scratch, y_gradient[tile.rows])
             _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-                steps_gradient, y[rows], weight, None, None, mean, 1 / deviation, True, 0.0, [False, True, True]
+                of_steps, y_tile, weight, None, None, mean, 1 / deviation, True, 0.0, [False, True, True]
             )
             weight_gradient += of_weight
             bias_gradient += of_bias
         # batch norm: slope * (g - mean(g) - x * mean(g * x)), where x = (y - mean) / deviation
         y_slope = -slope * weight_gradient / (len(y) * deviation)
         y_offset = -slope * bias_gradient / len(y) - y_slope * mean
-        for rows, _ in _tiles(len(y), y.shape[1], 1):
-            torch.addcmul(torch.addcmul(y_offset, y[rows], y_slope), y_gradient[rows], slope, out=y_gradient[rows])
+        for tile in _tiles(y, 1):
+            of_steps = y_gradient[tile.rows]
+            through_statistics = torch.addcmul(y_offset, y[tile.rows], y_slope, out=tile.steps)
+            torch.addcmul(through_statistics, of_steps, slope, out=of_steps)
         return y_gradient, weight_gradient, bias_gradient, None, None, None
 
 
@@ -103,28 +108,39 @@ class MultiplyRoundPool(torch.autograd.Function):
         ctx.save_for_backward(rows, weight)
         ctx.pool = pool
         pooled = rows.new_empty(len(rows) // pool.size, len(weight))
-        for part, pooled_part in _tiles(len(pooled), len(weight), pool.size):
-            pool.forward(rows[part] @ weight.T, pooled[pooled_part])
+        for tile in _tiles(pooled, pool.size):
+            steps = torch.mm(rows[tile.rows], weight.T, out=tile.steps)
+            pool.forward(steps, pooled[tile.pooled_rows])
         return pooled
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
         rows, weight = ctx.saved_tensors
         weight_gradient = torch.zeros_like(weight)
-        for part, pooled_part in _tiles(len(gradient), len(weight), ctx.pool.size):
-            steps_gradient = ctx.pool.backward(rows[part] @ weight.T, gradient[pooled_part])
-            weight_gradient.addmm_(steps_gradient.T, rows[part])
+        for tile in _tiles(gradient, ctx.pool.size):
+            steps = torch.mm(rows[tile.rows], weight.T, out=tile.steps)
+            of_steps = ctx.pool.backward(steps, gradient[tile.pooled_rows], tile.scratch, tile.gradient)
+            weight_gradient.addmm_(of_steps.T, rows[tile.rows])
         return None, weight_gradient, None
 
 
-def _affine(weight: Tensor, bias: Tensor, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
-    slope = weight / deviation
-    return slope, bias - slope * mean
+@dataclass(frozen=True)
+class _Tile:
+    """Some rows, and memory for what is computed of them, which the next tile has again."""
+
+    rows: slice
+    pooled_rows: slice
+    steps: Tensor
+    scratch: Tensor
+    gradient: Tensor
 
 
-def _tiles(n_pooled_rows: int, n_channels: int, pool_size: int) -> Iterator[tuple[slice, slice]]:
-    """The rows of each tile in front of the pool and behind it."""
-    step = max(1, TILE_ELEMENTS // (n_channels * pool_size))
-    for start in range(0, n_pooled_rows, step):
-        stop = min(start + step, n_pooled_rows)
-        yield slice(start * pool_size, stop * pool_size), slice(start, stop)
+def _tiles(pooled: Tensor, pool_size: int) -> Iterator[_Tile]:
+    """All rows that (rows / pool_size, channels) are pooled from."""
+    n_pooled_rows, n_channels = pooled.shape
+    tile_length = min(n_pooled_rows, max(1, TILE_ELEMENTS // (n_channels * pool_size)))
+    memory = pooled.new_empty(3, tile_length * pool_size, n_channels)
+    for start in range(0, n_pooled_rows, tile_length):
+        stop = min(start + tile_length, n_pooled_rows)
+        steps, scratch, gradient = memory[:, : (stop - start) * pool_size]
+        yield _Tile(slice(start * pool_size, stop * pool_size), slice(start, stop), steps, scratch, gradient)

@@ -26,6 +26,7 @@ from spaces.architecture import (
     MaxPool,
     infer_shapes,
 )
+from workers import tiled_stages
 from workers.functional_quantizers import NoTwinError
 from workers.functional_twin import TrainingForward, make_channels_last_forward, make_exact_forward
 from workers.layers import ConvBlock, QuantizedBlock
@@ -61,6 +62,7 @@ BLOCKS: dict[str, Callable[[int], tuple[Block, ...]]] = {
     "separable residual": lambda bits: (separable(bits), separable(bits)),
     "inverted": lambda bits: (inverted(bits, stride=2),),
     "inverted residual": lambda bits: (inverted(bits), MaxPool(kernel_size=2), inverted(bits)),
+    "conv and pool": lambda bits: (conv(bits), MaxPool(kernel_size=2), conv(bits), MaxPool(kernel_size=4)),
     "pools": lambda bits: (MaxPool(kernel_size=2), conv(bits), MaxPool(kernel_size=3)),
     "linear": lambda bits: (
         MaxPool(kernel_size=8),
@@ -143,7 +145,10 @@ def test_exact_twin_has_the_gradients_of_brevitas(name: str, bits: int) -> None:
 @pytest.mark.parametrize("stem_bits", [4, 32], ids="stem {}".format)
 @pytest.mark.parametrize("bits", BIT_WIDTHS)
 @pytest.mark.parametrize("name", BLOCKS)
-def test_channels_last_twin_is_the_exact_twin_but_for_rounding(name: str, bits: int, stem_bits: int) -> None:
+def test_channels_last_twin_is_the_exact_twin_but_for_rounding(
+    name: str, bits: int, stem_bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiled_stages, "TILE_ELEMENTS", 1000)  # many tiles, the last one shorter
     architecture = network(name, bits, stem_bits)
     model = make_model(architecture, torch.float64)
     fast_model = copy.deepcopy(model)
