@@ -13,19 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
+from workers.blocked_frames import FASTEST, LANES, Blocked, Engine, address_of
 from workers.native_library import load_library
-
-LANES = 16
-
-
-@dataclass(frozen=True)
-class Blocked:
-    """Frames in blocks of 16; the lanes beyond `n_frames` are zero."""
-
-    values: Tensor
-    """(ceil(n_frames / 16), channels, length, 16) float32."""
-    n_frames: int
 
 
 @dataclass(frozen=True)
@@ -43,54 +34,6 @@ class Residual:
 
     summand: Blocked
     quantizer: CodeRange
-
-
-@dataclass(frozen=True)
-class Engine:
-    """How stages are computed; the results do not depend on `n_threads`."""
-
-    instruction_set: str | None = None
-    """One of `native_library.available_instruction_sets()`; None for the fastest."""
-    n_threads: int = 1
-
-
-FASTEST = Engine()
-
-
-def to_blocked(x: Tensor) -> Blocked:
-    """Frames (batch, channels, length), float32, in blocks."""
-    n_frames, channels, length = x.shape
-    padded = nn.functional.pad(x, (0, 0, 0, 0, 0, -n_frames % LANES))
-    return Blocked(padded.view(-1, LANES, channels, length).permute(0, 2, 3, 1).contiguous(), n_frames)
-
-
-def from_blocked(x: Blocked) -> Tensor:
-    """(batch, channels, length)."""
-    _, channels, length, _ = x.values.shape
-    return x.values.permute(0, 3, 1, 2).reshape(-1, channels, length)[: x.n_frames]
-
-
-def gather_codes(codes: Tensor, index: Tensor, scale: float, engine: Engine = FASTEST) -> Blocked:
-    """Frames `index` (batch,) of int8 codes (frames, channels, length), times `scale`, in blocks.
-
-    Raises IndexError where an index is none of the frames.
-    """
-    assert codes.dtype == torch.int8
-    assert codes.is_contiguous()
-    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(codes):
-        given = f"{int(index.min())} to {int(index.max())}"
-        raise IndexError(f"index has {given}; expected 0 to {len(codes) - 1}, the frames there are")
-    _, channels, length = codes.shape
-    index = index.to(torch.int64).contiguous()
-    values = torch.empty(-(-len(index) // LANES), channels, length, LANES)
-    load_library(engine.instruction_set).gather_codes(
-        _address(codes),
-        _address(index),
-        *map(c_int64, (len(index), channels * length)),
-        c_float(scale),
-        _address(values),
-    )
-    return Blocked(values, len(index))
 
 
 def max_pool(x: Blocked, size: int, engine: Engine = FASTEST) -> Blocked:
@@ -137,6 +80,7 @@ def fused_stage(
         (norm.running_mean, norm.running_var),
         stage,
         engine,
+        torch.is_grad_enabled(),
     )
     out = Blocked(values, x.n_frames)
     return max_pool(out, pool_size, engine) if residual and pool_size > 1 else out
@@ -197,13 +141,14 @@ class _Stage(torch.autograd.Function):
         running: tuple[Tensor, Tensor],
         stage: Any,
         engine: Engine,
+        is_grad_enabled: bool,
     ) -> Tensor:
         x, weight, summand = x.contiguous(), weight.contiguous(), None if summand is None else summand.contiguous()
         shape = x.shape[0], stage.out_channels, stage.out_length, LANES
         assert summand is None or summand.shape == shape
         out = torch.empty(*shape[:2], stage.out_length // stage.pool_size, LANES)
-        is_evaluation = not (stage.is_training or any(ctx.needs_input_grad))
-        z = out if is_evaluation and stage.pool_size == 1 else torch.empty(shape)
+        is_kept = stage.is_training or is_grad_enabled
+        z = torch.empty(shape) if is_kept or stage.pool_size > 1 else out
         statistics = torch.empty(2, stage.out_channels, dtype=torch.float64)
         stage.scale, stage.sum_scale = (0.0 if s is None else s.item() for s in (scale, sum_scale))
         _point(stage, x=x, weight=weight, gamma=gamma, beta=beta, summand=summand, z=z, out=out)
@@ -216,6 +161,7 @@ class _Stage(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, gamma, beta, summand, z, statistics = ctx.saved_tensors
         stage, out_gradient = ctx.stage, out_gradient.contiguous()
@@ -232,7 +178,13 @@ class _Stage(torch.autograd.Function):
             None if shape is None else torch.full(shape, gradient)
             for shape, gradient in zip(ctx.scale_shapes, (stage.scale_gradient, stage.sum_scale_gradient), strict=True)
         )
-        return x_gradient, *parameter_gradients, scale_gradient, summand_gradient, sum_scale_gradient, None, None, None
+        return x_gradient, *parameter_gradients, scale_gradient, summand_gradient, sum_scale_gradient, *[None] * 4
+
+
+class _PoolArguments(ctypes.Structure):
+    """struct Pool of native/pool.cpp."""
+
+    _fields_ = tuple((name, c_int64) for name in ("n_rows", "in_length", "size", "n_threads"))
 
 
 class _MaxPool(torch.autograd.Function):
@@ -241,23 +193,20 @@ class _MaxPool(torch.autograd.Function):
         x = x.contiguous()
         n_blocks, channels, length, _ = x.shape
         out = torch.empty(n_blocks, channels, length // size, LANES)
-        ctx.sizes = n_blocks * channels, length, size, engine.n_threads
-        load_library(engine.instruction_set).pool_forward(_address(x), _address(out), *map(c_int64, ctx.sizes))
+        pool = _PoolArguments(n_blocks * channels, length, size, engine.n_threads)
+        _run(load_library(engine.instruction_set).pool_forward, pool, address_of(x), address_of(out))
         ctx.save_for_backward(x, out)
-        ctx.engine = engine
+        ctx.pool, ctx.engine = pool, engine
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor, None, None]:
         x, out = ctx.saved_tensors
         out_gradient, x_gradient = out_gradient.contiguous(), torch.empty_like(x)
-        addresses = map(_address, (x, out, out_gradient, x_gradient))
-        load_library(ctx.engine.instruction_set).pool_backward(*addresses, *map(c_int64, ctx.sizes))
+        addresses = map(address_of, (x, out, out_gradient, x_gradient))
+        _run(load_library(ctx.engine.instruction_set).pool_backward, ctx.pool, *addresses)
         return x_gradient, None, None
-
-
-def _address(tensor: Tensor) -> c_void_p:
-    return c_void_p(tensor.data_ptr())
 
 
 def _point(stage: Any, **tensors: Tensor | None) -> None:
@@ -266,6 +215,6 @@ def _point(stage: Any, **tensors: Tensor | None) -> None:
         setattr(stage, name, None if tensor is None else tensor.data_ptr())
 
 
-def _run(function: Any, stage: Any) -> None:
-    if function(ctypes.byref(stage)):
+def _run(function: Any, arguments: ctypes.Structure, *addresses: c_void_p) -> None:
+    if function(ctypes.byref(arguments), *addresses):
         raise MemoryError("a fused stage had no memory, or no threads, left")

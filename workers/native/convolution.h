@@ -10,6 +10,7 @@
 
 constexpr int64_t FORWARD_CACHE_VECTORS = 2048;    // of packed input: 128 KB
 constexpr int64_t BACKWARD_CACHE_VECTORS = 16384;  // of packed input and gradient: 1 MB, half of a level-2 cache
+constexpr int64_t LONGEST_TILE = 96;               // positions; longer ones were slower, measured with 2 to 64 channels
 
 // Adds the statistics of z to those of its channels where they are wanted, that is not null.
 inline void convolve_dense(const Stage& s, int64_t block, const float* packed_weight, Statistics* of_channels) {
@@ -90,7 +91,7 @@ struct DenseTiling {
     explicit DenseTiling(const Stage& s) {
         n_steps = std::max(s.n_input_steps(), s.out_length);
         int64_t fitting = BACKWARD_CACHE_VECTORS / (s.in_channels * s.stride + s.out_channels);
-        fitting = std::clamp<int64_t>(fitting / TILE_POSITIONS * TILE_POSITIONS, 4 * TILE_POSITIONS, 256);
+        fitting = std::clamp<int64_t>(fitting / TILE_POSITIONS * TILE_POSITIONS, 4 * TILE_POSITIONS, LONGEST_TILE);
         tile = std::min(fitting, round_up(n_steps, TILE_POSITIONS));
         n_blocks = std::clamp<int64_t>(fitting / n_steps, 1, s.n_blocks());
         halo = s.taps_of_phase(0) - 1;

@@ -6,8 +6,8 @@
 // Accumulators in registers: 24 of 32 with AVX-512, 12 of 16 without.
 constexpr int TILE_CHANNELS = 6;
 constexpr int TILE_POSITIONS = V == 16 ? 4 : 2;
-constexpr int GRADIENT_CHANNELS = V == 16 ? 4 : 6;
-constexpr int GRADIENT_TAPS = V == 16 ? 6 : 2;
+constexpr int GRADIENT_CHANNELS = 4;
+constexpr int GRADIENT_TAPS = V == 16 ? 6 : 3;
 
 // Rows of (position, lane) in one block or a packed tile of it. `step` is the distance between positions that one
 // output position apart look at.

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
 #include <new>
 #include <thread>
 #include <vector>
@@ -26,6 +27,17 @@ void for_each_item(int64_t n_items, int n_threads, Work work) {
     for (int t = 1; t < n_threads && t < n_items; ++t) threads.emplace_back(run);
     run();
     for (auto& thread : threads) thread.join();
+}
+
+// 0, or 1 where memory or threads ran out: exceptions do not cross the C interface.
+template <class Work>
+int run_guarded(Work work) {
+    try {
+        work();
+        return 0;
+    } catch (const std::exception&) {
+        return 1;
+    }
 }
 
 // Memory of one thread, kept for its next call; never initialized.

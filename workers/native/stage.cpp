@@ -159,17 +159,6 @@ void backward(Stage& s) {
     }
 }
 
-// 0, or 1 where memory or threads ran out: exceptions do not cross the C interface.
-template <class Work>
-int run_guarded(Work work) {
-    try {
-        work();
-        return 0;
-    } catch (const std::exception&) {
-        return 1;
-    }
-}
-
 }  // namespace
 
 extern "C" {
