@@ -6,17 +6,16 @@ Gradients are worked out anew from what the convolution gave, so that nothing el
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from workers.functional_quantizers import IntegerRange, pass_inside_range
 
-TILE_ELEMENTS = 2**16
-"""Values in one tile: a quarter mebibyte as float32, so that the few tensors of a tile fit into a core's cache."""
+TILE_ELEMENTS = 2**17
+"""Values in one tile: half a mebibyte as float32, so that the few tensors of a tile fit into a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,10 @@ class NormalizeRoundPool(torch.autograd.Function):
         slope = weight / deviation
         offset = bias - slope * mean
         pooled = y.new_empty(len(y) // pool.size, y.shape[1])
-        for tile in _tiles(pooled, pool.size):
-            steps = torch.addcmul(offset, y[tile.rows], slope, out=tile.steps)
-            pool.forward(steps, pooled[tile.pooled_rows])
+        tiling = _Tiling(*y.shape)
+        memory, pooled_tiles = tiling.reuse_memory(y), tiling.split(pooled, pool.size)
+        for tile, y_tile, pooled_tile in zip(memory, tiling.split(y), pooled_tiles, strict=True):
+            pool.forward(torch.addcmul(offset, y_tile, slope, out=tile.steps), pooled_tile)
         return pooled
 
     @staticmethod
@@ -81,22 +81,24 @@ class NormalizeRoundPool(torch.autograd.Function):
         offset = bias - slope * mean
         y_gradient = torch.empty_like(y)
         weight_gradient, bias_gradient = torch.zeros_like(weight), torch.zeros_like(bias)
-        for tile in _tiles(gradient, ctx.pool.size):
-            y_tile = y[tile.rows]
+        inverse_deviation = 1 / deviation
+        tiling = _Tiling(*y.shape)
+        memory, y_tiles, out_tiles = tiling.reuse_memory(y), tiling.split(y), tiling.split(y_gradient)
+        gradient_tiles = tiling.split(gradient, ctx.pool.size)
+        for tile, y_tile, gradient_tile, out in zip(memory, y_tiles, gradient_tiles, out_tiles, strict=True):
             steps = torch.addcmul(offset, y_tile, slope, out=tile.steps)
-            of_steps = ctx.pool.backward(steps, gradient[tile.pooled_rows], tile.scratch, y_gradient[tile.rows])
+            ctx.pool.backward(steps, gradient_tile, tile.scratch, out)
             _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-                of_steps, y_tile, weight, None, None, mean, 1 / deviation, True, 0.0, [False, True, True]
+                out, y_tile, weight, None, None, mean, inverse_deviation, True, 0.0, [False, True, True]
             )
             weight_gradient += of_weight
             bias_gradient += of_bias
         # batch norm: slope * (g - mean(g) - x * mean(g * x)), where x = (y - mean) / deviation
         y_slope = -slope * weight_gradient / (len(y) * deviation)
         y_offset = -slope * bias_gradient / len(y) - y_slope * mean
-        for tile in _tiles(y, 1):
-            of_steps = y_gradient[tile.rows]
-            through_statistics = torch.addcmul(y_offset, y[tile.rows], y_slope, out=tile.steps)
-            torch.addcmul(through_statistics, of_steps, slope, out=of_steps)
+        for tile, y_tile, out in zip(memory, y_tiles, out_tiles, strict=True):
+            through_statistics = torch.addcmul(y_offset, y_tile, y_slope, out=tile.steps)
+            torch.addcmul(through_statistics, out, slope, out=out)
         return y_gradient, weight_gradient, bias_gradient, None, None, None
 
 
@@ -108,39 +110,46 @@ class MultiplyRoundPool(torch.autograd.Function):
         ctx.save_for_backward(rows, weight)
         ctx.pool = pool
         pooled = rows.new_empty(len(rows) // pool.size, len(weight))
-        for tile in _tiles(pooled, pool.size):
-            steps = torch.mm(rows[tile.rows], weight.T, out=tile.steps)
-            pool.forward(steps, pooled[tile.pooled_rows])
+        tiling = _Tiling(len(rows), len(weight))
+        memory, pooled_tiles = tiling.reuse_memory(rows), tiling.split(pooled, pool.size)
+        for tile, tile_rows, pooled_tile in zip(memory, tiling.split(rows), pooled_tiles, strict=True):
+            pool.forward(torch.mm(tile_rows, weight.T, out=tile.steps), pooled_tile)
         return pooled
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
         rows, weight = ctx.saved_tensors
         weight_gradient = torch.zeros_like(weight)
-        for tile in _tiles(gradient, ctx.pool.size):
-            steps = torch.mm(rows[tile.rows], weight.T, out=tile.steps)
-            of_steps = ctx.pool.backward(steps, gradient[tile.pooled_rows], tile.scratch, tile.gradient)
-            weight_gradient.addmm_(of_steps.T, rows[tile.rows])
+        tiling = _Tiling(len(rows), len(weight))
+        memory, gradient_tiles = tiling.reuse_memory(rows), tiling.split(gradient, ctx.pool.size)
+        for tile, tile_rows, gradient_tile in zip(memory, tiling.split(rows), gradient_tiles, strict=True):
+            steps = torch.mm(tile_rows, weight.T, out=tile.steps)
+            of_steps = ctx.pool.backward(steps, gradient_tile, tile.scratch, tile.gradient)
+            weight_gradient.addmm_(of_steps.T, tile_rows)
         return None, weight_gradient, None
 
 
-@dataclass(frozen=True)
-class _Tile:
-    """Some rows, and memory for what is computed of them, which the next tile has again."""
+class _Tile(NamedTuple):
+    """Memory for what is computed of a tile's rows."""
 
-    rows: slice
-    pooled_rows: slice
     steps: Tensor
     scratch: Tensor
     gradient: Tensor
 
 
-def _tiles(pooled: Tensor, pool_size: int) -> Iterator[_Tile]:
-    """All rows that (rows / pool_size, channels) are pooled from."""
-    n_pooled_rows, n_channels = pooled.shape
-    tile_length = min(n_pooled_rows, max(1, TILE_ELEMENTS // (n_channels * pool_size)))
-    memory = pooled.new_empty(3, tile_length * pool_size, n_channels)
-    for start in range(0, n_pooled_rows, tile_length):
-        stop = min(start + tile_length, n_pooled_rows)
-        steps, scratch, gradient = memory[:, : (stop - start) * pool_size]
-        yield _Tile(slice(start * pool_size, stop * pool_size), slice(start, stop), steps, scratch, gradient)
+class _Tiling:
+    """How rows are cut into tiles; a tile has an even number of rows, as pairs of them are pooled."""
+
+    def __init__(self, n_rows: int, n_channels: int) -> None:
+        self._n_rows, self._n_channels = n_rows, n_channels
+        self._length = max(2, TILE_ELEMENTS // n_channels // 2 * 2)
+
+    def split(self, rows: Tensor, pool_size: int = 1) -> tuple[Tensor, ...]:
+        """The rows of each tile, of a tensor of which `pool_size` rows have become one."""
+        return torch.split(rows, self._length // pool_size)
+
+    def reuse_memory(self, like: Tensor) -> list[_Tile]:
+        """The same memory for each tile; the last one may be shorter."""
+        starts = range(0, self._n_rows, self._length)
+        memory = like.new_empty(len(_Tile._fields), min(self._length, self._n_rows), self._n_channels)
+        return [_Tile(*memory[:, : self._n_rows - start]) for start in starts]
