@@ -99,8 +99,16 @@ def _conv(name: str, block: nn.Module, conv: str, norm: str, quantizer: str) -> 
     layer, batch_norm = block.get_submodule(conv), block.get_submodule(norm)
     assert isinstance(layer, nn.Conv1d)
     assert isinstance(batch_norm, nn.BatchNorm1d)
+    _check_padding(f"{name}.{conv}", layer)
     activation = _activation(f"{name}.{quantizer}", block.get_submodule(quantizer))
     return ConvStage(layer, WeightQuantizer(f"{name}.{conv}", layer), batch_norm, activation)
+
+
+def _check_padding(name: str, conv: nn.Conv1d) -> None:
+    given = (conv.padding, conv.dilation, conv.padding_mode)
+    expected = ((conv.kernel_size[0] // 2,), (1,), "zeros")
+    if given != expected:
+        raise NoTwinError(f"{name} has padding, dilation and padding mode {given}; a twin is known of {expected}")
 
 
 def _linear(name: str, block: LinearBlock) -> LinearStage:

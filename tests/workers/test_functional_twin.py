@@ -214,6 +214,11 @@ def test_a_quantizer_without_a_twin_is_refused_by_name(
     block.conv = qnn.QuantConv1d(2, 6, 3, padding=1, bias=False, weight_quant=Int8WeightPerChannelFloat)
     with pytest.raises(NoTwinError, match=r"blocks\.1\.conv is quantized with OverOutputChannelView"):
         make_twin(model)
+    block.conv = qnn.QuantConv1d(2, 6, 3, bias=False)
+    with pytest.raises(
+        NoTwinError, match=r"blocks\.1\.conv has padding, dilation and padding mode \(\(0,\), \(1,\), 'zeros'\)"
+    ):
+        make_twin(model)
     block.conv = qnn.QuantConv1d(2, 6, 3, padding=1)
     with pytest.raises(NoTwinError, match=r"blocks\.1\.conv has a bias"):
         make_twin(model)
