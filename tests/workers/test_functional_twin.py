@@ -167,6 +167,15 @@ def test_channels_last_twin_is_the_exact_twin_but_for_rounding(
     assert (exact(frames) - fast(frames)).abs().max() < 1e-10
 
 
+def test_channels_last_twin_takes_a_batch_of_one_frame() -> None:
+    """The last batch of an epoch may be one."""
+    architecture = network("separable", 4)
+    model = make_model(architecture, torch.float64)
+    frames = draw_frames(architecture, torch.float64)[0][:1]
+    expected = make_exact_forward(copy.deepcopy(model))(frames)
+    assert (make_channels_last_forward(model)(frames) - expected).abs().max() < 1e-10
+
+
 def test_networks_of_these_tests_have_residual_sums() -> None:
     assert infer_shapes(network("separable residual", 4))[3].is_residual
     assert infer_shapes(network("inverted residual", 4))[4].is_residual
