@@ -10,15 +10,13 @@ from pathlib import Path
 import optuna
 
 from search.promotion import PromotionError, promote_trial
-from search.report import StudyReport, TrialReport, load_study_report
-from search.study import StudyError, check_is_same_study
-from search.study_data import describe_dataset, open_dataset
-from spaces.study_config import ConfigError, parse_study_config
+from search.stored_trial import open_stored_trial
+from search.study import StudyError
+from spaces.study_config import ConfigError
 from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
-from storage.database import DEFAULT_DATABASE_URL, DatabaseError, open_existing_database
+from storage.database import DEFAULT_DATABASE_URL, DatabaseError
 from storage.radioml import DatasetError
 from storage.records import Build
-from storage.studies import load_study_record
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,28 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def promote(storage: str, artifacts: Path, study_name: str, trial_number: int) -> Build:
     """Promotes one complete trial of a study in this database. Raises the errors that `main` prints."""
-    database = open_existing_database(storage)
-    report = load_study_report(database, study_name)
-    trial = find_trial(report, trial_number)
-    record = load_study_record(database, study_name)
-    assert record is not None  # load_study_report raises before
-    config = parse_study_config(record.text, f"study {study_name}")
-    file = open_dataset(config)
-    check_is_same_study(config, database, describe_dataset(file))
+    stored = open_stored_trial(storage, study_name, trial_number)
     return promote_trial(
-        database, ArtifactStore(artifacts), config, file, trial, lambda step: print(step, file=sys.stderr)
+        stored.database,
+        ArtifactStore(artifacts),
+        stored.config,
+        stored.file,
+        stored.trial,
+        lambda step: print(step, file=sys.stderr),
     )
-
-
-def find_trial(report: StudyReport, trial_number: int) -> TrialReport:
-    """The complete trial of this number. Raises StudyError where there is none."""
-    trials = {trial.trial_number: trial for trial in report.trials}
-    if trial_number not in trials:
-        front = ", ".join(str(trial.trial_number) for trial in report.front) or "none yet"
-        raise StudyError(
-            f"trial is {trial_number}; expected a complete trial of {report.study_name}, such as its front: {front}"
-        )
-    return trials[trial_number]
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

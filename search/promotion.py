@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search.pareto import hypervolume_contributions
 from search.report import StudyReport, TrialReport
@@ -19,6 +20,9 @@ from storage.frames import Frames, load_validation_sample
 from storage.radioml import RadioMLFile
 from storage.records import Build, BuildState, BuildTarget
 from storage.split import Split
+
+if TYPE_CHECKING:  # it imports torch, which only a promotion needs
+    from workers.accuracy import Accuracy
 
 N_PROOF_FRAMES = 100
 
@@ -78,12 +82,14 @@ def promote_trial(
     for build in builds:
         if build.target == target and build.state is not BuildState.FAILED:
             return build
-    checkpoint = _find_checkpoint(database, artifacts, config.study.name, trial.trial_number)
+    checkpoint = find_checkpoint(database, artifacts, config.study.name, trial.trial_number)
     split = study_split(config, file)
     on_step(f"exporting trial {trial.trial_number}")
     model, proof = _export(config, trial, checkpoint, load_validation_sample(file, split, N_PROOF_FRAMES))
     on_step(f"measuring trial {trial.trial_number} on the test part")
     test_accuracy = _known_test_accuracy(builds)
+    if test_accuracy is None:
+        test_accuracy = measure_test(trial, checkpoint, file, split).overall
     return queue_build(
         database,
         study_name=config.study.name,
@@ -93,7 +99,7 @@ def promote_trial(
         target=target,
         timeout_s=config.fpga.timeout_s,
         is_below_threshold=trial.accuracy < config.objectives.accuracy.threshold,
-        test_accuracy=_measure_test(trial, checkpoint, file, split) if test_accuracy is None else test_accuracy,
+        test_accuracy=test_accuracy,
     )
 
 
@@ -108,7 +114,8 @@ def _is_quantized(trial: TrialReport) -> bool:
     return Design.model_validate_json(trial.design_json).architecture.is_quantized
 
 
-def _find_checkpoint(database: Database, artifacts: ArtifactStore, study_name: str, trial_number: int) -> Path:
+def find_checkpoint(database: Database, artifacts: ArtifactStore, study_name: str, trial_number: int) -> Path:
+    """The weights at the end of the trial's last stage. Raises PromotionError where they are not there."""
     evaluations = load_trial_evaluations(database, study_name, trial_number)
     if not evaluations:
         raise PromotionError(f"trial {trial_number} of {study_name} has no evaluation in the database")
@@ -136,11 +143,12 @@ def _known_test_accuracy(builds: Sequence[Build]) -> float | None:
     return next((build.test_accuracy for build in builds if build.test_accuracy is not None), None)
 
 
-def _measure_test(trial: TrialReport, checkpoint: Path, file: RadioMLFile, split: Split) -> float:
+def measure_test(trial: TrialReport, checkpoint: Path, file: RadioMLFile, split: Split) -> Accuracy:
+    """Accuracy of the trial's network on the test part: for reports, never to choose by."""
     from workers.accuracy import measure_test_accuracy
     from workers.checkpoint import load_weights
     from workers.model import build_model
 
     model = build_model(Design.model_validate_json(trial.design_json).architecture, seed=0)
     load_weights(checkpoint, model)
-    return measure_test_accuracy(model, file, split).overall
+    return measure_test_accuracy(model, file, split)

@@ -24,7 +24,8 @@ def draw_smooth(random: np.random.Generator, n_frames: int, n_samples: int, band
     message = np.zeros((n_frames, n_samples))
     for tone in range(_N_TONES):
         message += np.cos(radians[:, tone, None] * time + phase[:, tone, None])
-    return message * np.sqrt(2 / _N_TONES)
+    message *= np.sqrt(2 / _N_TONES)
+    return message
 
 
 def draw_rough(random: np.random.Generator, n_frames: int, n_samples: int, band_width: float) -> NDArray[np.float64]:

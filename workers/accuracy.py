@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from storage.frames import Frames, load_test_frames
@@ -14,6 +15,9 @@ from storage.radioml import RadioMLFile
 from storage.split import Split
 
 EVALUATION_BATCH_SIZE = 512
+
+CLEAR_SNR_DB = 10
+"""From this SNR label on, networks no longer gain from less noise."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Accuracy:
     overall: float
     by_snr: Mapping[int, float]
     """Per SNR label in dB."""
+    by_class: Mapping[int, float]
+    """Per class label, at SNR labels of at least 10 dB, where noise hides little; empty where there are none."""
     n_frames: int
 
 
@@ -31,8 +37,17 @@ def evaluate_accuracy(model: nn.Module, frames: Frames) -> Accuracy:
     if len(frames.labels) == 0:
         raise ValueError("there are no frames to evaluate on")
     is_right = predict_logits(model, frames).argmax(axis=1) == frames.labels
-    by_snr = {int(snr): float(is_right[frames.snr_db == snr].mean()) for snr in np.unique(frames.snr_db)}
-    return Accuracy(float(is_right.mean()), by_snr, len(is_right))
+    is_clear = frames.snr_db >= CLEAR_SNR_DB
+    return Accuracy(
+        overall=float(is_right.mean()),
+        by_snr=_mean_per_label(is_right, frames.snr_db),
+        by_class=_mean_per_label(is_right[is_clear], frames.labels[is_clear]),
+        n_frames=len(is_right),
+    )
+
+
+def _mean_per_label(is_right: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict[int, float]:
+    return {int(label): float(is_right[labels == label].mean()) for label in np.unique(labels)}
 
 
 def measure_test_accuracy(model: nn.Module, file: RadioMLFile, split: Split) -> Accuracy:

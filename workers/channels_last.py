@@ -7,7 +7,6 @@ Their gradients then hold the scale's, which needs no pass over the activations 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workers.functional_quantizers import ActivationQuantizer, RoundToIntegers
-from workers.network_stages import ConvChain, ConvStage, InputStage, LinearStage, PoolStage, Stage
+from workers.network_stages import ConvChain, ConvStage, InputStage, LinearStage, PoolStage, Stage, join_pools
 from workers.tiled_stages import MultiplyRoundPool, NormalizeRoundPool, RoundingPool
 
 MAX_SHORT_ROW = 16
@@ -39,7 +38,7 @@ def run_channels_last(stages: tuple[Stage, ...], frames: Tensor) -> Tensor:
     """Class scores (batch, n_classes) of frames (batch, in_channels, frame_length)."""
     x = Activation(frames.detach().unsqueeze(2).contiguous(memory_format=torch.channels_last), None)
     quantizer: ActivationQuantizer | None = None
-    for stage, pool_size in _join_pools(stages):
+    for stage, pool_size in join_pools(stages):
         match stage:
             case InputStage():
                 x, quantizer = _quantize_frames(stage.quantizer, x.values), stage.quantizer
@@ -50,17 +49,6 @@ def run_channels_last(stages: tuple[Stage, ...], frames: Tensor) -> Tensor:
             case LinearStage():
                 x = _run_linear(stage, x)
     return x.floats
-
-
-def _join_pools(stages: tuple[Stage, ...]) -> Iterator[tuple[Stage, int]]:
-    """Each stage with the size of the pool behind it that it can take over, 2, or 1."""
-    joined = False
-    for stage, following in zip(stages, (*stages[1:], None), strict=True):
-        if joined:
-            joined = False
-            continue
-        joined = isinstance(stage, ConvChain) and not stage.is_residual and following == PoolStage(2)
-        yield stage, 2 if joined else 1
 
 
 def _quantize_frames(quantizer: ActivationQuantizer, frames: Tensor) -> Activation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import nn
@@ -69,6 +70,17 @@ def list_stages(model: QuantizedNetwork) -> tuple[Stage, ...]:
     return tuple(
         stage for name, block in model.blocks.named_children() for stage in _stages_of(f"blocks.{name}", block)
     )
+
+
+def join_pools(stages: tuple[Stage, ...]) -> Iterator[tuple[Stage, int]]:
+    """Each stage with the size of the pool behind it that it can take over, 2, or 1."""
+    joined = False
+    for stage, following in zip(stages, (*stages[1:], None), strict=True):
+        if joined:
+            joined = False
+            continue
+        joined = isinstance(stage, ConvChain) and not stage.is_residual and following == PoolStage(2)
+        yield stage, 2 if joined else 1
 
 
 def _stages_of(name: str, block: nn.Module) -> tuple[Stage, ...]:

@@ -12,8 +12,10 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from storage.frames import Frames
+from workers.functional_twin import TrainingForward
 from workers.model import QuantizedNetwork, iterate_mac_modules
 from workers.pruning import Masks, apply_masks
+from workers.training_path import choose_training_path
 
 
 class TrainingDivergedError(RuntimeError):
@@ -68,13 +70,14 @@ def train(
     steps = math.ceil(len(labels) / phase.batch_size)
     scheduler = CosineAnnealingWarmRestarts(optimizer, T_0=min(phase.restart_epochs, phase.epochs))
     model.train()
+    forward = choose_training_path(model).forward
     for epoch in range(epochs_done, phase.epochs):
         order = _shuffle(len(labels), seed, phase.stage, epoch)
         total_loss = 0.0
         for step, batch in enumerate(torch.split(order, phase.batch_size)):
             scheduler.step(epoch + step / steps)
             iq = torch.from_numpy(frames.gather(batch.numpy()))  # (batch, 2, frame_length)
-            loss = _train_step(model, optimizer, iq.to(device), labels[batch].to(device), masks)
+            loss = _train_step(model, forward, optimizer, iq.to(device), labels[batch].to(device), masks)
             total_loss += loss * len(batch)
         mean_loss = total_loss / len(labels)
         if not math.isfinite(mean_loss):
@@ -96,8 +99,15 @@ def _shuffle(n_frames: int, seed: int, stage: int, epoch: int) -> Tensor:
     return torch.randperm(n_frames, generator=generator)
 
 
-def _train_step(model: QuantizedNetwork, optimizer: Adam, iq: Tensor, labels: Tensor, masks: Masks | None) -> float:
-    loss = nn.functional.cross_entropy(model(iq), labels)
+def _train_step(
+    model: QuantizedNetwork,
+    forward: TrainingForward,
+    optimizer: Adam,
+    iq: Tensor,
+    labels: Tensor,
+    masks: Masks | None,
+) -> float:
+    loss = nn.functional.cross_entropy(forward(iq), labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

@@ -1,0 +1,46 @@
+"""One complete trial of a study in a database, with the data it was measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from search.report import StudyReport, TrialReport, load_study_report
+from search.study import StudyError, check_is_same_study
+from search.study_data import describe_dataset, open_dataset
+from spaces.study_config import StudyConfig, parse_study_config
+from storage.database import Database, open_existing_database
+from storage.radioml import RadioMLFile
+from storage.studies import load_study_record
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """A trial and what it takes to measure it again."""
+
+    database: Database
+    config: StudyConfig
+    file: RadioMLFile
+    trial: TrialReport
+
+
+def open_stored_trial(storage: str, study_name: str, trial_number: int) -> StoredTrial:
+    """Raises ConfigError, DatabaseError, DatasetError or StudyError where study, trial or data are not there."""
+    database = open_existing_database(storage)
+    trial = find_trial(load_study_report(database, study_name), trial_number)
+    record = load_study_record(database, study_name)
+    assert record is not None  # load_study_report raises before
+    config = parse_study_config(record.text, f"study {study_name}")
+    file = open_dataset(config)
+    check_is_same_study(config, database, describe_dataset(file))
+    return StoredTrial(database, config, file, trial)
+
+
+def find_trial(report: StudyReport, trial_number: int) -> TrialReport:
+    """The complete trial of this number. Raises StudyError where there is none."""
+    trials = {trial.trial_number: trial for trial in report.trials}
+    if trial_number not in trials:
+        front = ", ".join(str(trial.trial_number) for trial in report.front) or "none yet"
+        raise StudyError(
+            f"trial is {trial_number}; expected a complete trial of {report.study_name}, such as its front: {front}"
+        )
+    return trials[trial_number]

@@ -1,0 +1,87 @@
+"""Measures one trial on the test part, SNR by SNR and class by class: `python -m search.test_accuracy STUDY TRIAL`.
+
+For reports, never to choose by.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import optuna
+from rich.console import Console
+from rich.table import Table
+
+from search.promotion import PromotionError, find_checkpoint, measure_test
+from search.stored_trial import open_stored_trial
+from search.study import StudyError
+from search.study_data import study_split
+from spaces.study_config import ConfigError
+from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
+from storage.database import DEFAULT_DATABASE_URL, DatabaseError
+from storage.radioml import DatasetError
+
+if TYPE_CHECKING:  # it imports torch
+    from workers.accuracy import Accuracy
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the accuracies; exit code 2 where study, trial, weights or data are not there."""
+    args = _parse_arguments(arguments)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        stored = open_stored_trial(args.storage, args.study, args.trial)
+        checkpoint = find_checkpoint(stored.database, ArtifactStore(args.artifacts), args.study, args.trial)
+        accuracy = measure_test(stored.trial, checkpoint, stored.file, study_split(stored.config, stored.file))
+    except (ArtifactError, ConfigError, DatabaseError, DatasetError, PromotionError, StudyError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print_accuracy(accuracy, stored.file.class_names, as_json=args.json)
+    return 0
+
+
+def print_accuracy(accuracy: Accuracy, class_names: Sequence[str], *, as_json: bool) -> None:
+    """JSON: {"accuracy", "n_frames", "by_snr": {label: fraction}, "by_class": {name: fraction}}, else tables."""
+    by_class = {class_names[label]: fraction for label, fraction in accuracy.by_class.items()}
+    if as_json:
+        content = {"accuracy": accuracy.overall, "n_frames": accuracy.n_frames}
+        print(json.dumps({**content, "by_snr": dict(accuracy.by_snr), "by_class": by_class}))
+        return
+    console = Console()
+    console.print(f"{accuracy.overall:.2%} of {accuracy.n_frames} test frames")
+    console.print(_make_table("SNR label, dB", {f"{snr:+d}": value for snr, value in accuracy.by_snr.items()}))
+    console.print(_make_table("class, at 10 dB and above", by_class))
+
+
+def _make_table(title: str, values: dict[str, float]) -> Table:
+    table = Table(title, "accuracy")
+    table.columns[1].justify = "right"
+    for name, value in values.items():
+        table.add_row(name, f"{value:.1%}")
+    return table
+
+
+def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m search.test_accuracy", description="Measures one trial of a study on the test part."
+    )
+    parser.add_argument("study", help="name of the study")
+    parser.add_argument("trial", type=int, help="number of a complete trial")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--storage", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)")
+    parser.add_argument(
+        "--artifacts",
+        type=Path,
+        default=DEFAULT_ARTIFACTS_FOLDER,
+        metavar="DIR",
+        help="folder of weights (%(default)s)",
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

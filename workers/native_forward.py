@@ -1,0 +1,86 @@
+"""The fast execution of a network's stages in native code: each convolution with what follows it, as one operation."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from workers.blocked_frames import FASTEST, Blocked, Engine, from_blocked, to_blocked
+from workers.functional_quantizers import ActivationQuantizer
+from workers.fused_stages import CodeRange, Residual, fused_stage, max_pool
+from workers.network_stages import ConvChain, ConvStage, InputStage, LinearStage, PoolStage, Stage, join_pools
+
+
+def run_native(stages: tuple[Stage, ...], frames: Tensor, engine: Engine = FASTEST) -> Tensor:
+    """Class scores (batch, n_classes) of float32 frames (batch, in_channels, frame_length), with gradients."""
+    quantizer: ActivationQuantizer | None = None
+    blocked: Blocked | None = None
+    features: Tensor | None = None
+    for stage, pool_size in join_pools(stages):
+        match stage:
+            case InputStage():
+                frames, quantizer = stage.quantizer(frames), stage.quantizer
+            case ConvChain():
+                x = to_blocked(frames) if blocked is None else blocked
+                blocked = _run_chain(stage, x, quantizer, pool_size, engine)
+                quantizer = stage.stages[-1].quantizer
+            case PoolStage():
+                blocked = max_pool(to_blocked(frames) if blocked is None else blocked, stage.size, engine)
+            case LinearStage():
+                if features is None:
+                    features = (frames if blocked is None else from_blocked(blocked)).flatten(1)
+                features = _run_linear(stage, features)
+    assert features is not None
+    return features
+
+
+def _run_chain(
+    chain: ConvChain, x: Blocked, input_quantizer: ActivationQuantizer | None, pool_size: int, engine: Engine
+) -> Blocked:
+    y = x
+    for stage in chain.stages[:-1]:
+        y = _run_conv(stage, y, stage.quantizer, None, 1, engine)
+    last = chain.stages[-1]
+    if not chain.is_residual:
+        return _run_conv(last, y, last.quantizer, None, pool_size, engine)
+    assert input_quantizer is not None
+    return _run_conv(last, y, input_quantizer, Residual(x, _code_range(last.quantizer)), pool_size, engine)
+
+
+def _run_conv(
+    stage: ConvStage,
+    x: Blocked,
+    quantizer: ActivationQuantizer,
+    residual: Residual | None,
+    pool_size: int,
+    engine: Engine,
+) -> Blocked:
+    conv = stage.conv
+    return fused_stage(
+        x,
+        stage.weight(),
+        stage.norm,
+        _code_range(quantizer),
+        residual,
+        stride=conv.stride[0],
+        padding=int(conv.padding[0]),
+        is_depthwise=conv.groups > 1,
+        pool_size=pool_size,
+        engine=engine,
+    )
+
+
+def _code_range(quantizer: ActivationQuantizer) -> CodeRange:
+    return CodeRange() if quantizer.integers is None else CodeRange(quantizer.scale, quantizer.integers.highest)
+
+
+def _run_linear(stage: LinearStage, x: Tensor) -> Tensor:
+    y = F.linear(x, stage.weight())
+    if stage.norm is None or stage.quantizer is None:
+        return y
+    return stage.quantizer(_normalize(stage.norm, y))
+
+
+def _normalize(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
+    y: Tensor = norm(x)
+    return y
