@@ -47,9 +47,15 @@ def test_every_bit_width_with_and_without_residual(bit_width: int, has_residual:
 
 
 def test_tensors_too_large_for_the_caches_take_the_streaming_path() -> None:
-    case = make_case(random.Random(1), (150, 2, 1024), 32, 3, 1, 1, False, 8, False, 2, is_training=True)
-    assert 150 * 32 * 1024 * 4 > 16 << 20  # STREAMED_BYTES of native/stage.h
+    case = make_case(random.Random(1), (300, 2, 1024), 32, 3, 1, 1, False, 8, False, 2, is_training=True)
+    assert 300 * 32 * 512 * 4 > 16 << 20  # STREAMED_BYTES of native/stage.h, half as many positions behind the pool
     check_case(case, Engine())
+
+
+def test_blocks_share_sums_where_weights_are_many() -> None:
+    case = make_case(random.Random(4), (160, 400, 16), 400, 3, 1, 1, False, 4, False, 1, is_training=True)
+    assert 10 * case.weight.numel() > 1 << 22  # MOST_PARTIAL_SUMS of native/stage.cpp, with ten blocks
+    check_case(case, Engine(n_threads=2))
 
 
 @pytest.mark.parametrize("is_depthwise", [False, True])

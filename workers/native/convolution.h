@@ -12,6 +12,22 @@ constexpr int64_t FORWARD_CACHE_VECTORS = 2048;    // of packed input: 128 KB
 constexpr int64_t BACKWARD_CACHE_VECTORS = 16384;  // of packed input and gradient: 1 MB, half of a level-2 cache
 constexpr int64_t LONGEST_TILE = 96;               // positions; longer ones were slower, measured with 2 to 64 channels
 
+inline OutputRows rows_of_z(const Stage& s, int64_t block, float* statistics) {
+    bool is_streamed = s.is_training && s.is_streamed(s.z_block());
+    return {s.z + block * s.z_block(), s.out_length * LANES, LANES, is_streamed, statistics};
+}
+
+inline void clear_statistics(const OutputRows& z, int64_t n_rows) {
+    if (z.statistics) std::fill_n(z.statistics, n_rows * 2 * LANES, 0.0f);
+}
+
+inline void add_statistics(const OutputRows& z, Statistics* of_rows, int64_t n_rows) {
+    for (int64_t row = 0; z.statistics && row < n_rows; ++row) {
+        of_rows[row].sum += sum_block_lanes(z.statistics + row * 2 * LANES);
+        of_rows[row].sum_of_squares += sum_block_lanes(z.statistics + (row * 2 + 1) * LANES);
+    }
+}
+
 // Adds the statistics of z to those of its channels where they are wanted, that is not null.
 inline void convolve_dense(const Stage& s, int64_t block, const float* packed_weight, Statistics* of_channels) {
     thread_local Scratch scratch, statistics_scratch;
@@ -22,19 +38,15 @@ inline void convolve_dense(const Stage& s, int64_t block, const float* packed_we
     float* packed = scratch.reserve(s.in_channels * row * LANES);
     float* statistics = of_channels ? statistics_scratch.reserve(s.out_channels * 2 * LANES) : nullptr;
     const float* x = s.x + block * s.in_block();
-    OutputRows z{s.z + block * s.z_block(), s.out_length * LANES, LANES, s.is_training && s.is_streamed(s.z_block()),
-                 statistics};
+    OutputRows z = rows_of_z(s, block, statistics);
     for (int64_t first = 0; first < s.out_length; first += tile, z.start += tile * LANES) {
         for (int64_t i = 0; i < s.in_channels; ++i)
             copy_positions(packed + i * row * LANES, x + i * s.in_length * LANES, s.in_length,
                            first * s.stride - s.padding, 1, row);
-        if (statistics) std::fill_n(statistics, s.out_channels * 2 * LANES, 0.0f);
+        clear_statistics(z, s.out_channels);
         multiply_rows({packed, row * LANES, s.stride * LANES}, s.in_channels, s.kernel_size, packed_weight, z,
                       s.out_channels, std::min(tile, s.out_length - first));
-        for (int64_t o = 0; statistics && o < s.out_channels; ++o) {
-            of_channels[o].sum += sum_block_lanes(statistics + o * 2 * LANES);
-            of_channels[o].sum_of_squares += sum_block_lanes(statistics + (o * 2 + 1) * LANES);
-        }
+        add_statistics(z, of_channels, s.out_channels);
     }
 }
 
@@ -53,14 +65,16 @@ inline void convolve_depthwise(const Stage& s, int64_t block, Statistics* of_cha
     float* packed = scratch.reserve(s.stride * row * LANES);
     float* weight = weight_scratch.reserve(s.stride * longest);
     std::vector<Phase> phases(s.stride);
-    for (int64_t c = 0; c < s.in_channels; ++c) {
+    float statistics[2 * LANES];
+    OutputRows z = rows_of_z(s, block, of_channels ? statistics : nullptr);
+    for (int64_t c = 0; c < s.in_channels; ++c, z.start += z.row) {
         pack_phases(s, s.x + block * s.in_block() + c * s.in_length * LANES, packed, row, phases.data());
         for (int64_t tap = 0; tap < s.kernel_size; ++tap)
             weight[tap % s.stride * longest + tap / s.stride] = s.weight[c * s.kernel_size + tap];
         for (int64_t r = 0; r < s.stride; ++r) phases[r].weight = weight + r * longest;
-        float* z = s.z + block * s.z_block() + c * s.out_length * LANES;
-        filter_row(phases.data(), s.stride, z, LANES, s.out_length);
-        if (of_channels) add_statistics(z, s.out_length, of_channels[c].sum, of_channels[c].sum_of_squares);
+        clear_statistics(z, 1);
+        filter_row(phases.data(), s.stride, z, s.out_length);
+        add_statistics(z, of_channels + c, 1);
     }
 }
 
@@ -114,7 +128,7 @@ inline std::vector<std::vector<float>> pack_backward_weights(const Stage& s) {
     return packed;
 }
 
-// One unit: its blocks' input gradients, and its own weight gradient. gradient_row(block, channel, first, n, to) writes
+// One unit: its blocks' input gradients; adds to the weight gradient. gradient_row(block, channel, first, n, to) writes
 // gradients of z.
 template <class GradientRow>
 void convolve_dense_backward(const Stage& s, const DenseTiling& t, int64_t unit,
@@ -124,7 +138,6 @@ void convolve_dense_backward(const Stage& s, const DenseTiling& t, int64_t unit,
     int64_t x_block = s.in_channels * t.x_row * LANES, dz_block = s.out_channels * t.dz_row * LANES;
     int64_t first_block = unit * t.n_blocks, n_blocks = std::min(t.n_blocks, s.n_blocks() - first_block);
     float *xs = x_scratch.reserve(n_blocks * x_block), *dzs = dz_scratch.reserve(n_blocks * dz_block);
-    std::fill_n(weight_gradient, s.n_weights(), 0.0f);
     for (int64_t first = 0; first < t.n_steps; first += t.tile) {
         int64_t last = std::min(first + t.tile, t.n_steps);
         for (int64_t b = 0; b < n_blocks; ++b) {
@@ -155,7 +168,7 @@ void convolve_dense_backward(const Stage& s, const DenseTiling& t, int64_t unit,
     }
 }
 
-// One block; the taps' gradients of each channel go to weight_gradient.
+// One block: its input gradients; adds to the weight gradient.
 template <class GradientRow>
 void convolve_depthwise_backward(const Stage& s, int64_t block, float* weight_gradient, GradientRow gradient_row) {
     thread_local Scratch x_scratch, dz_scratch, tap_scratch;
@@ -171,7 +184,7 @@ void convolve_depthwise_backward(const Stage& s, int64_t block, float* weight_gr
         for (int64_t r = 0; r < s.stride; ++r) {
             std::fill_n(taps, longest, 0.0f);
             correlate_row(phases[r].x, dz + halo * LANES, s.out_length, phases[r].n_taps, taps);
-            for (int64_t m = 0; m < phases[r].n_taps; ++m) gradients[m * s.stride + r] = taps[m];
+            for (int64_t m = 0; m < phases[r].n_taps; ++m) gradients[m * s.stride + r] += taps[m];
         }
         if (!s.x_gradient) continue;
         for (int64_t r = 0; r < s.stride; ++r) {
@@ -180,9 +193,9 @@ void convolve_depthwise_backward(const Stage& s, int64_t block, float* weight_gr
             for (int64_t m = 0; m < n_taps; ++m)
                 taps[m] = s.weight[c * s.kernel_size + r + (n_taps - 1 - m) * s.stride];
             Phase reversed{dz + (steps.first + halo + 1 - n_taps) * LANES, taps, n_taps};
-            filter_row(&reversed, 1,
-                       s.x_gradient + block * s.in_block() + (c * s.in_length + steps.position) * LANES,
-                       s.stride * LANES, steps.last - steps.first);
+            float* to = s.x_gradient + block * s.in_block() + (c * s.in_length + steps.position) * LANES;
+            filter_row(&reversed, 1, {to, 0, s.stride * LANES, s.is_streamed(s.in_block()), nullptr},
+                       steps.last - steps.first);
         }
     }
 }

@@ -1,29 +1,13 @@
 // Convolutions over all input channels, and their weight gradients, on rows of vectors in cache.
 #pragma once
 
-#include "vectors.h"
+#include "rows.h"
 
 // Accumulators in registers: 24 of 32 with AVX-512, 12 of 16 without.
 constexpr int TILE_CHANNELS = 6;
 constexpr int TILE_POSITIONS = V == 16 ? 4 : 2;
 constexpr int GRADIENT_CHANNELS = 4;
 constexpr int GRADIENT_TAPS = V == 16 ? 6 : 3;
-
-// Rows of (position, lane) in one block or a packed tile of it. `step` is the distance between positions that one
-// output position apart look at.
-struct Rows {
-    const float* start;
-    int64_t row, step;
-};
-
-struct OutputRows {
-    float* start;
-    int64_t row, step;
-    bool is_streamed;
-    float* statistics;  // per row LANES sums and LANES sums of squares, which are added to; or null
-};
-
-constexpr int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 // Packs weights as multiply_rows reads them: for each tile of output channels [in_channel][tap][channel of the tile].
 template <class Weight>
@@ -55,24 +39,7 @@ inline void multiply_tile(
         }
     }
 #pragma GCC unroll 8
-    for (int o = 0; o < CHANNELS; ++o) {
-        float* to = out.start + o * out.row;
-        vec sum{}, squares{};
-#pragma GCC unroll 8
-        for (int p = 0; p < TILE_POSITIONS; ++p) {
-            if (p >= n_positions) break;
-            if (out.is_streamed)
-                stream(to + p * out.step, sums[o][p]);
-            else
-                store(to + p * out.step, sums[o][p]);
-            sum += sums[o][p];
-            squares = multiply_add(sums[o][p], sums[o][p], squares);
-        }
-        if (!out.statistics) continue;
-        float* statistics = out.statistics + o * 2 * LANES;
-        store(statistics, load(statistics) + sum);
-        store(statistics + LANES, load(statistics + LANES) + squares);
-    }
+    for (int o = 0; o < CHANNELS; ++o) write_positions(sums[o], out.at(o, 0, 0), n_positions);
 }
 
 inline void multiply_tile_of(
@@ -98,10 +65,7 @@ inline void multiply_rows(
             const float* weight = packed;
             for (int64_t o = 0; o < n_out; o += TILE_CHANNELS) {
                 int64_t channels = n_out - o < TILE_CHANNELS ? n_out - o : TILE_CHANNELS;
-                OutputRows to = out;
-                to.start += o * out.row + p * out.step + lane;
-                if (to.statistics) to.statistics += o * 2 * LANES + lane;
-                multiply_tile_of(channels, from, n_in, n_taps, weight, to, n_positions - p);
+                multiply_tile_of(channels, from, n_in, n_taps, weight, out.at(o, p, lane), n_positions - p);
                 weight += channels * n_in * n_taps;
             }
         }

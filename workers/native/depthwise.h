@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "vectors.h"
+#include "rows.h"
 
 constexpr int FILTER_POSITIONS = V == 16 ? 16 : 8;
 constexpr int FILTER_TAPS = 4;
@@ -32,7 +32,7 @@ struct Phase {
 };
 
 template <int POSITIONS>
-inline void filter_tile(const Phase* phases, int64_t n_phases, int64_t offset, float* out, int64_t out_step, int64_t n) {
+inline void filter_tile(const Phase* phases, int64_t n_phases, int64_t offset, const OutputRows& out, int64_t n) {
     vec sums[POSITIONS] = {};
     for (int64_t r = 0; r < n_phases; ++r) {
         const float *x = phases[r].x + offset, *weight = phases[r].weight;
@@ -44,20 +44,17 @@ inline void filter_tile(const Phase* phases, int64_t n_phases, int64_t offset, f
         if (left == 2) add_taps<POSITIONS, 2>(x, weight, sums);
         if (left == 1) add_taps<POSITIONS, 1>(x, weight, sums);
     }
-#pragma GCC unroll 16
-    for (int p = 0; p < POSITIONS; ++p)
-        if (p < n) store(out + p * out_step, sums[p]);
+    write_positions(sums, out, n);
 }
 
 // out[p] = sum over phases and taps of weight[tap] * x[p + tap]. Rows must be readable for n_positions rounded up to 4.
-inline void filter_row(const Phase* phases, int64_t n_phases, float* out, int64_t out_step, int64_t n_positions) {
+inline void filter_row(const Phase* phases, int64_t n_phases, const OutputRows& out, int64_t n_positions) {
     for (int lane = 0; lane < LANES; lane += V) {
         int64_t p = 0;
         for (; p + FILTER_POSITIONS <= n_positions; p += FILTER_POSITIONS)
-            filter_tile<FILTER_POSITIONS>(
-                phases, n_phases, p * LANES + lane, out + p * out_step + lane, out_step, FILTER_POSITIONS);
+            filter_tile<FILTER_POSITIONS>(phases, n_phases, p * LANES + lane, out.at(0, p, lane), FILTER_POSITIONS);
         for (; p < n_positions; p += 4)
-            filter_tile<4>(phases, n_phases, p * LANES + lane, out + p * out_step + lane, out_step, n_positions - p);
+            filter_tile<4>(phases, n_phases, p * LANES + lane, out.at(0, p, lane), n_positions - p);
     }
 }
 

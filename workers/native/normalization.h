@@ -30,6 +30,7 @@ inline void for_activation(const Activation& a, bool has_summand, F f) {
 struct NormalizeRow {
     const float *z, *summand;
     float* out;
+    bool is_streamed;
     int64_t n_positions;
     const float* is_frame;  // LANES times 1 or 0
     ChannelNorm norm;
@@ -48,7 +49,7 @@ struct NormalizeRow {
                     prefetch(summand + at);
                     value = quantize<IS_SUM_QUANTIZED>(load(summand + at) + value, sum_q);
                 }
-                store(out + at, value * mask);
+                store_or_stream(out + at, value * mask, is_streamed);
             }
         }
     }
@@ -123,19 +124,3 @@ struct InputGradientRow {
         }
     }
 };
-
-// Adds a row's sum and sum of squares: short stretches in float, their totals in double.
-inline void add_statistics(const float* z, int64_t n_positions, double& sum, double& sum_of_squares) {
-    constexpr int64_t STRETCH = 32;
-    for (int64_t first = 0; first < n_positions; first += STRETCH) {
-        int64_t last = first + STRETCH < n_positions ? first + STRETCH : n_positions;
-        vec sums[4] = {}, squares[4] = {};
-        for (int64_t at = first * LANES, i = 0; at < last * LANES; at += V, i = (i + 1) % 4) {
-            vec value = load(z + at);
-            sums[i] += value;
-            squares[i] = multiply_add(value, value, squares[i]);
-        }
-        sum += sum_lanes((sums[0] + sums[1]) + (sums[2] + sums[3]));
-        sum_of_squares += sum_lanes((squares[0] + squares[1]) + (squares[2] + squares[3]));
-    }
-}

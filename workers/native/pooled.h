@@ -36,6 +36,7 @@ inline void for_pooled_activation(const Quantizer& quantizer, int64_t size, F f)
 struct NormalizePooledRow {
     const float* z;
     float* out;
+    bool is_streamed;
     int64_t n_windows, size;
     const float* is_frame;
     ChannelNorm norm;
@@ -49,7 +50,8 @@ struct NormalizePooledRow {
             vec mask = load(is_frame + lane);
             for (int64_t w = 0; w < n_windows; ++w) {
                 Largest largest = find_largest<IS_QUANTIZED, SIZE>(z + w * size * LANES + lane, size, slope, shift, q);
-                store(out + w * LANES + lane, (IS_QUANTIZED ? largest.code * q.scale : largest.code) * mask);
+                vec value = IS_QUANTIZED ? largest.code * q.scale : largest.code;
+                store_or_stream(out + w * LANES + lane, value * mask, is_streamed);
             }
         }
     }

@@ -7,18 +7,21 @@
 
 namespace {
 
+constexpr int64_t MOST_PARTIAL_SUMS = 1 << 22;  // of weight gradients: 16 MB
+
 void normalize_block(const Stage& s, int64_t block) {
     FrameMask mask(s, block);
     for (int64_t c = 0; c < s.out_channels; ++c) {
         const float* z = s.z + block * s.z_block() + c * s.out_length * LANES;
         int64_t at = block * s.out_block() + c * s.pooled_length() * LANES;
+        bool is_streamed = s.is_streamed(s.out_block());
         if (s.pool_size > 1)
             for_pooled_activation(s.activation.quantizer, s.pool_size,
-                                  NormalizePooledRow{z, s.out + at, s.pooled_length(), s.pool_size, mask.is_frame,
-                                                     s.norm(c), s.activation.quantizer});
+                                  NormalizePooledRow{z, s.out + at, is_streamed, s.pooled_length(), s.pool_size,
+                                                     mask.is_frame, s.norm(c), s.activation.quantizer});
         else
             for_activation(s.activation, s.summand != nullptr,
-                           NormalizeRow{z, s.summand ? s.summand + at : nullptr, s.out + at, s.out_length,
+                           NormalizeRow{z, s.summand ? s.summand + at : nullptr, s.out + at, is_streamed, s.out_length,
                                         mask.is_frame, s.norm(c), s.activation});
     }
 }
@@ -56,7 +59,7 @@ void forward(Stage& s) {
         });
     std::vector<Statistics> of_blocks(s.is_training ? s.n_blocks() * s.out_channels : 0);
     if (!s.is_training) use_running_statistics(s);
-    for_each_item(s.n_blocks(), s.n_threads, [&](int64_t block) {
+    for_each_item(s.n_blocks(), static_cast<int>(s.n_threads), [&](int64_t block) {
         Statistics* of_channels = s.is_training ? &of_blocks[block * s.out_channels] : nullptr;
         if (s.is_depthwise)
             convolve_depthwise(s, block, of_channels);
@@ -66,7 +69,7 @@ void forward(Stage& s) {
     });
     if (!s.is_training) return;
     use_batch_statistics(s, of_blocks);
-    for_each_item(s.n_blocks(), s.n_threads, [&](int64_t block) { normalize_block(s, block); });
+    for_each_item(s.n_blocks(), static_cast<int>(s.n_threads), [&](int64_t block) { normalize_block(s, block); });
 }
 
 void sum_row_gradients(const Stage& s, int64_t block, int64_t c, ActivationSums& sums) {
@@ -86,7 +89,7 @@ void sum_row_gradients(const Stage& s, int64_t block, int64_t c, ActivationSums&
 
 std::vector<ActivationSums> sum_gradients(const Stage& s) {
     std::vector<ActivationSums> of_blocks(s.n_blocks() * s.out_channels), totals(s.out_channels);
-    for_each_item(s.n_blocks(), s.n_threads, [&](int64_t block) {
+    for_each_item(s.n_blocks(), static_cast<int>(s.n_threads), [&](int64_t block) {
         for (int64_t c = 0; c < s.out_channels; ++c)
             sum_row_gradients(s, block, c, of_blocks[block * s.out_channels + c]);
     });
@@ -134,29 +137,38 @@ void write_input_gradients(const Stage& s, const ActivationSums& sums, int64_t b
                                         s.activation, static_cast<float>(of_z), static_cast<float>(constant)});
 }
 
+// Calls add(unit, sum) for each unit, where `sum` belongs to a few units one after another, and adds up these sums. Which
+// units share one depends on the stage's shape alone, so the result does not depend on the number of threads.
+template <class Add>
+void sum_weight_gradients(const Stage& s, int64_t n_units, Add add) {
+    int64_t n_sums = std::clamp<int64_t>(MOST_PARTIAL_SUMS / s.n_weights(), 1, n_units);
+    std::vector<float> sums(n_sums * s.n_weights());
+    for_each_item(n_sums, static_cast<int>(s.n_threads), [&](int64_t i) {
+        for (int64_t unit = i * n_units / n_sums; unit < (i + 1) * n_units / n_sums; ++unit)
+            add(unit, sums.data() + i * s.n_weights());
+    });
+    for (int64_t w = 0; w < s.n_weights(); ++w) {
+        double total = 0;
+        for (int64_t i = 0; i < n_sums; ++i) total += sums[i * s.n_weights() + w];
+        s.weight_gradient[w] = static_cast<float>(total);
+    }
+}
+
 void backward(Stage& s) {
     std::vector<ActivationSums> sums = sum_gradients(s);
     write_parameter_gradients(s, sums);
     auto gradient_row = [&](int64_t block, int64_t c, int64_t first, int64_t n_positions, float* to) {
         write_input_gradients(s, sums[c], block, c, first, n_positions, to);
     };
+    if (s.is_depthwise)
+        return sum_weight_gradients(s, s.n_blocks(), [&](int64_t block, float* weight_gradient) {
+            convolve_depthwise_backward(s, block, weight_gradient, gradient_row);
+        });
     DenseTiling tiling(s);
-    int64_t n_units = s.is_depthwise ? s.n_blocks() : tiling.n_units(s);
-    std::vector<float> of_units(n_units * s.n_weights());
-    std::vector<std::vector<float>> weights;
-    if (!s.is_depthwise) weights = pack_backward_weights(s);
-    for_each_item(n_units, s.n_threads, [&](int64_t unit) {
-        float* weight_gradient = of_units.data() + unit * s.n_weights();
-        if (s.is_depthwise)
-            convolve_depthwise_backward(s, unit, weight_gradient, gradient_row);
-        else
-            convolve_dense_backward(s, tiling, unit, weights, weight_gradient, gradient_row);
+    std::vector<std::vector<float>> weights = pack_backward_weights(s);
+    sum_weight_gradients(s, tiling.n_units(s), [&](int64_t unit, float* weight_gradient) {
+        convolve_dense_backward(s, tiling, unit, weights, weight_gradient, gradient_row);
     });
-    for (int64_t i = 0; i < s.n_weights(); ++i) {
-        double total = 0;
-        for (int64_t unit = 0; unit < n_units; ++unit) total += of_units[unit * s.n_weights() + i];
-        s.weight_gradient[i] = static_cast<float>(total);
-    }
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 
 #include "normalization.h"
 
-// All tensors of frames are (blocks, channels, length, LANES); the lanes beyond n_frames are zero in and zero out.
 // What is larger is written past the caches: it would not be there any more when it is read.
 constexpr int64_t STREAMED_BYTES = 16 << 20;
 
@@ -11,6 +10,7 @@ struct Statistics {
     double sum = 0, sum_of_squares = 0;
 };
 
+// All tensors of frames are (blocks, channels, length, LANES); the lanes beyond n_frames are zero in and zero out.
 struct Stage {
     int64_t n_frames, in_channels, out_channels, in_length, out_length, kernel_size, stride, padding;
     int64_t pool_size;  // positions of a max pool's window behind the activation, or 1; above 1 without summand

@@ -42,6 +42,13 @@ inline void stream(float* to, vec value) {
 #endif
 }
 
+inline void store_or_stream(float* to, vec value, bool is_streamed) {
+    if (is_streamed)
+        stream(to, value);
+    else
+        store(to, value);
+}
+
 // Streamed values are seen by other threads from here on.
 inline void finish_streams() {
 #if defined(__SSE2__)
