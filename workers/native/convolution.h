@@ -13,7 +13,7 @@ constexpr int64_t BACKWARD_CACHE_VECTORS = 16384;  // of packed input and gradie
 constexpr int64_t LONGEST_TILE = 96;               // positions; longer ones were slower, measured with 2 to 64 channels
 
 inline OutputRows rows_of_z(const Stage& s, int64_t block, float* statistics) {
-    bool is_streamed = s.is_training && s.is_streamed(s.z_block());
+    bool is_streamed = s.is_training && s.is_convolution_streamed(s.z_block());
     return {s.z + block * s.z_block(), s.out_length * LANES, LANES, is_streamed, statistics};
 }
 
@@ -156,7 +156,7 @@ void convolve_dense_backward(const Stage& s, const DenseTiling& t, int64_t unit,
                 const float* from = dz + (steps.first - first + t.halo + 1 - n_taps) * LANES;
                 multiply_rows({from, t.dz_row * LANES, LANES}, s.out_channels, n_taps, weights[phase].data(),
                               {s.x_gradient + block * s.in_block() + steps.position * LANES, s.in_length * LANES,
-                               s.stride * LANES, s.is_streamed(s.in_block()), nullptr},
+                               s.stride * LANES, s.is_convolution_streamed(s.in_block()), nullptr},
                               s.in_channels, steps.last - steps.first);
             }
         }
@@ -194,7 +194,7 @@ void convolve_depthwise_backward(const Stage& s, int64_t block, float* weight_gr
                 taps[m] = s.weight[c * s.kernel_size + r + (n_taps - 1 - m) * s.stride];
             Phase reversed{dz + (steps.first + halo + 1 - n_taps) * LANES, taps, n_taps};
             float* to = s.x_gradient + block * s.in_block() + (c * s.in_length + steps.position) * LANES;
-            filter_row(&reversed, 1, {to, 0, s.stride * LANES, s.is_streamed(s.in_block()), nullptr},
+            filter_row(&reversed, 1, {to, 0, s.stride * LANES, s.is_convolution_streamed(s.in_block()), nullptr},
                        steps.last - steps.first);
         }
     }

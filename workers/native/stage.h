@@ -4,7 +4,10 @@
 #include "normalization.h"
 
 // What is larger is written past the caches: it would not be there any more when it is read.
+// The results of dense convolutions already are when they are smaller: their tiles write a little of many rows in turn,
+// and no hardware guesses where. Both sizes are measured.
 constexpr int64_t STREAMED_BYTES = 16 << 20;
+constexpr int64_t STREAMED_DENSE_BYTES = 4 << 20;
 
 struct Statistics {
     double sum = 0, sum_of_squares = 0;
@@ -46,9 +49,11 @@ struct Stage {
         return phase < kernel_size ? (kernel_size - phase + stride - 1) / stride : 0;
     }
 
-    bool is_streamed(int64_t block_size) const {
-        return n_blocks() * block_size * static_cast<int64_t>(sizeof(float)) > STREAMED_BYTES;
+    bool is_streamed(int64_t block_size) const { return bytes(block_size) > STREAMED_BYTES; }
+    bool is_convolution_streamed(int64_t block_size) const {
+        return bytes(block_size) > (is_depthwise ? STREAMED_BYTES : STREAMED_DENSE_BYTES);
     }
+    int64_t bytes(int64_t block_size) const { return n_blocks() * block_size * static_cast<int64_t>(sizeof(float)); }
 
     ChannelNorm norm(int64_t channel) const {
         double slope = gamma[channel] * inverse_deviation[channel];
