@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, Table, create_engine, event, make_url, select
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from storage.tables import SCHEMA_VERSION, metadata, schema
+from storage.tables import SCHEMA_VERSION, UPGRADES, metadata, schema
 
 DEFAULT_DATABASE_URL = "sqlite:///runs/studies.db"
 """In the current folder."""
@@ -167,14 +167,23 @@ def _create_tables(engine: Engine, shown: str) -> None:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # else the driver begins after the first table
         metadata.create_all(connection)
-        versions = list(connection.scalars(select(schema.c.version)))
-        if not versions:
+        version = connection.scalar(select(schema.c.version))
+        if version is None:
             connection.execute(schema.insert().values(version=SCHEMA_VERSION))
-        elif versions != [SCHEMA_VERSION]:
+        elif version in UPGRADES:
+            _upgrade_tables(connection, version)
+        elif version != SCHEMA_VERSION:
             raise DatabaseError(
-                f"the tables in {shown} have version {versions[0]}; expected {SCHEMA_VERSION}: "
+                f"the tables in {shown} have version {version}; expected {SCHEMA_VERSION}: "
                 "use the release that made them, or another storage URL"
             )
+
+
+def _upgrade_tables(connection: Connection, version: int) -> None:
+    for step in range(version, SCHEMA_VERSION):
+        for statement in UPGRADES[step]:
+            connection.exec_driver_sql(statement)
+    connection.execute(schema.update().values(version=SCHEMA_VERSION))
 
 
 def _describe(error: SQLAlchemyError | OSError) -> str:

@@ -45,6 +45,10 @@ class Evaluation:
     """Device seconds spent on this stage."""
     checkpoint: str
     """Artifact path of the weights, relative to the artifact store."""
+    training_path: str = "brevitas"
+    """Execution that training went through (workers/training_path.py)."""
+    is_exact: bool = False
+    """Whether the accuracy was counted in exact integers: the same on any machine."""
 
 
 class BuildState(StrEnum):

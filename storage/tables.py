@@ -25,7 +25,15 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+UPGRADES = {
+    1: (
+        "ALTER TABLE design_evaluations ADD COLUMN training_path VARCHAR(16) NOT NULL DEFAULT 'brevitas'",
+        "ALTER TABLE design_evaluations ADD COLUMN is_exact BOOLEAN NOT NULL DEFAULT FALSE",
+    )
+}
+"""What makes tables of this version those of the next."""
 """Raised by one with each change of a table; a database of another version is refused at open."""
 
 NOT_FAILED = text("state <> 'failed'")
@@ -96,6 +104,8 @@ evaluations = Table(
     Column("seed", BigInteger, nullable=False),
     Column("training_seconds", Double, nullable=False),
     Column("checkpoint", Text, nullable=False),
+    Column("training_path", String(16), nullable=False),
+    Column("is_exact", Boolean, nullable=False),
 )
 
 builds = Table(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from ctypes import c_float, c_int64, c_void_p
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from workers.native_library import load_library
@@ -48,22 +50,23 @@ def from_blocked(x: Blocked) -> Tensor:
     return x.values.permute(0, 3, 1, 2).reshape(-1, channels, length)[: x.n_frames]
 
 
-def gather_codes(codes: Tensor, index: Tensor, scale: float, engine: Engine = FASTEST) -> Blocked:
-    """Frames `index` (batch,) of int8 codes (frames, channels, length), times `scale`, in blocks.
+def gather_codes(codes: NDArray[np.int8], index: NDArray[np.int64], scale: float, engine: Engine = FASTEST) -> Blocked:
+    """Frames `index` (batch,) of `codes` (frames, channels, length), times `scale`, in blocks.
 
     Raises IndexError where an index is none of the frames.
     """
-    assert codes.dtype == torch.int8
-    assert codes.is_contiguous()
-    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < len(codes):
-        given = f"{int(index.min())} to {int(index.max())}"
-        raise IndexError(f"index has {given}; expected 0 to {len(codes) - 1}, the frames there are")
+    assert codes.dtype == np.int8
+    assert codes.flags.c_contiguous
+    index = np.ascontiguousarray(index, np.int64)
+    if len(index) and not 0 <= index.min() <= index.max() < len(codes):
+        raise IndexError(
+            f"index has {index.min()} to {index.max()}; expected 0 to {len(codes) - 1}, the frames there are"
+        )
     _, channels, length = codes.shape
-    index = index.to(torch.int64).contiguous()
     values = torch.empty(-(-len(index) // LANES), channels, length, LANES)
     load_library(engine.instruction_set).gather_codes(
-        address_of(codes),
-        address_of(index),
+        c_void_p(codes.ctypes.data),
+        c_void_p(index.ctypes.data),
         *map(c_int64, (len(index), channels * length)),
         c_float(scale),
         address_of(values),

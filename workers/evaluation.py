@@ -23,11 +23,13 @@ from storage.radioml import inspect_radioml
 from storage.records import Evaluation
 from storage.split import prescribed_split
 from workers.accuracy import evaluate_accuracy
+from workers.allocator import keep_freed_memory
 from workers.checkpoint import Checkpoint, load_checkpoint, load_state, load_weights, write_checkpoint, write_weights
 from workers.inference_cost import count_cost
 from workers.model import QuantizedNetwork, build_model, measure_density
 from workers.pruning import Masks, prune_weights
 from workers.training import EpochEnd, Phase, train
+from workers.training_path import TrainingPath, choose_training_path
 
 PROGRESS_FILE = "progress.json"
 
@@ -84,6 +86,7 @@ def evaluate_design(request: EvaluationRequest) -> tuple[Evaluation, ...]:
     its last epoch. Waits while another process, left over from a killed run, still works in the folder. Raises
     TrainingDivergedError, and whatever the data set raises.
     """
+    keep_freed_memory()
     torch.set_num_threads(request.n_threads)
     design = Design.model_validate_json(request.design_json)
     with _lock(request.folder):
@@ -129,9 +132,10 @@ def _evaluate_stages(request: EvaluationRequest, design: Design) -> tuple[Evalua
     evaluations = _load_finished_stages(folder, len(design.stages) + 1)
     if evaluations:
         load_weights(folder / weights_file(evaluations[-1].stage), model)
+    path = choose_training_path(model)
     for phase in list_phases(design)[len(evaluations) :]:
-        seconds = _train_phase(request, design, model, phase, training_frames)
-        evaluations.append(_measure(request, design, model, phase.stage, seconds, validation_frames))
+        seconds = _train_phase(request, design, model, path, phase, training_frames)
+        evaluations.append(_measure(request, design, model, path.name, phase.stage, seconds, validation_frames))
         _write_stage(folder, model, evaluations[-1])
     return tuple(evaluations)
 
@@ -154,7 +158,12 @@ def _load_finished_stages(folder: Path, n_stages: int) -> list[Evaluation]:
 
 
 def _train_phase(
-    request: EvaluationRequest, design: Design, model: QuantizedNetwork, phase: Phase, frames: Frames
+    request: EvaluationRequest,
+    design: Design,
+    model: QuantizedNetwork,
+    path: TrainingPath,
+    phase: Phase,
+    frames: Frames,
 ) -> float:
     folder = request.folder
     checkpoint = load_checkpoint(folder)
@@ -180,6 +189,7 @@ def _train_phase(
             epochs_done=checkpoint.epoch if checkpoint else 0,
             optimizer_state=checkpoint.optimizer_state if checkpoint else None,
             on_epoch=on_epoch,
+            path=path,
         )
     return time.monotonic() - started
 
@@ -191,7 +201,13 @@ def _prune_for(model: QuantizedNetwork, design: Design, phase: Phase, is_resumed
 
 
 def _measure(
-    request: EvaluationRequest, design: Design, model: QuantizedNetwork, stage: int, seconds: float, frames: Frames
+    request: EvaluationRequest,
+    design: Design,
+    model: QuantizedNetwork,
+    training_path: str,
+    stage: int,
+    seconds: float,
+    frames: Frames,
 ) -> Evaluation:
     accuracy = evaluate_accuracy(model, frames)
     density = measure_density(model)
@@ -208,6 +224,7 @@ def _measure(
         seed=request.seed,
         training_seconds=seconds,
         checkpoint=ArtifactStore(Path(request.artifacts)).relative(request.folder / weights_file(stage)),
+        training_path=training_path,
     )
 
 

@@ -11,27 +11,34 @@ from workers.fused_stages import CodeRange, Residual, fused_stage, max_pool
 from workers.network_stages import ConvChain, ConvStage, InputStage, LinearStage, PoolStage, Stage, join_pools
 
 
-def run_native(stages: tuple[Stage, ...], frames: Tensor, engine: Engine = FASTEST) -> Tensor:
-    """Class scores (batch, n_classes) of float32 frames (batch, in_channels, frame_length), with gradients."""
-    quantizer: ActivationQuantizer | None = None
-    blocked: Blocked | None = None
-    features: Tensor | None = None
+def run_native(stages: tuple[Stage, ...], frames: Tensor | Blocked, engine: Engine = FASTEST) -> Tensor:
+    """Class scores (batch, n_classes), with gradients to the parameters.
+
+    `frames` are float32 samples (batch, in_channels, frame_length), or, in blocks, what the input quantizer makes of
+    them.
+    """
+    x, quantizer = frames, None
     for stage, pool_size in join_pools(stages):
         match stage:
             case InputStage():
-                frames, quantizer = stage.quantizer(frames), stage.quantizer
+                x, quantizer = x if isinstance(x, Blocked) else stage.quantizer(x), stage.quantizer
             case ConvChain():
-                x = to_blocked(frames) if blocked is None else blocked
-                blocked = _run_chain(stage, x, quantizer, pool_size, engine)
+                x = _run_chain(stage, _as_blocks(x), quantizer, pool_size, engine)
                 quantizer = stage.stages[-1].quantizer
             case PoolStage():
-                blocked = max_pool(to_blocked(frames) if blocked is None else blocked, stage.size, engine)
+                x = max_pool(_as_blocks(x), stage.size, engine)
             case LinearStage():
-                if features is None:
-                    features = (frames if blocked is None else from_blocked(blocked)).flatten(1)
-                features = _run_linear(stage, features)
-    assert features is not None
-    return features
+                x = _run_linear(stage, _as_features(x))
+    return _as_features(x)
+
+
+def _as_blocks(x: Tensor | Blocked) -> Blocked:
+    return x if isinstance(x, Blocked) else to_blocked(x)
+
+
+def _as_features(x: Tensor | Blocked) -> Tensor:
+    """(batch, features)."""
+    return (from_blocked(x) if isinstance(x, Blocked) else x).flatten(1)
 
 
 def _run_chain(

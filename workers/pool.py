@@ -148,7 +148,7 @@ def _start_ray(address: str | None) -> Any:
     logging.getLogger("ray").setLevel(logging.ERROR)  # else it explains its token at every start
 
     project = str(Path(__file__).resolve().parent.parent)
-    runtime_env = {"env_vars": {"PYTHONPATH": project, "OMP_WAIT_POLICY": "passive"}}
+    runtime_env = {"env_vars": {"PYTHONPATH": project, "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}}
     ray.init(
         address=address or "local",
         include_dashboard=False,

@@ -12,10 +12,9 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from storage.frames import Frames
-from workers.functional_twin import TrainingForward
 from workers.model import QuantizedNetwork, iterate_mac_modules
 from workers.pruning import Masks, apply_masks
-from workers.training_path import choose_training_path
+from workers.training_path import TrainingPath, choose_training_path
 
 
 class TrainingDivergedError(RuntimeError):
@@ -56,8 +55,11 @@ def train(
     epochs_done: int = 0,
     optimizer_state: dict[str, object] | None = None,
     on_epoch: Callable[[EpochEnd], None] = lambda _: None,
+    path: TrainingPath | None = None,
 ) -> None:
     """Trains `model` in place for what is left of the phase; `on_epoch` is called after each epoch.
+
+    Through `path`, by default the fastest there is for the model.
 
     The order of frames depends on (seed, stage, epoch) alone, so a resumed phase sees what an unbroken one would have.
     Weights outside `masks` stay at zero. Raises TrainingDivergedError when the loss becomes NaN or infinite.
@@ -70,14 +72,14 @@ def train(
     steps = math.ceil(len(labels) / phase.batch_size)
     scheduler = CosineAnnealingWarmRestarts(optimizer, T_0=min(phase.restart_epochs, phase.epochs))
     model.train()
-    forward = choose_training_path(model).forward
+    path = path or choose_training_path(model)
     for epoch in range(epochs_done, phase.epochs):
         order = _shuffle(len(labels), seed, phase.stage, epoch)
         total_loss = 0.0
         for step, batch in enumerate(torch.split(order, phase.batch_size)):
             scheduler.step(epoch + step / steps)
-            iq = torch.from_numpy(frames.gather(batch.numpy()))  # (batch, 2, frame_length)
-            loss = _train_step(model, forward, optimizer, iq.to(device), labels[batch].to(device), masks)
+            logits = path.forward(path.load(frames, batch))  # (batch, n_classes)
+            loss = _train_step(model, logits, optimizer, labels[batch].to(device), masks)
             total_loss += loss * len(batch)
         mean_loss = total_loss / len(labels)
         if not math.isfinite(mean_loss):
@@ -99,15 +101,8 @@ def _shuffle(n_frames: int, seed: int, stage: int, epoch: int) -> Tensor:
     return torch.randperm(n_frames, generator=generator)
 
 
-def _train_step(
-    model: QuantizedNetwork,
-    forward: TrainingForward,
-    optimizer: Adam,
-    iq: Tensor,
-    labels: Tensor,
-    masks: Masks | None,
-) -> float:
-    loss = nn.functional.cross_entropy(forward(iq), labels)
+def _train_step(model: QuantizedNetwork, logits: Tensor, optimizer: Adam, labels: Tensor, masks: Masks | None) -> float:
+    loss = nn.functional.cross_entropy(logits, labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from workers.blocked_frames import Engine
+from storage.frames import Frames
+from workers.blocked_frames import Blocked, Engine, gather_codes
 from workers.functional_quantizers import NoTwinError
-from workers.functional_twin import TrainingForward, make_channels_last_forward, make_exact_forward
+from workers.functional_twin import make_channels_last_forward, make_exact_forward
 from workers.model import QuantizedNetwork
 from workers.native_forward import run_native
-from workers.native_library import NativeLibraryError, load_library
+from workers.native_library import find_problem
 from workers.network_stages import list_stages
 
 logger = logging.getLogger(__name__)
@@ -33,34 +39,55 @@ class PathName(StrEnum):
     """The layers themselves, for what the others do not know."""
 
 
+Batch = Tensor | Blocked
+"""Frames as one path takes them."""
+
+
 @dataclass(frozen=True)
 class TrainingPath:
     """An execution of one network, on its own parameters and buffers."""
 
     name: PathName
-    forward: TrainingForward
+    load: Callable[[Frames, Tensor], Batch]
+    """The frames of these indices (batch,)."""
+    forward: Callable[[Any], Tensor]
+    """Class scores (batch, n_classes) of a batch that `load` gave, with gradients to the parameters."""
 
 
 def choose_training_path(model: QuantizedNetwork) -> TrainingPath:
     """The fastest for this model where it is; its results are those of the model up to rounding."""
+    device = next(model.parameters()).device
+    load = partial(_load_samples, device=device)
     try:
         stages = list_stages(model)
     except NoTwinError as error:
         logger.warning("%s; it is trained through its Brevitas layers, several times slower", error)
-        return TrainingPath(PathName.BREVITAS, model)
-    if next(model.parameters()).device.type != "cpu":
-        return TrainingPath(PathName.FUNCTIONAL, make_exact_forward(model))
+        return TrainingPath(PathName.BREVITAS, load, model)
+    if device.type != "cpu":
+        return TrainingPath(PathName.FUNCTIONAL, load, make_exact_forward(model))
     if not _is_native_available():
-        return TrainingPath(PathName.CHANNELS_LAST, make_channels_last_forward(model))
+        return TrainingPath(PathName.CHANNELS_LAST, load, make_channels_last_forward(model))
     engine = Engine(n_threads=torch.get_num_threads())
-    return TrainingPath(PathName.NATIVE, lambda frames: run_native(stages, frames, engine))
+    return TrainingPath(
+        PathName.NATIVE, partial(_load_blocks, engine=engine), partial(run_native, stages, engine=engine)
+    )
+
+
+def _load_samples(frames: Frames, indices: Tensor, device: torch.device) -> Tensor:
+    return torch.from_numpy(frames.gather(indices.numpy())).to(device)
+
+
+def _load_blocks(frames: Frames, indices: Tensor, engine: Engine) -> Batch:
+    """Straight from the codes that all processes share, where the frames are held so."""
+    if frames.scale is None:
+        return torch.from_numpy(frames.gather(indices.numpy()))
+    places = indices.numpy() if frames.positions is None else frames.positions[indices.numpy()]
+    return gather_codes(frames.stored.view(np.int8), places, float(frames.scale), engine)
 
 
 @functools.cache
 def _is_native_available() -> bool:
-    try:
-        load_library(None)
-    except NativeLibraryError as error:
-        logger.warning("%s; training takes the portable path, two to three times slower", error)
-        return False
-    return True
+    problem = find_problem()
+    if problem is not None:
+        logger.warning("%s; training takes the portable path, two to three times slower", problem)
+    return problem is None

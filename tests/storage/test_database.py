@@ -152,8 +152,25 @@ def test_tables_of_another_version_are_refused(database: Database) -> None:
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE design_schema SET version = 99"))
 
-    with pytest.raises(DatabaseError, match="have version 99; expected 1: use the release that made them"):
+    with pytest.raises(DatabaseError, match="have version 99; expected 2: use the release that made them"):
         open_database(database.url)
+
+
+def test_tables_of_the_first_version_are_upgraded_and_keep_what_they_hold(database: Database) -> None:
+    with database.engine.begin() as connection:
+        for column in ("training_path", "is_exact"):
+            connection.execute(text(f"ALTER TABLE design_evaluations DROP COLUMN {column}"))
+        connection.execute(text("UPDATE design_schema SET version = 1"))
+        connection.execute(
+            text(
+                "INSERT INTO design_evaluations VALUES "
+                "('old', 3, 0, 0.5, '{\"10\": 0.5}', 10, 1.0, 2.0, 0.1, 7, '{\"conv\": 1.0}', 1, 5, 2.0, 'weights')"
+            )
+        )
+
+    (evaluation,) = load_evaluations(open_database(database.url), "old")
+
+    assert (evaluation.training_path, evaluation.is_exact, evaluation.accuracy) == ("brevitas", False, 0.5)
 
 
 def test_reader_does_not_make_a_database(tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""Which execution training goes through, and that all of them compute the network."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spaces.architecture import (
+    ArchitectureConfig,
+    Block,
+    Conv,
+    DepthwiseSeparable,
+    GlobalPool,
+    InputQuantizer,
+    Linear,
+    MaxPool,
+)
+from storage.frames import Frames
+from workers.functional_twin import make_exact_forward
+from workers.model import QuantizedNetwork, build_model
+from workers.native_library import find_problem
+from workers.training_path import PathName, choose_training_path
+
+CONV = Conv(out_channels=16, kernel_size=3, weight_bit_width=8, activation_bit_width=8)
+SEPARABLE = DepthwiseSeparable(out_channels=24, kernel_size=9, stride=2, weight_bit_width=6, activation_bit_width=6)
+RESIDUAL = DepthwiseSeparable(out_channels=24, kernel_size=5, weight_bit_width=6, activation_bit_width=6, residual=True)
+HIDDEN = Linear(out_features=32, weight_bit_width=8, activation_bit_width=8)
+SCORES = Linear(out_features=24, weight_bit_width=8)
+
+NETWORKS: dict[str, tuple[Block, ...]] = {
+    "vgg": (InputQuantizer(), CONV, MaxPool(kernel_size=2), CONV, MaxPool(kernel_size=4), HIDDEN, SCORES),
+    "separable": (InputQuantizer(), SEPARABLE, RESIDUAL, RESIDUAL, GlobalPool(), SCORES),
+    "float": (
+        Conv(out_channels=16, kernel_size=7, stride=4, weight_bit_width=32, activation_bit_width=32),
+        GlobalPool(),
+        Linear(out_features=24, weight_bit_width=32),
+    ),
+}
+
+
+def make_network(name: str) -> QuantizedNetwork:
+    return build_model(ArchitectureConfig(blocks=NETWORKS[name], frame_length=128), seed=3)
+
+
+def make_codes(n_frames: int) -> Frames:
+    random = np.random.default_rng(5)
+    codes = random.integers(-128, 128, (2 * n_frames, 2, 128), np.int8)
+    positions = random.permutation(2 * n_frames)[:n_frames]
+    labels = np.zeros(n_frames, np.int64)
+    return Frames(codes, labels, labels, positions, np.float32(3 / 128))
+
+
+def train_once(forward: object, model: QuantizedNetwork, batch: object) -> tuple[float, dict[str, Tensor]]:
+    model.train()
+    labels = torch.arange(40) % 24
+    loss = nn.functional.cross_entropy(forward(batch), labels)  # type: ignore[operator]
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.item(), {
+        name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None
+    }
+
+
+def test_native_code_is_there_so_that_what_follows_tests_it() -> None:
+    assert find_problem() is None
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_native_path_computes_the_loss_and_gradients_of_the_exact_twin(name: str) -> None:
+    native, exact = make_network(name), make_network(name)
+    path = choose_training_path(native)
+    frames = torch.from_numpy(make_codes(40).gather(np.arange(40)))
+    loss, gradients = train_once(path.forward, native, frames)
+    expected_loss, expected = train_once(make_exact_forward(exact), exact, frames)
+    assert path.name == PathName.NATIVE
+    assert loss == pytest.approx(expected_loss, rel=2e-3)  # a code near a tie may round otherwise
+    assert gradients.keys() == expected.keys()
+    last = list(gradients)[-1]
+    torch.testing.assert_close(gradients[last], expected[last], rtol=0.05, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["vgg", "separable"])
+def test_codes_that_go_straight_to_blocks_train_as_samples_do(name: str) -> None:
+    frames, indices = make_codes(40), torch.randperm(40, generator=torch.Generator().manual_seed(1))
+    by_codes, by_samples = make_network(name), make_network(name)
+    codes_path, samples_path = choose_training_path(by_codes), choose_training_path(by_samples)
+    samples = torch.from_numpy(frames.gather(indices.numpy()))
+    loss, gradients = train_once(codes_path.forward, by_codes, codes_path.load(frames, indices))
+    expected_loss, expected = train_once(samples_path.forward, by_samples, samples)
+    assert loss == expected_loss
+    assert all(torch.equal(gradients[key], expected[key]) for key in expected)
+
+
+def test_network_with_an_unknown_layer_is_trained_by_its_own_layers_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = make_network("vgg")
+    model.blocks.append(nn.Dropout())
+    path = choose_training_path(model)
+    assert (path.name, path.forward) == (PathName.BREVITAS, model)
+    assert "is Dropout" in caplog.text
+    assert "several times slower" in caplog.text
+
+
+def test_machine_without_a_compiler_takes_the_portable_path(tmp_path: Path) -> None:
+    code = (
+        "from tests.workers.test_training_path import make_network, make_codes\n"
+        "import torch\n"
+        "from workers.training_path import choose_training_path\n"
+        "path = choose_training_path(make_network('vgg'))\n"
+        "print(path.name, tuple(path.forward(path.load(make_codes(4), torch.arange(4))).shape))"
+    )
+    environment = {**os.environ, "PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "CXX": ""}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[0] == "channels-last (4, 24)"
+    assert "training takes the portable path" in done.stderr
