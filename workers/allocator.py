@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 """Options of glibc's mallopt (malloc.h)."""
 
 _NEVER_BYTES = 2**31 - 1
@@ -20,7 +20,7 @@ def keep_freed_memory() -> None:
     if mallopt is None:
         return
     for option, value in (
-        (_M_MMAP_THRESHOLD, _NEVER_BYTES),
+        (_M_MMAP_MAX, 0),
         (_M_TRIM_THRESHOLD, _NEVER_BYTES),
         (_M_TOP_PAD, _TOP_PAD_BYTES),
     ):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workers.blocked_frames import FASTEST, Blocked, Engine, from_blocked, to_blocked
 from workers.functional_quantizers import ActivationQuantizer
 from workers.fused_stages import CodeRange, Residual, fused_stage, max_pool
-from workers.network_stages import ConvChain, ConvStage, InputStage, LinearStage, PoolStage, Stage, join_pools
+from workers.network_stages import ConvChain, ConvStage, InputStage, LinearStage, PoolStage, Stage
 
 
 def run_native(stages: tuple[Stage, ...], frames: Tensor | Blocked, engine: Engine = FASTEST) -> Tensor:
@@ -18,7 +20,7 @@ def run_native(stages: tuple[Stage, ...], frames: Tensor | Blocked, engine: Engi
     them.
     """
     x, quantizer = frames, None
-    for stage, pool_size in join_pools(stages):
+    for stage, pool_size in _join_pools(stages):
         match stage:
             case InputStage():
                 x, quantizer = x if isinstance(x, Blocked) else stage.quantizer(x), stage.quantizer
@@ -30,6 +32,18 @@ def run_native(stages: tuple[Stage, ...], frames: Tensor | Blocked, engine: Engi
             case LinearStage():
                 x = _run_linear(stage, _as_features(x))
     return _as_features(x)
+
+
+def _join_pools(stages: tuple[Stage, ...]) -> Iterator[tuple[Stage, int]]:
+    """Each stage with the size of the one pool that all pools directly behind a convolution are."""
+    remaining = list(stages)
+    while remaining:
+        stage, pool_size = remaining.pop(0), 1
+        while isinstance(stage, ConvChain) and remaining and isinstance(remaining[0], PoolStage):
+            pool = remaining.pop(0)
+            assert isinstance(pool, PoolStage)
+            pool_size *= pool.size
+        yield stage, pool_size
 
 
 def _as_blocks(x: Tensor | Blocked) -> Blocked:
