@@ -56,21 +56,34 @@ class TrainingPath:
 
 def choose_training_path(model: QuantizedNetwork) -> TrainingPath:
     """The fastest for this model where it is; its results are those of the model up to rounding."""
-    device = next(model.parameters()).device
-    load = partial(_load_samples, device=device)
+    return make_training_path(model, _choose_name(model))
+
+
+def make_training_path(model: QuantizedNetwork, name: PathName) -> TrainingPath:
+    """One path of the model's. Raises NoTwinError, naming the module, where the path does not know it."""
+    load = partial(_load_samples, device=next(model.parameters()).device)
+    match name:
+        case PathName.NATIVE:
+            engine = Engine(n_threads=torch.get_num_threads())
+            forward = partial(run_native, list_stages(model), engine=engine)
+            return TrainingPath(name, partial(_load_blocks, engine=engine), forward)
+        case PathName.CHANNELS_LAST:
+            return TrainingPath(name, load, make_channels_last_forward(model))
+        case PathName.FUNCTIONAL:
+            return TrainingPath(name, load, make_exact_forward(model))
+        case PathName.BREVITAS:
+            return TrainingPath(name, load, model)
+
+
+def _choose_name(model: QuantizedNetwork) -> PathName:
     try:
-        stages = list_stages(model)
+        list_stages(model)
     except NoTwinError as error:
         logger.warning("%s; it is trained through its Brevitas layers, several times slower", error)
-        return TrainingPath(PathName.BREVITAS, load, model)
-    if device.type != "cpu":
-        return TrainingPath(PathName.FUNCTIONAL, load, make_exact_forward(model))
-    if not _is_native_available():
-        return TrainingPath(PathName.CHANNELS_LAST, load, make_channels_last_forward(model))
-    engine = Engine(n_threads=torch.get_num_threads())
-    return TrainingPath(
-        PathName.NATIVE, partial(_load_blocks, engine=engine), partial(run_native, stages, engine=engine)
-    )
+        return PathName.BREVITAS
+    if next(model.parameters()).device.type != "cpu":
+        return PathName.FUNCTIONAL
+    return PathName.NATIVE if _is_native_available() else PathName.CHANNELS_LAST
 
 
 def _load_samples(frames: Frames, indices: Tensor, device: torch.device) -> Tensor:
