@@ -1,5 +1,8 @@
 """The build queue: one row per hardware build, claimed by one worker at a time under a lease.
 
+A build waits for its next level. When it has been through the levels of one worker, it succeeded, and a worker with
+more tools may claim it again for the later ones; a later level that fails leaves it succeeded at the level it has.
+
 Each function raises DatabaseError while the database is away or busy for too long; asked again later it may answer.
 """
 
@@ -11,15 +14,18 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, and_, case, null, or_, select, update
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 
 from storage.database import Database, DatabaseError, hide_password, insert_row
-from storage.records import Build, BuildReport, BuildState, BuildTarget
+from storage.records import Build, BuildLevel, BuildReport, BuildState, BuildTarget
 from storage.tables import BUILD_KEY, NOT_FAILED, builds, database_time
 
 MAX_ATTEMPTS = 3
 """Workers that may die of one build before it is failed for good."""
+
+
+FIRST_LEVEL = next(iter(BuildLevel))
 
 
 class BuildError(Exception):
@@ -51,6 +57,7 @@ def queue_build(
         "state": BuildState.QUEUED.value,
         "attempt": 0,
         "queued_at": datetime.now(UTC),
+        "next_level": FIRST_LEVEL.value,
     }
     statement = insert_row(db, builds, values).on_conflict_do_update(
         index_elements=BUILD_KEY,
@@ -62,17 +69,23 @@ def queue_build(
         return _load(connection, build_id)
 
 
-def claim_build(db: Database, owner: str, lease_s: float = 60, exclude: Collection[int] = ()) -> Build | None:
-    """Gives the oldest waiting build, `exclude` aside, to `owner` for `lease_s` seconds; None when none waits.
+def claim_build(
+    db: Database,
+    owner: str,
+    lease_s: float = 60,
+    exclude: Collection[int] = (),
+    levels: Collection[BuildLevel] = (FIRST_LEVEL,),
+) -> Build | None:
+    """Gives the oldest build that waits for one of `levels`, `exclude` aside, to `owner` for `lease_s` seconds.
 
-    A build waits when it is queued, or when its worker's lease has expired. Each claim is one attempt; a build
-    whose worker died MAX_ATTEMPTS times is failed instead.
+    None when none waits. A build waits when it is queued, has not been through all levels, or its worker's lease has
+    expired. Each claim is one attempt; one whose worker died MAX_ATTEMPTS times is failed instead.
     """
     _fail_deadly_builds(db)
     candidate = builds.alias()
     oldest = (
         select(candidate.c.build_id)
-        .where(_is_waiting(candidate), candidate.c.build_id.not_in(exclude))
+        .where(_is_waiting(candidate, levels), candidate.c.build_id.not_in(exclude))
         .order_by(candidate.c.build_id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -80,12 +93,12 @@ def claim_build(db: Database, owner: str, lease_s: float = 60, exclude: Collecti
     )
     claim = (
         update(builds)
-        .where(builds.c.build_id == oldest, _is_waiting(builds))
+        .where(builds.c.build_id == oldest, _is_waiting(builds, levels))
         .values(
             state=BuildState.RUNNING.value,
             owner=owner,
             lease_until=database_time() + lease_s,
-            attempt=builds.c.attempt + 1,
+            attempt=case((builds.c.state == BuildState.SUCCEEDED.value, 1), else_=builds.c.attempt + 1),
         )
         .returning(builds.c.build_id)
     )
@@ -99,25 +112,55 @@ def renew_build_lease(db: Database, build_id: int, owner: str, lease_s: float = 
     return _update_owned(db, build_id, owner, lease_until=database_time() + lease_s)
 
 
-def finish_build(db: Database, build_id: int, owner: str, report: BuildReport) -> bool:
-    """Running to succeeded; False, and nothing is changed, when `owner` no longer runs the build."""
-    return _update_owned(
-        db, build_id, owner, report=asdict(report), message=None, **_final_values(BuildState.SUCCEEDED)
-    )
+def finish_build(
+    db: Database,
+    build_id: int,
+    owner: str,
+    report: BuildReport,
+    *,
+    level: BuildLevel = BuildLevel.CODEGEN,
+    level_note: str | None = None,
+    next_level: BuildLevel | None = None,
+    folder: str | None = None,
+) -> bool:
+    """Running to succeeded at `level`; from now on it waits for `next_level`, and `level_note` says for what tools.
 
-
-def fail_build(db: Database, build_id: int, owner: str, message: str) -> bool:
-    """Running to failed, with one line that says why; False when `owner` no longer runs the build."""
-    return _update_owned(db, build_id, owner, message=message, **_final_values(BuildState.FAILED))
-
-
-def release_build(db: Database, build_id: int, owner: str) -> bool:
-    """Running back to queued, and the attempt does not count; False when `owner` no longer runs the build."""
+    False, and nothing is changed, when `owner` no longer runs the build.
+    """
     return _update_owned(
         db,
         build_id,
         owner,
-        state=BuildState.QUEUED.value,
+        report=asdict(report),
+        message=None,
+        level=level.value,
+        level_note=level_note,
+        next_level=None if next_level is None else next_level.value,
+        folder=folder,
+        log_tail=None,
+        state=BuildState.SUCCEEDED.value,
+        **_end_values(),
+    )
+
+
+def fail_build(
+    db: Database, build_id: int, owner: str, message: str, *, folder: str | None = None, log_tail: str | None = None
+) -> bool:
+    """Running to failed, with one line that says why, and the end of the log; False when `owner` no longer runs it.
+
+    A build that has been through a level stays succeeded there, and its note says what failed behind it.
+    """
+    values = _failure_values(message) | {"log_tail": log_tail}
+    return _update_owned(db, build_id, owner, **values, **({} if folder is None else {"folder": folder}))
+
+
+def release_build(db: Database, build_id: int, owner: str) -> bool:
+    """Running back to where it was claimed, and the attempt does not count; False when `owner` no longer runs it."""
+    return _update_owned(
+        db,
+        build_id,
+        owner,
+        state=case((_has_level(), BuildState.SUCCEEDED.value), else_=BuildState.QUEUED.value),
         owner=None,
         lease_until=None,
         attempt=builds.c.attempt - 1,
@@ -156,8 +199,12 @@ def _load(connection: Connection, build_id: int) -> Build:
     return _to_build(row)
 
 
-def _is_waiting(table: FromClause) -> ColumnElement[bool]:
-    return or_(table.c.state == BuildState.QUEUED.value, _is_abandoned(table))
+def _is_waiting(table: FromClause, levels: Collection[BuildLevel]) -> ColumnElement[bool]:
+    is_free = table.c.state.in_((BuildState.QUEUED.value, BuildState.SUCCEEDED.value))
+    return and_(
+        table.c.next_level.in_([level.value for level in levels]),
+        or_(is_free, _is_abandoned(table)),
+    )
 
 
 def _is_abandoned(table: FromClause) -> ColumnElement[bool]:
@@ -168,16 +215,28 @@ def _fail_deadly_builds(db: Database) -> None:
     statement = (
         update(builds)
         .where(_is_abandoned(builds), builds.c.attempt >= MAX_ATTEMPTS)
-        .values(
-            message=f"its worker died or lost the database {MAX_ATTEMPTS} times", **_final_values(BuildState.FAILED)
-        )
+        .values(**_failure_values(f"its worker died or lost the database {MAX_ATTEMPTS} times"))
     )
     with _transaction(db) as connection:
         connection.execute(statement)
 
 
-def _final_values(state: BuildState) -> dict[str, Any]:
-    return {"state": state.value, "lease_until": None, "finished_at": datetime.now(UTC)}
+def _failure_values(message: str) -> dict[str, Any]:
+    return {
+        "state": case((_has_level(), BuildState.SUCCEEDED.value), else_=BuildState.FAILED.value),
+        "message": case((_has_level(), null()), else_=message),
+        "level_note": case((_has_level(), builds.c.next_level + f" failed: {message}"), else_=null()),
+        "next_level": None,
+        **_end_values(),
+    }
+
+
+def _has_level() -> ColumnElement[bool]:
+    return builds.c.level.is_not(None)
+
+
+def _end_values() -> dict[str, Any]:
+    return {"lease_until": None, "finished_at": datetime.now(UTC)}
 
 
 def _update_owned(db: Database, build_id: int, current_owner: str, **values: object) -> bool:
@@ -199,5 +258,11 @@ def _to_build(row: RowMapping) -> Build:
     del values["lease_until"]
     target = BuildTarget(values.pop("board"), values.pop("clk_period_ns"), values.pop("target_fps"))
     report = values.pop("report")
+    levels = {name: _to_level(values.pop(name)) for name in ("level", "next_level")}
     state = BuildState(values.pop("state"))
-    return Build(**values, target=target, state=state, report=None if report is None else BuildReport(**report))
+    built = None if report is None else BuildReport(**report)
+    return Build(**values, **levels, target=target, state=state, report=built)
+
+
+def _to_level(value: str | None) -> BuildLevel | None:
+    return None if value is None else BuildLevel(value)

@@ -60,6 +60,21 @@ class BuildState(StrEnum):
     FAILED = "failed"
 
 
+class BuildLevel(StrEnum):
+    """How far hardware goes, in this order; each level takes up what the one before it left."""
+
+    ESTIMATE = "estimate"
+    """Folding, and FINN's estimates of resources and speed."""
+    CODEGEN = "codegen"
+    """HLS and RTL sources of each layer."""
+    STITCHED_IP = "stitched_ip"
+    """All layers synthesised by HLS and joined to one IP core."""
+    OUT_OF_CONTEXT_SYNTH = "out_of_context_synth"
+    """That core synthesised by itself: measured resources and clock."""
+    BITFILE = "bitfile"
+    """The whole FPGA placed and routed, with the host's driver."""
+
+
 @dataclass(frozen=True)
 class BuildReport:
     """FINN's estimates for one build, and the proof that its graph computes what the network does."""
@@ -114,3 +129,13 @@ class Build:
     report: BuildReport | None
     queued_at: datetime
     finished_at: datetime | None
+    level: BuildLevel | None = None
+    """How far it got; None before its first report."""
+    level_note: str | None = None
+    """Why it went no further, one line; None at the last level."""
+    next_level: BuildLevel | None = BuildLevel.ESTIMATE
+    """What it waits for; None when it waits for nothing more."""
+    folder: str | None = None
+    """Artifact path of its folder: log, reports, generated code. Builds of one network for one target share it."""
+    log_tail: str | None = None
+    """The last lines of its log, where it failed."""

@@ -25,13 +25,22 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 UPGRADES = {
     1: (
         "ALTER TABLE design_evaluations ADD COLUMN training_path VARCHAR(16) NOT NULL DEFAULT 'brevitas'",
         "ALTER TABLE design_evaluations ADD COLUMN is_exact BOOLEAN NOT NULL DEFAULT FALSE",
-    )
+    ),
+    2: (
+        "ALTER TABLE design_builds ADD COLUMN level VARCHAR(32)",
+        "ALTER TABLE design_builds ADD COLUMN level_note TEXT",
+        "ALTER TABLE design_builds ADD COLUMN next_level VARCHAR(32)",
+        "ALTER TABLE design_builds ADD COLUMN folder TEXT",
+        "ALTER TABLE design_builds ADD COLUMN log_tail TEXT",
+        "UPDATE design_builds SET next_level = 'estimate' WHERE state IN ('queued', 'running')",
+        "UPDATE design_builds SET level = 'codegen', next_level = 'stitched_ip' WHERE state = 'succeeded'",
+    ),
 }
 """What makes tables of this version those of the next."""
 """Raised by one with each change of a table; a database of another version is refused at open."""
@@ -130,6 +139,11 @@ builds = Table(
     Column("report", JSON(none_as_null=True)),
     Column("queued_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
+    Column("level", String(32)),
+    Column("level_note", Text),
+    Column("next_level", String(32)),
+    Column("folder", Text),
+    Column("log_tail", Text),
 )
 
 BUILD_KEY = (

@@ -23,7 +23,7 @@ from storage.builds import (
 )
 from storage.database import Database, DatabaseError, open_database
 from storage.leases import make_lease_owner
-from storage.records import Build, BuildReport, BuildState, BuildTarget
+from storage.records import Build, BuildLevel, BuildReport, BuildState, BuildTarget
 
 TARGET = BuildTarget(board="ZCU111", clk_period_ns=5.0, target_fps=100_000)
 
@@ -242,6 +242,85 @@ def test_ended_build_cannot_be_ended_again(database: Database) -> None:
     assert not release_build(database, build_id, "worker")
 
     assert load_build(database, build_id).state == BuildState.SUCCEEDED
+
+
+def test_succeeded_build_waits_for_a_worker_of_its_next_level(database: Database) -> None:
+    build_id = _finish_at_codegen(database)
+
+    assert claim_build(database, "worker", levels=[BuildLevel.ESTIMATE, BuildLevel.CODEGEN]) is None
+    build = claim_build(database, "worker with tools", levels=[BuildLevel.STITCHED_IP])
+
+    assert build is not None
+    assert (build.build_id, build.state, build.attempt) == (build_id, BuildState.RUNNING, 1)
+    assert (build.level, build.next_level, build.level_note) == (
+        BuildLevel.CODEGEN,
+        BuildLevel.STITCHED_IP,
+        "no vivado here",
+    )
+    assert build.report == REPORT
+
+
+def test_later_level_that_fails_leaves_the_build_succeeded_where_it_was(database: Database) -> None:
+    build_id = _finish_at_codegen(database)
+    claim_build(database, "worker with tools", levels=[BuildLevel.STITCHED_IP])
+
+    assert fail_build(database, build_id, "worker with tools", "no licence", log_tail="ERROR: licence")
+
+    build = load_build(database, build_id)
+    assert (build.state, build.message, build.report) == (BuildState.SUCCEEDED, None, REPORT)
+    assert (build.level, build.next_level) == (BuildLevel.CODEGEN, None)
+    assert build.level_note == "stitched_ip failed: no licence"
+    assert build.log_tail == "ERROR: licence"
+    assert claim_build(database, "worker with tools", levels=list(BuildLevel)) is None
+
+
+def test_later_level_that_killed_three_workers_is_given_up(database: Database) -> None:
+    build_id = _finish_at_codegen(database)
+    for _ in range(3):
+        assert claim_build(database, "worker with tools", lease_s=0, levels=[BuildLevel.STITCHED_IP]) is not None
+
+    assert claim_build(database, "worker with tools", levels=[BuildLevel.STITCHED_IP]) is None
+
+    build = load_build(database, build_id)
+    assert (build.state, build.next_level) == (BuildState.SUCCEEDED, None)
+    assert build.level_note == "stitched_ip failed: its worker died or lost the database 3 times"
+
+
+def test_later_level_that_is_given_back_waits_again(database: Database) -> None:
+    build_id = _finish_at_codegen(database)
+    finished = load_build(database, build_id)
+    claim_build(database, "worker with tools", levels=[BuildLevel.STITCHED_IP])
+
+    assert release_build(database, build_id, "worker with tools")
+
+    assert replace(load_build(database, build_id), attempt=1) == replace(finished, owner=None)
+    assert claim_build(database, "another", levels=[BuildLevel.STITCHED_IP]) is not None
+
+
+def test_failed_build_keeps_the_end_of_its_log(database: Database) -> None:
+    build_id = _queue(database).build_id
+    claim_build(database, "worker")
+
+    assert fail_build(database, build_id, "worker", "no step left", folder="builds/ab", log_tail="one\ntwo")
+
+    build = load_build(database, build_id)
+    assert (build.folder, build.log_tail, build.level, build.next_level) == ("builds/ab", "one\ntwo", None, None)
+
+
+def _finish_at_codegen(database: Database) -> int:
+    build_id = _queue(database).build_id
+    claim_build(database, "worker")
+    assert finish_build(
+        database,
+        build_id,
+        "worker",
+        REPORT,
+        level=BuildLevel.CODEGEN,
+        level_note="no vivado here",
+        next_level=BuildLevel.STITCHED_IP,
+        folder="builds/ab",
+    )
+    return build_id
 
 
 def test_builds_to_exclude_are_left_to_others(database: Database) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import optuna
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
+from storage.builds import load_builds
 from storage.database import (
     Database,
     DatabaseError,
@@ -20,6 +21,7 @@ from storage.database import (
     open_existing_database,
 )
 from storage.evaluations import load_evaluations
+from storage.records import BuildLevel, BuildState
 from storage.studies import list_studies, record_study
 
 
@@ -152,7 +154,7 @@ def test_tables_of_another_version_are_refused(database: Database) -> None:
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE design_schema SET version = 99"))
 
-    with pytest.raises(DatabaseError, match="have version 99; expected 2: use the release that made them"):
+    with pytest.raises(DatabaseError, match="have version 99; expected 3: use the release that made them"):
         open_database(database.url)
 
 
@@ -160,6 +162,7 @@ def test_tables_of_the_first_version_are_upgraded_and_keep_what_they_hold(databa
     with database.engine.begin() as connection:
         for column in ("training_path", "is_exact"):
             connection.execute(text(f"ALTER TABLE design_evaluations DROP COLUMN {column}"))
+        _remove_build_levels(connection)
         connection.execute(text("UPDATE design_schema SET version = 1"))
         connection.execute(
             text(
@@ -171,6 +174,38 @@ def test_tables_of_the_first_version_are_upgraded_and_keep_what_they_hold(databa
     (evaluation,) = load_evaluations(open_database(database.url), "old")
 
     assert (evaluation.training_path, evaluation.is_exact, evaluation.accuracy) == ("brevitas", False, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("state", "level", "next_level"),
+    [
+        (BuildState.QUEUED, None, BuildLevel.ESTIMATE),
+        (BuildState.SUCCEEDED, BuildLevel.CODEGEN, BuildLevel.STITCHED_IP),
+        (BuildState.FAILED, None, None),
+    ],
+)
+def test_builds_of_the_second_version_get_the_level_that_they_reached(
+    database: Database, state: BuildState, level: BuildLevel | None, next_level: BuildLevel | None
+) -> None:
+    with database.engine.begin() as connection:
+        _remove_build_levels(connection)
+        connection.execute(text("UPDATE design_schema SET version = 2"))
+        connection.execute(
+            text(
+                "INSERT INTO design_builds (study_name, trial_number, model, proof, board, clk_period_ns, target_fps, "
+                "timeout_s, is_below_threshold, state, attempt, queued_at) VALUES ('old', 3, 'm', 'p', 'ZCU111', 5.0, "
+                f"100, 60, FALSE, '{state.value}', 1, '2026-11-20 12:00:00')"
+            )
+        )
+
+    (build,) = load_builds(open_database(database.url))
+
+    assert (build.state, build.level, build.next_level) == (state, level, next_level)
+
+
+def _remove_build_levels(connection: Connection) -> None:
+    for column in ("level", "level_note", "next_level", "folder", "log_tail"):
+        connection.execute(text(f"ALTER TABLE design_builds DROP COLUMN {column}"))
 
 
 def test_reader_does_not_make_a_database(tmp_path: Path) -> None:
