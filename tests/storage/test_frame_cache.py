@@ -105,6 +105,7 @@ def test_truncated_cache_is_made_again(file: RadioMLFile, n_bytes: int) -> None:
     assert cache_files(file) == [path]
 
 
+@pytest.mark.slow
 def test_of_many_processes_one_makes_it_and_all_read_it(file: RadioMLFile, run_at_once: RunAtOnce) -> None:
     answers = run_at_once(count_made, file)
     assert sorted(n_reports for _, n_reports in answers) == [0, 0, 0, 0, 0, 0, 0, 2]

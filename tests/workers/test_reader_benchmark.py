@@ -34,6 +34,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> RadioMLFile:
     return inspect_radioml(file.path)
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_copy_of_the_frames(file: RadioMLFile) -> None:
     codes = count_code_bytes(file) / MEBIBYTE
     processes = measure_memory(file)
@@ -70,10 +71,11 @@ def test_file_of_full_layout_opens_in_less_than_two_seconds(tmp_path: Path) -> N
     assert len(split.test) == 255_840
 
 
+@pytest.mark.slow
 def test_command_prints_speeds_and_memory(file: RadioMLFile, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data", str(file.path), "--frames", "1000"]) == 0
     printed = capsys.readouterr().out
-    assert "one epoch of 1,000 frames, batches of 1024, one thread" in printed
+    assert "one epoch of 1,000 frames, batches of 1024, one thread (CPU time)" in printed
     assert "2 processes hold the same 8.5 MiB of codes; MiB" in printed
     for row in ("per item: h5py and DataLoader", "float32 batches", "int8 batches, as held", "sum"):
         assert row in printed
