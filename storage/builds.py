@@ -258,10 +258,10 @@ def _to_build(row: RowMapping) -> Build:
     del values["lease_until"]
     target = BuildTarget(values.pop("board"), values.pop("clk_period_ns"), values.pop("target_fps"))
     report = values.pop("report")
-    levels = {name: _to_level(values.pop(name)) for name in ("level", "next_level")}
+    level, next_level = _to_level(values.pop("level")), _to_level(values.pop("next_level"))
     state = BuildState(values.pop("state"))
     built = None if report is None else BuildReport(**report)
-    return Build(**values, **levels, target=target, state=state, report=built)
+    return Build(**values, target=target, state=state, report=built, level=level, next_level=next_level)
 
 
 def _to_level(value: str | None) -> BuildLevel | None:
