@@ -13,33 +13,36 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import finn.xsi
 import numpy as np
 from onnx import helper
 
-finn.xsi.SimEngine = None  # importing the builder asks for the simulator of Vivado, which estimates do not need
+if os.environ.get("FINN_WITH_VIVADO"):
+    finn.xsi.ensure_available()
+else:
+    finn.xsi.SimEngine = None  # importing the builder asks for the simulator of Vivado, which estimates do not need
 
-from finn.builder.build_dataflow import build_dataflow_cfg  # noqa: E402
-from finn.builder.build_dataflow_config import DataflowBuildConfig, DataflowOutputType  # noqa: E402
-from finn.builder.build_dataflow_steps import build_dataflow_step_lookup  # noqa: E402
-from finn.transformation.streamline import Streamline, absorb, reorder  # noqa: E402
-from finn.transformation.streamline.round_thresholds import RoundAndClipThresholds  # noqa: E402
-from finn.util.basic import part_map  # noqa: E402
-from qonnx.core.datatype import DataType  # noqa: E402
-from qonnx.core.modelwrapper import ModelWrapper  # noqa: E402
-from qonnx.core.onnx_exec import execute_onnx  # noqa: E402
-from qonnx.custom_op.registry import getCustomOp  # noqa: E402
-from qonnx.transformation.base import Transformation  # noqa: E402
-from qonnx.transformation.change_3d_tensors_to_4d import Change3DTo4DTensors  # noqa: E402
-from qonnx.transformation.general import RemoveUnusedTensors  # noqa: E402
-from qonnx.transformation.infer_data_layouts import InferDataLayouts  # noqa: E402
-from qonnx.transformation.infer_datatypes import InferDataTypes  # noqa: E402
-from qonnx.transformation.infer_shapes import InferShapes  # noqa: E402
-from qonnx.transformation.insert_topk import InsertTopK  # noqa: E402
-from qonnx.util.basic import get_by_name  # noqa: E402
+from finn.builder.build_dataflow import build_dataflow_cfg
+from finn.builder.build_dataflow_config import DataflowBuildConfig, DataflowOutputType, ShellFlowType
+from finn.builder.build_dataflow_steps import build_dataflow_step_lookup
+from finn.transformation.streamline import Streamline, absorb, reorder
+from finn.transformation.streamline.round_thresholds import RoundAndClipThresholds
+from finn.util.basic import alveo_part_map, part_map
+from qonnx.core.datatype import DataType
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.core.onnx_exec import execute_onnx
+from qonnx.custom_op.registry import getCustomOp
+from qonnx.transformation.base import Transformation
+from qonnx.transformation.change_3d_tensors_to_4d import Change3DTo4DTensors
+from qonnx.transformation.general import RemoveUnusedTensors
+from qonnx.transformation.infer_data_layouts import InferDataLayouts
+from qonnx.transformation.infer_datatypes import InferDataTypes
+from qonnx.transformation.infer_shapes import InferShapes
+from qonnx.transformation.insert_topk import InsertTopK
+from qonnx.util.basic import get_by_name
 
 ESTIMATE_STEPS = (
     "step_qonnx_to_finn",
@@ -62,11 +65,25 @@ ESTIMATE_STEPS = (
     "step_run_recorded_frames",
 )
 
-STEPS_BY_LEVEL = {
+STEPS_OF_LEVEL = {
     "estimate": ESTIMATE_STEPS,
-    "codegen": (*ESTIMATE_STEPS, "step_hw_codegen"),
+    "codegen": ("step_hw_codegen",),
+    "stitched_ip": ("step_hw_ipgen", "step_set_fifo_depths", "step_create_stitched_ip"),
+    "out_of_context_synth": ("step_out_of_context_synthesis",),
+    "bitfile": ("step_prepare_synthesis", "step_synthesize_bitfile", "step_make_driver", "step_deployment_package"),
 }
-"""How far a build goes: numbers alone, or HLS and RTL sources as well."""
+"""How far a build goes, in this order, and what each level adds: numbers, HLS and RTL sources, one IP core, its
+synthesis by itself, the FPGA. From stitched_ip on they need Vivado and Vitis HLS, and are untested: written from FINN's
+source.
+"""
+
+OUTPUTS_OF_LEVEL = {
+    "estimate": (DataflowOutputType.ESTIMATE_REPORTS,),
+    "stitched_ip": (DataflowOutputType.STITCHED_IP,),
+    "out_of_context_synth": (DataflowOutputType.OOC_SYNTH,),
+    "bitfile": (DataflowOutputType.BITFILE, DataflowOutputType.PYNQ_DRIVER, DataflowOutputType.DEPLOYMENT_PACKAGE),
+}
+"""What FINN is told to make; a step whose product is not asked for does nothing."""
 
 BuildStep = Callable[[ModelWrapper, DataflowBuildConfig], ModelWrapper]
 
@@ -80,34 +97,53 @@ class UnmappedLayerError(Exception):
 
 
 def run_steps(request: dict[str, object]) -> int:
-    """Run all steps of one build; 0, or 1 with failure.json in the output folder.
+    """Run the steps of one build that are not finished yet; 0, or 1 with failure.json in the output folder.
 
-    `request` has model, proof, output_dir, board, clk_period_ns, target_fps, level and parent_pid.
+    `request` has model, proof, output_dir, board, clk_period_ns, target_fps, level and parent_pid. The models that the
+    finished steps left, in this output folder and of this file's steps, are where it goes on.
     """
     output_dir = Path(str(request["output_dir"]))
+    (output_dir / "failure.json").unlink(missing_ok=True)
     try:
         check_request(request)
     except BuildRequestError as error:
         _write_json(output_dir / "failure.json", {"step": "request", "error": str(error)})
         return 1
+    ModelWrapper.save = _save_by_rename
+    levels = _levels_up_to(str(request["level"]))
+    steps = [name for level in levels for name in STEPS_OF_LEVEL[level]]
+    n_finished = count_finished_steps(output_dir, steps)
+    for name in steps[:n_finished]:
+        print(f"Finished before and not repeated: {name}")
+    if n_finished == len(steps):
+        return 0
     config = DataflowBuildConfig(
         output_dir=str(output_dir),
         board=str(request["board"]),
         synth_clk_period_ns=float(str(request["clk_period_ns"])),
         target_fps=int(str(request["target_fps"])),
         standalone_thresholds=True,
-        generate_outputs=[DataflowOutputType.ESTIMATE_REPORTS],
-        steps=[_note_failure(_find_step(name, request)) for name in STEPS_BY_LEVEL[str(request["level"])]],
+        generate_outputs=[output for level in levels for output in OUTPUTS_OF_LEVEL.get(level, ())],
+        shell_flow_type=_find_shell_flow(str(request["board"])) if "bitfile" in levels else None,
+        steps=[_note_failure(_find_step(name, request)) for name in steps],
+        start_step=steps[n_finished] if n_finished else None,
     )
-    return 0 if build_dataflow_cfg(str(request["model"]), config) == 0 else 1
+    model = "" if n_finished else str(request["model"])
+    return 0 if build_dataflow_cfg(model, config) == 0 else 1
+
+
+def count_finished_steps(output_dir: Path, steps: Sequence[str]) -> int:
+    """How many of the steps, from the first on, left their model: it is written last, and by rename."""
+    models = [output_dir / "intermediate_models" / f"{name}.onnx" for name in steps]
+    return next((index for index, model in enumerate(models) if not model.is_file()), len(steps))
 
 
 def check_request(request: dict[str, object]) -> None:
     """Raises BuildRequestError where FINN would fail late, or not say what it misses."""
     if request["board"] not in part_map:
         raise BuildRequestError(f"board is {request['board']}; expected one of {', '.join(sorted(part_map))}")
-    if request["level"] not in STEPS_BY_LEVEL:
-        raise BuildRequestError(f"level is {request['level']}; expected one of {', '.join(STEPS_BY_LEVEL)}")
+    if request["level"] not in STEPS_OF_LEVEL:
+        raise BuildRequestError(f"level is {request['level']}; expected one of {', '.join(STEPS_OF_LEVEL)}")
     try:
         ModelWrapper(str(request["model"]))
     except Exception as error:  # whatever a broken file makes protobuf and onnx raise
@@ -244,6 +280,26 @@ OWN_STEPS: dict[str, BuildStep] = {
         step_widen_binary_weights,
     )
 }
+
+
+def _levels_up_to(level: str) -> list[str]:
+    levels = list(STEPS_OF_LEVEL)
+    return levels[: levels.index(level) + 1]
+
+
+def _find_shell_flow(board: str) -> ShellFlowType:
+    return ShellFlowType.VITIS_ALVEO if board in alveo_part_map else ShellFlowType.VIVADO_ZYNQ
+
+
+def _save_by_rename(model: ModelWrapper, filename: str | Path) -> None:
+    """In place of ModelWrapper.save: a file under its name is whole, also when FINN was killed while writing it."""
+    path = Path(filename)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        file.write(model.model.SerializeToString())
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def _find_step(name: str, request: dict[str, object]) -> BuildStep:
