@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import torch
@@ -31,10 +32,13 @@ class QuantizedNetwork(nn.Module):
 
 
 def build_model(architecture: ArchitectureConfig, seed: int) -> QuantizedNetwork:
-    """The network with freshly drawn weights; the same seed gives the same weights."""
-    with torch.random.fork_rng(devices=[]):
+    """The network with freshly drawn weights; the same seed gives the same weights. Threads may call at once."""
+    with _one_seed_at_a_time, torch.random.fork_rng(devices=[]):  # threads share torch's generator
         torch.manual_seed(seed)
         return QuantizedNetwork(architecture)
+
+
+_one_seed_at_a_time = threading.Lock()
 
 
 def iterate_mac_modules(model: QuantizedNetwork) -> Iterator[tuple[str, nn.Conv1d | nn.Linear]]:
