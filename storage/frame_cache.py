@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import logging
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from spaces.architecture import InputQuantizer
 from storage.artifacts import write_by_rename
+from storage.byte_sizes import describe_bytes
 from storage.input_codes import encode
 from storage.radioml import (
     DatasetError,
@@ -23,7 +25,6 @@ from storage.radioml import (
     Progress,
     RadioMLFile,
     cache_folder,
-    describe_state,
     hash_frames,
     open_file,
     read_slab,
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 Stored = NDArray[np.int8 | np.float32]
 
 MAX_CACHES = 8
-"""Caches of the same frames in one folder: as many as input quantizers have bit widths, 2 to 8, and one of samples.
+"""Files of codes of the same frames in one folder: input quantizers have seven bit widths, 2 to 8.
 
 Of a study that draws its clip from a range, each trial would make another.
 """
@@ -57,9 +58,11 @@ def open_cache(
 
     Made at the first call, beside the data file, or in the user's cache folder where nothing can be written there. Of
     several processes that want it at once, one makes it and the others wait. Raises CacheError where it cannot be made
-    or would take more than half of the free disk, and what the data file raises.
+    or would take more than half of the free disk, and what the data file raises. The first that is made after the data
+    file has changed removes those of what it was before, which stay with the processes that have them mapped.
     """
-    name = _name_cache(file, rows, quantizer)
+    state = _hash_state(file)
+    name = f"{state}-{_name_frames(rows, quantizer)}.npy"
     shape = (len(rows), 2, file.frame_length)
     folders = cache_folders(file)
     for folder in folders:
@@ -71,7 +74,7 @@ def open_cache(
             path = folder / name
             stored = _map_cache(path, shape, quantizer)  # another process may have made it meanwhile
             if stored is None:
-                _remove_unfinished(folder)
+                _remove_outdated(folder, state)
                 _check_room(path, shape, quantizer)
                 _write_cache(path, file, rows, quantizer, on_progress)
                 stored = _map_cache(path, shape, quantizer)
@@ -87,7 +90,8 @@ def open_cache(
 def cache_folders(file: RadioMLFile) -> tuple[Path, Path]:
     """Where the caches of a data file may lie: beside it, and under the user's cache folder."""
     path = file.path.resolve()
-    return path.with_name(f"{path.name}.frames"), cache_folder() / "frames"
+    place = hashlib.sha256(str(path.parent).encode()).hexdigest()[:8]
+    return path.with_name(f"{path.name}.frames"), cache_folder() / "frames" / f"{path.name}-{place}"
 
 
 def read_rows(file: RadioMLFile, rows: Indices) -> NDArray[np.float32]:
@@ -98,18 +102,26 @@ def read_rows(file: RadioMLFile, rows: Indices) -> NDArray[np.float32]:
     return samples
 
 
-def _name_cache(file: RadioMLFile, rows: Indices, quantizer: InputQuantizer | None) -> str:
-    """Named by content: the data set and its file's state, which frames of it, and as what they are kept."""
-    digest = hashlib.sha256(f"{hash_frames(file)}|{describe_state(file.path)}|".encode())
-    digest.update(rows.tobytes())
+def _hash_state(file: RadioMLFile) -> str:
+    """What the data file is now: its caches begin with it.
+
+    Without the number of its inode, which machines that share a file system need not agree on.
+    """
+    frames, state = hash_frames(file), file.path.stat()
+    content = f"{frames}|{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}"
+    return hashlib.sha256(content.encode()).hexdigest()[:8]
+
+
+def _name_frames(rows: Indices, quantizer: InputQuantizer | None) -> str:
+    """As what the frames are kept, and which."""
     kind = "samples" if quantizer is None else f"codes-{quantizer.bit_width}bit-clip{quantizer.clip!r}"
-    return f"{kind}-{digest.hexdigest()[:16]}.npy"
+    return f"{kind}-{hashlib.sha256(rows.tobytes()).hexdigest()[:16]}"
 
 
 def _map_cache(path: Path, shape: tuple[int, ...], quantizer: InputQuantizer | None) -> Stored | None:
-    """None where there is no such file, or one that a crash left truncated."""
+    """None where there is no such file, or one that is truncated or something else."""
     try:
-        stored = np.load(path, mmap_mode="r").view(np.ndarray)
+        stored = np.lib.format.open_memmap(path, mode="r").view(np.ndarray)
     except (OSError, ValueError, EOFError):
         return None
     return stored if (stored.shape, stored.dtype) == (shape, _stored_type(quantizer)) else None
@@ -150,21 +162,26 @@ def _check_room(path: Path, shape: tuple[int, ...], quantizer: InputQuantizer | 
     free = shutil.disk_usage(path.parent).free
     if needed > free // 2:
         raise CacheError(
-            f"free space in {path.parent} is {free / 2**30:.1f} GiB; expected {2 * needed / 2**30:.1f} GiB, "
+            f"free space in {path.parent} is {describe_bytes(free)}; expected {describe_bytes(2 * needed)}, "
             "twice what the frames take"
         )
-    same_frames = list(path.parent.glob(f"*-{path.stem.rpartition('-')[2]}.npy"))
-    if len(same_frames) >= MAX_CACHES:
+    same_frames = list(path.parent.glob(f"*-codes-*-{path.stem.rpartition('-')[2]}.npy"))
+    if quantizer is not None and len(same_frames) >= MAX_CACHES:
         raise CacheError(
             f"{path.parent} holds the same frames for {len(same_frames)} input quantizers; expected fewer than "
             f"{MAX_CACHES}: remove those not needed"
         )
 
 
-def _remove_unfinished(folder: Path) -> None:
-    """Removes what a killed maker left: the lock is held, so no other is at work."""
-    for path in folder.glob(".unfinished-*"):
-        path.unlink(missing_ok=True)
+def _remove_outdated(folder: Path, state: str) -> None:
+    """Removes what a killed maker left, and the caches of what the data file was before.
+
+    The lock is held, so no other process makes one; those that have one mapped keep it.
+    """
+    for path in (*folder.glob(".unfinished-*"), *folder.glob("*.npy")):
+        if not path.name.startswith(f"{state}-"):
+            with contextlib.suppress(OSError):  # another user's, in a folder of many: it costs disk, nothing else
+                path.unlink()
 
 
 def _write_cache(

@@ -127,16 +127,14 @@ def _open_store(
     """At least the sorted `rows` of the file.
 
     Codes where the quantizer is known, exact, and there is room for them; else the samples as they lie in the data
-    file; where that is compressed or of another type, samples in a file of their own.
+    file; where that is compressed or of another type, samples in a file of their own, one for all quantizers.
     """
-    samples = map_samples(file)
     if quantizer is not None and has_exact_codes(quantizer):
         try:
             return _Store(open_cache(file, rows, quantizer, on_progress), rows, quantizer_scale(quantizer))
         except CacheError as error:
-            if samples is None:
-                raise
-            logger.warning("%s; the samples of the data file are used, four times the memory", error)
+            logger.warning("%s; samples are used, four times the memory", error)
+    samples = map_samples(file)
     if samples is not None:
         return _Store(samples.transpose(0, 2, 1), None, None)
     return _Store(open_cache(file, rows, None, on_progress), rows, None)

@@ -71,7 +71,7 @@ def test_cache_is_made_once_beside_the_data_file(file: RadioMLFile) -> None:
     assert not first.flags.writeable
     assert reports == [(2048, 2496), (2496, 2496)], "slabs of 4096 rows of the file, once"
     assert [path.parent.name for path in cache_files(file)] == ["radioml.hdf5.frames"]
-    assert cache_files(file)[0].name.startswith("codes-8bit-clip3.0-")
+    assert "-codes-8bit-clip3.0-" in cache_files(file)[0].name
 
 
 def test_samples_are_cached_as_they_are(file: RadioMLFile) -> None:
@@ -88,12 +88,38 @@ def test_every_quantizer_and_every_choice_of_frames_has_its_own(file: RadioMLFil
     assert len(cache_files(file)) == 3
 
 
-def test_file_that_changed_is_read_again(file: RadioMLFile) -> None:
-    open_cache(file, ROWS, QUANTIZER)
+def test_file_that_changed_is_read_again_and_what_was_kept_of_it_is_removed(file: RadioMLFile) -> None:
+    before = codes_of(file)
+    mapped = open_cache(file, ROWS, QUANTIZER)
+    open_cache(file, ROWS[:10], None)
     with h5py.File(file.path, "r+") as h5:
         h5["X"][2:4] = 1.0  # none of the frames that tell one data set from another
     np.testing.assert_array_equal(open_cache(file, ROWS, QUANTIZER), codes_of(file))
-    assert len(cache_files(file)) == 2
+    assert len(cache_files(file)) == 1
+    np.testing.assert_array_equal(mapped, before, "what a process has mapped stays as it was")
+
+
+def test_file_that_changed_within_its_size_and_time_is_read_again(file: RadioMLFile) -> None:
+    open_cache(file, ROWS, QUANTIZER)
+    state = file.path.stat()
+    with h5py.File(file.path, "r+") as h5:
+        h5["X"][2:4] = 1.0
+    os.utime(file.path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    np.testing.assert_array_equal(open_cache(file, ROWS, QUANTIZER), codes_of(file))
+
+
+def test_caches_of_another_data_file_stay_where_both_lie_in_the_users_cache_folder(
+    file: RadioMLFile, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = inspect_radioml(write_noise(tmp_path / "other" / "radioml.hdf5"))
+    for each in (file, other):
+        cache_folders(each)[0].touch()  # a file where the folder should be
+        open_cache(each, ROWS, QUANTIZER)
+    with h5py.File(other.path, "r+") as h5:
+        h5["X"][2:4] = 1.0
+    open_cache(other, ROWS, QUANTIZER)
+    assert [len(list(cache_folders(each)[1].glob("*.npy"))) for each in (file, other)] == [1, 1]
 
 
 @pytest.mark.parametrize("n_bytes", [0, 5, 1000, -1])
@@ -101,6 +127,15 @@ def test_truncated_cache_is_made_again(file: RadioMLFile, n_bytes: int) -> None:
     open_cache(file, ROWS, QUANTIZER)
     (path,) = cache_files(file)
     os.truncate(path, n_bytes if n_bytes >= 0 else path.stat().st_size - 1)
+    np.testing.assert_array_equal(open_cache(file, ROWS, QUANTIZER), codes_of(file))
+    assert cache_files(file) == [path]
+
+
+def test_another_file_at_its_place_is_replaced(file: RadioMLFile) -> None:
+    open_cache(file, ROWS, QUANTIZER)
+    (path,) = cache_files(file)
+    with path.open("wb") as archive:
+        np.savez(archive, frames=np.zeros(3))  # a zip
     np.testing.assert_array_equal(open_cache(file, ROWS, QUANTIZER), codes_of(file))
     assert cache_files(file) == [path]
 
@@ -167,6 +202,7 @@ def test_no_more_caches_of_the_same_frames_than_quantizers_have_bit_widths(file:
     with pytest.raises(CacheError, match=r"holds the same frames for 8 input quantizers; expected fewer than 8"):
         open_cache(file, ROWS, InputQuantizer(clip=20.0))
     assert len(cache_files(file)) == MAX_CACHES
+    open_cache(file, ROWS, None)  # samples do not count
     first = InputQuantizer(clip=1.0)
     np.testing.assert_array_equal(open_cache(file, ROWS, first), codes_of(file, first))
 
@@ -194,7 +230,8 @@ def test_codes_lie_in_the_users_cache_folder_where_the_data_files_folder_cannot_
     file = inspect_radioml(public_folder / "radioml.hdf5")
     public_folder.chmod(0o555)
     assert run_as_nobody(open_and_name, file) == ["ok", "True"]
-    assert [path.parent for path in cache_files(file)] == [public_folder / "home/fpga-modulation-search/frames"]
+    (path,) = cache_files(file)
+    assert path.parents[1] == public_folder / "home/fpga-modulation-search/frames"
 
 
 def test_codes_that_another_user_made_are_read_where_nothing_can_be_written(
@@ -215,7 +252,7 @@ def test_no_folder_that_can_be_written_is_told(public_folder: Path, monkeypatch:
     kind, message = run_as_nobody(open_and_name, file)
     assert kind == "CacheError"
     assert message.endswith(
-        "nowhere/fpga-modulation-search/frames: Permission denied; "
+        f"{cache_folders(file)[1]}: Permission denied; "
         "expected a folder that can be written, with room (XDG_CACHE_HOME names another)"
     )
 

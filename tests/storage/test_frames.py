@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from spaces.architecture import InputQuantizer
-from storage.frame_cache import cache_folders
+from storage.frame_cache import MAX_CACHES, cache_folders
 from storage.frames import (
     Frames,
     load_test_frames,
@@ -163,7 +163,28 @@ def test_where_codes_cannot_be_kept_samples_are_mapped_and_the_log_says_so(
     assert frames.scale is None
     np.testing.assert_array_equal(frames.gather(slice(None)), samples_of(noise_path, split_of(file).validation))
     assert "cannot be kept in" in caplog.text
-    assert "the samples of the data file are used, four times the memory" in caplog.text
+    assert "samples are used, four times the memory" in caplog.text
+
+
+@pytest.mark.parametrize("options", [{"compression": "gzip"}, {"dtype": "float64"}, {"dtype": ">f4"}])
+def test_more_quantizers_than_code_files_are_given_samples_of_a_file_of_their_own(
+    noise_path: Path, options: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with h5py.File(noise_path, "r+") as h5:
+        samples = h5["X"][...]
+        del h5["X"]
+        h5.create_dataset("X", data=samples, **options)
+    file = inspect_radioml(noise_path)
+    split = split_of(file)
+    parts = [load_validation_frames(file, split, InputQuantizer(clip=1.0 + n)) for n in range(MAX_CACHES + 2)]
+    assert [part.scale is None for part in parts] == [*[False] * MAX_CACHES, True, True]
+    for part in parts[MAX_CACHES:]:
+        np.testing.assert_array_equal(part.gather(slice(None)), samples_of(noise_path, split.validation))
+    names = [path.name for path in cache_folders(file)[0].glob("*.npy")]
+    assert sum("codes" in name for name in names) == MAX_CACHES
+    assert sum("samples" in name for name in names) == 1
+    assert "holds the same frames for 8 input quantizers" in caplog.text
+    assert "samples are used, four times the memory" in caplog.text
 
 
 def test_snr_filter_affects_training_only(path: Path) -> None:
