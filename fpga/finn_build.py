@@ -5,18 +5,26 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import signal
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
 from fpga.finn_environment import FINN_STEPS, make_finn_variables
+from fpga.machine_tools import TOOLS_OF_LEVEL, make_tool_variables
 from fpga.process_group import CommandTimeoutError, run_in_process_group
 from storage.artifacts import write_text_atomically
-from storage.records import BuildTarget
-
-DEFAULT_LEVEL = "codegen"
+from storage.records import BuildLevel, BuildTarget
 
 MAX_MESSAGE_LENGTH = 500
+
+MAX_KILLS = 3
+"""Times that FINN's process may be killed from outside, by `kill -9` or for want of memory; then the build fails."""
+
+LOG_TAIL_LINES = 40
 
 LOG_ERROR = re.compile(r"ERROR:(?:FINN ERROR: |FINN INTERNAL COMPILER ERROR: )?(.+)")
 
@@ -46,16 +54,18 @@ def run_finn_build(
     *,
     timeout_s: float,
     stop: Event,
-    level: str = DEFAULT_LEVEL,
+    level: BuildLevel = BuildLevel.CODEGEN,
+    lock: int | None = None,
+    on_event: Callable[[str], None] = lambda _: None,
 ) -> FinnOutput:
-    """Runs all of FINN's steps up to `level` ("estimate" or "codegen") in `folder`, which is this build's alone.
+    """Runs FINN's steps up to `level` in `folder`, which is this build's alone, behind those that are finished there.
 
-    `python` is the interpreter of FINN's environment. Raises FinnBuildError, also after `timeout_s` seconds, and
-    CommandStoppedError once `stop` is set; in each case no process is left.
+    `python` is the interpreter of FINN's environment; its process inherits the file descriptor `lock`, and is started
+    again where something killed it. Raises FinnBuildError, also after `timeout_s` seconds, and CommandStoppedError once
+    `stop` is set; in each case no process is left.
     """
-    output, scratch, log = folder / "output", folder / "generated", folder / "finn.log"
-    for made in (output, scratch):
-        made.mkdir(parents=True, exist_ok=True)
+    output = folder / "output"
+    output.mkdir(parents=True, exist_ok=True)
     request = write_text_atomically(
         folder / "request.json",
         json.dumps(
@@ -66,41 +76,86 @@ def run_finn_build(
                 "board": target.board,
                 "clk_period_ns": target.clk_period_ns,
                 "target_fps": target.target_fps,
-                "level": level,
+                "level": level.value,
                 "parent_pid": os.getpid(),
             },
             indent=2,
         ),
     )
-    command = (python, FINN_STEPS, request)
-    try:
-        status = run_in_process_group(
-            command, log, timeout_s=timeout_s, stop=stop, environment=make_finn_variables(scratch)
-        )
-    except CommandTimeoutError:
-        raise FinnBuildError(
-            f"timeout_s is {timeout_s:g}; the build took longer and was killed in {_last_step(log)}"
-        ) from None
+    deadline = time.monotonic() + timeout_s
+    for n_killed in range(1, MAX_KILLS + 1):
+        if n_finished := count_finished_steps(folder):
+            on_event(f"goes on behind {n_finished} finished steps, which are not repeated")
+        try:
+            status = _run_finn((python, FINN_STEPS, request), folder, level, deadline, stop, lock)
+        except CommandTimeoutError:
+            raise FinnBuildError(
+                f"timeout_s is {timeout_s:g}; the build took longer and was killed in {last_step(folder)}"
+            ) from None
+        if status >= 0:
+            break
+        on_event(f"lost FINN to {signal.Signals(-status).name} in {last_step(folder)}, {n_killed} of {MAX_KILLS} times")
     if status != 0:
-        raise FinnBuildError(_describe_failure(output, log, status))
-    return FinnOutput(output / "report", output / "streamlined_outputs.npz")
+        raise FinnBuildError(_describe_failure(folder, status))
+    return finn_output(folder)
 
 
-def _describe_failure(output: Path, log: Path, status: int) -> str:
+def finn_output(folder: Path) -> FinnOutput:
+    """What a finished build left in its folder."""
+    return FinnOutput(folder / "output" / "report", folder / "output" / "streamlined_outputs.npz")
+
+
+def count_finished_steps(folder: Path) -> int:
+    """How many of FINN's steps left their model, which they do at their end and by rename."""
+    return len(list((folder / "output" / "intermediate_models").glob("step_*.onnx")))
+
+
+def last_step(folder: Path) -> str:
+    """The step that FINN's log named last."""
+    steps = LOG_STEP.findall(_read(folder / "finn.log"))
+    return steps[-1] if steps else "its start"
+
+
+def read_log_tail(folder: Path) -> str | None:
+    """The last lines of a build's log; None where there is none."""
+    lines = _read(folder / "finn.log").splitlines()
+    return "\n".join(lines[-LOG_TAIL_LINES:]) or None
+
+
+def _run_finn(
+    command: Sequence[str | Path], folder: Path, level: BuildLevel, deadline: float, stop: Event, lock: int | None
+) -> int:
+    """The exit status of one process of FINN; negative where a signal killed it."""
+    scratch = folder / "generated"
+    if not (folder / "output" / "intermediate_models" / "step_hw_codegen.onnx").is_file():
+        shutil.rmtree(scratch, ignore_errors=True)  # half of the code, of an attempt that was killed
+    scratch.mkdir(exist_ok=True)
+    variables = make_finn_variables(scratch)
+    if TOOLS_OF_LEVEL[level]:
+        variables |= make_tool_variables(variables)
+    return run_in_process_group(
+        command,
+        folder / "finn.log",
+        timeout_s=deadline - time.monotonic(),
+        stop=stop,
+        environment=variables,
+        keep_open=() if lock is None else (lock,),
+    )
+
+
+def _describe_failure(folder: Path, status: int) -> str:
     """One line: what a step left in failure.json, else the last error in FINN's log."""
+    output, log = folder / "output", folder / "finn.log"
+    if status < 0:
+        return f"FINN was killed {MAX_KILLS} times, the last time in {last_step(folder)}; its log is {log}"
     noted = output / "failure.json"
     if noted.is_file():
         failure = json.loads(noted.read_text())
         text = failure["error"] if failure["step"] == "request" else f"{failure['step']} failed: {failure['error']}"
     else:
         errors = LOG_ERROR.findall(_read(output / "build_dataflow.log"))
-        text = errors[-1] if errors else f"FINN ended with status {status} in {_last_step(log)}; its log is {log}"
+        text = errors[-1] if errors else f"FINN ended with status {status} in {last_step(folder)}; its log is {log}"
     return " ".join(text.split())[:MAX_MESSAGE_LENGTH]
-
-
-def _last_step(log: Path) -> str:
-    steps = LOG_STEP.findall(_read(log))
-    return steps[-1] if steps else "its start"
 
 
 def _read(path: Path) -> str:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 
@@ -30,11 +30,13 @@ def run_in_process_group(
     stop: Event,
     environment: Mapping[str, str] | None = None,
     on_wait: Callable[[], None] | None = None,
+    keep_open: Collection[int] = (),
 ) -> int:
     """The command's exit status; all it prints goes to the end of `log`.
 
-    `on_wait` is called a few times a second meanwhile. Raises CommandTimeoutError after `timeout_s` seconds and
-    CommandStoppedError when `stop` is set; however this function ends, the whole process group is gone.
+    `on_wait` is called a few times a second meanwhile; the command inherits the file descriptors `keep_open`.
+    Raises CommandTimeoutError after `timeout_s` seconds and CommandStoppedError when `stop` is set; however this
+    function ends, the whole process group is gone.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -44,6 +46,7 @@ def run_in_process_group(
             stderr=subprocess.STDOUT,
             env=None if environment is None else dict(environment),
             start_new_session=True,
+            pass_fds=tuple(keep_open),
         )
     try:
         return _wait(process, time.monotonic() + timeout_s, stop, on_wait)

@@ -6,28 +6,26 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from types import FrameType
 from typing import TypeVar
 
-from fpga.finn_build import FinnBuildError, run_finn_build
+from fpga.build_lease import LEASE_S, keep_build_lease
+from fpga.claimed_build import BuildResult, describe_full_disk, find_folder, level_after, make_result
+from fpga.finn_build import FinnBuildError, read_log_tail
 from fpga.finn_environment import FinnEnvironmentError, ensure_finn_environment
+from fpga.machine_tools import LevelError, choose_levels
 from fpga.process_group import CommandStoppedError
-from fpga.reports import ReportError, read_build_report
-from fpga.verification import VerificationError, verify_outputs
+from fpga.reports import ReportError
+from fpga.verification import VerificationError
 from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
-from storage.builds import claim_build, fail_build, finish_build, load_builds, release_build, renew_build_lease
+from storage.builds import claim_build, fail_build, finish_build, load_builds, release_build
 from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_database
 from storage.leases import make_lease_owner
-from storage.records import Build, BuildReport, BuildState
-
-LEASE_S = 60.0
-
-RENEWAL_S = 10.0
+from storage.records import Build, BuildLevel, BuildReport, BuildState
 
 QUEUE_POLL_S = 2.0
 
@@ -56,6 +54,8 @@ class BuildWorker:
     stop: Event
     """Set when the worker shall end: the build in work is killed and given back."""
     report: Report
+    levels: tuple[BuildLevel, ...] = (BuildLevel.ESTIMATE, BuildLevel.CODEGEN)
+    """What it does, in order; builds that wait for another level are left to other workers."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,13 +65,15 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _make_handler(stop))
     try:
+        levels = choose_levels(args.levels)
         database = open_database(args.storage)
         python = ensure_finn_environment(_print_event, stop)
-        worker = BuildWorker(database, ArtifactStore(args.artifacts), python, make_lease_owner(), stop, _print_event)
+        store = ArtifactStore(args.artifacts)
+        worker = BuildWorker(database, store, python, make_lease_owner(), stop, _print_event, levels)
         run_queue(worker, is_draining=args.drain, max_builds=1 if args.once else None)
     except CommandStoppedError:
         pass
-    except (ArtifactError, DatabaseError, FinnEnvironmentError) as error:
+    except (ArtifactError, DatabaseError, FinnEnvironmentError, LevelError) as error:
         print(error, file=sys.stderr)
         return 1
     return EXIT_STOPPED if stop.is_set() else 0
@@ -113,7 +115,7 @@ def run_claimed_build(worker: BuildWorker, build: Build) -> None:
     started = time.monotonic()
     name = _name(build)
     worker.report(f"{name} started, attempt {build.attempt}, for {build.target.board}")
-    with _keep_lease(worker, build) as lost_or_stopped:
+    with keep_build_lease(worker.database, build, worker.owner, worker.stop, worker.report) as lost_or_stopped:
         try:
             outcome = make_outcome(worker, build, lost_or_stopped)
         except CommandStoppedError:
@@ -121,29 +123,26 @@ def run_claimed_build(worker: BuildWorker, build: Build) -> None:
             return
         is_recorded = _record_outcome(worker, build, outcome)
     words = f"failed after {time.monotonic() - started:.0f} s: {outcome}"
-    if isinstance(outcome, BuildReport):
-        words = f"succeeded after {time.monotonic() - started:.0f} s: {describe_report(outcome)}"
+    if isinstance(outcome, BuildResult):
+        words = f"succeeded after {time.monotonic() - started:.0f} s at {outcome.level}: "
+        words += describe_report(outcome.report) + (f"; {outcome.note}" if outcome.note else "")
     if is_recorded is None:
         words += "; this could not be recorded, and the build will be run again"
     worker.report(f"{name} is another worker's now" if is_recorded is False else f"{name} {words}")
 
 
-def make_outcome(worker: BuildWorker, build: Build, stop: Event) -> BuildReport | str:
-    """The report, or one line that says why there is none. Raises CommandStoppedError on `stop`."""
+def make_outcome(worker: BuildWorker, build: Build, stop: Event) -> BuildResult | str:
+    """The result, or one line that says why there is none. Raises CommandStoppedError on `stop`."""
+
+    def tell(event: str) -> None:
+        worker.report(f"{_name(build)} {event}")
+
     try:
-        return make_report(worker, build, stop)
+        return make_result(worker.store, worker.python, build, worker.levels, stop=stop, on_event=tell)
     except CommandStoppedError:
         raise
     except Exception as error:  # a worker's outermost frame: whatever one build does, the next one is run
-        return describe_error(error)
-
-
-def make_report(worker: BuildWorker, build: Build, stop: Event) -> BuildReport:
-    """Build, verify, read. Raises FinnBuildError, VerificationError, ReportError, and CommandStoppedError on `stop`."""
-    model, proof = worker.store.path(build.model), worker.store.path(build.proof)
-    folder = worker.store.build_folder(build)
-    output = run_finn_build(worker.python, model, proof, build.target, folder, timeout_s=build.timeout_s, stop=stop)
-    return read_build_report(output.report_folder, verify_outputs(proof, output.streamlined_outputs))
+        return describe_full_disk(worker.store.root, error) or describe_error(error)
 
 
 def describe_error(error: Exception) -> str:
@@ -164,7 +163,9 @@ def describe_report(report: BuildReport) -> str:
 
 def _claim_next(worker: BuildWorker, refused: Mapping[int, float]) -> Build | None:
     recently = {build_id for build_id, since in refused.items() if time.monotonic() - since < REFUSAL_S}
-    return _ask_database(worker, lambda: claim_build(worker.database, worker.owner, LEASE_S, exclude=recently))
+    return _ask_database(
+        worker, lambda: claim_build(worker.database, worker.owner, LEASE_S, exclude=recently, levels=worker.levels)
+    )
 
 
 def _find_missing_file(worker: BuildWorker, build: Build) -> Path | None:
@@ -189,11 +190,27 @@ def _describe_left(worker: BuildWorker, refused: Mapping[int, float]) -> str:
     return f" but for {n_left} of other workers, whose files are not here" if n_left else ""
 
 
-def _record_outcome(worker: BuildWorker, build: Build, outcome: BuildReport | str) -> bool | None:
+def _record_outcome(worker: BuildWorker, build: Build, outcome: BuildResult | str) -> bool | None:
     """False when the build is another worker's now, None when the database stayed away until this one was stopped."""
-    if isinstance(outcome, BuildReport):
-        return _ask_database(worker, lambda: finish_build(worker.database, build.build_id, worker.owner, outcome))
-    return _ask_database(worker, lambda: fail_build(worker.database, build.build_id, worker.owner, outcome))
+    owned = (worker.database, build.build_id, worker.owner)
+    try:
+        path = find_folder(worker.store, worker.python, build)
+        folder, log_tail = worker.store.relative(path), read_log_tail(path)
+    except (ArtifactError, OSError):  # no such network: it never had a folder
+        folder, log_tail = None, None
+    if isinstance(outcome, str):
+        return _ask_database(worker, lambda: fail_build(*owned, outcome, folder=folder, log_tail=log_tail))
+    return _ask_database(
+        worker,
+        lambda: finish_build(
+            *owned,
+            outcome.report,
+            level=outcome.level,
+            level_note=outcome.note,
+            next_level=level_after(outcome.level),
+            folder=folder,
+        ),
+    )
 
 
 def _give_back(worker: BuildWorker, build: Build) -> str:
@@ -230,34 +247,6 @@ def _name(build: Build) -> str:
     return f"build {build.build_id} (study {build.study_name}, trial {build.trial_number})"
 
 
-@contextmanager
-def _keep_lease(worker: BuildWorker, build: Build) -> Iterator[Event]:
-    """Renews the build's lease meanwhile; the event is set when it was lost, or when the worker shall stop."""
-    lost_or_stopped, is_done = Event(), Event()
-
-    def renew() -> None:
-        renewed = time.monotonic()
-        while not is_done.wait(0.2):
-            if worker.stop.is_set():
-                lost_or_stopped.set()
-            if time.monotonic() - renewed < RENEWAL_S or lost_or_stopped.is_set():
-                continue
-            renewed = time.monotonic()
-            try:
-                if not renew_build_lease(worker.database, build.build_id, worker.owner, LEASE_S):
-                    lost_or_stopped.set()
-            except Exception as error:  # a database that is away for a moment does not end a build
-                worker.report(f"the lease of build {build.build_id} could not be renewed: {describe_error(error)}")
-
-    thread = Thread(target=renew, daemon=True)
-    thread.start()
-    try:
-        yield lost_or_stopped
-    finally:
-        is_done.set()
-        thread.join()
-
-
 def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fpga.run", description="Runs queued FPGA builds with FINN+.")
     parser.add_argument(
@@ -272,6 +261,13 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--drain", action="store_true", help="end when the queue is empty instead of waiting")
     parser.add_argument("--once", action="store_true", help="end after one build")
+    parser.add_argument(
+        "--levels",
+        type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
+        metavar="A,B,...",
+        help=f"do only these of {', '.join(BuildLevel)} (all that the tools here allow; those behind codegen need "
+        "Vivado and Vitis HLS, and are untested)",
+    )
     return parser.parse_args(arguments)
 
 

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.records import Build
-
 DEFAULT_ARTIFACTS_FOLDER = Path("runs/artifacts")
 """In the current folder."""
 
@@ -45,21 +43,9 @@ class ArtifactStore:
         """
         return self._make_folder(f"{study_name}/trials/{trial_number:05d}-{identity}")
 
-    def build_folder(self, build: Build) -> Path:
-        """A new, empty folder for this attempt at a build, which no other attempt was or will be given.
-
-        The number of an attempt may come again: a build that was given back, or one of another database. Then the
-        folder's name ends in -2, -3, ...
-        """
-        name = f"{build.study_name}/builds/{build.build_id:05d}-attempt-{build.attempt}"
-        folder, number = self.path(name), 1
-        while True:
-            try:
-                folder.mkdir(parents=True)
-                return folder
-            except FileExistsError:
-                number += 1
-                folder = self.path(f"{name}-{number}")
+    def build_folder(self, key: str) -> Path:
+        """The folder of all builds of this key, whichever study asks; it need not exist."""
+        return self.path(f"builds/{key}")
 
     def path(self, relative: str) -> Path:
         """The absolute path of an artifact, which need not exist. Raises ArtifactError outside the store."""

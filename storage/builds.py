@@ -78,15 +78,16 @@ def claim_build(
 ) -> Build | None:
     """Gives the oldest build that waits for one of `levels`, `exclude` aside, to `owner` for `lease_s` seconds.
 
-    None when none waits. A build waits when it is queued, has not been through all levels, or its worker's lease has
-    expired. Each claim is one attempt; one whose worker died MAX_ATTEMPTS times is failed instead.
+    Those without any level come first. None when none waits. A build waits when it is queued, has not been through all
+    levels, or its worker's lease has expired. Each claim is one attempt; one whose worker died MAX_ATTEMPTS times is
+    failed instead.
     """
     _fail_deadly_builds(db)
     candidate = builds.alias()
     oldest = (
         select(candidate.c.build_id)
         .where(_is_waiting(candidate, levels), candidate.c.build_id.not_in(exclude))
-        .order_by(candidate.c.build_id)
+        .order_by(candidate.c.level.is_not(None), candidate.c.build_id)
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
@@ -260,7 +261,7 @@ def _to_build(row: RowMapping) -> Build:
     report = values.pop("report")
     level, next_level = _to_level(values.pop("level")), _to_level(values.pop("next_level"))
     state = BuildState(values.pop("state"))
-    built = None if report is None else BuildReport(**report)
+    built = None if report is None else BuildReport.from_json(report)
     return Build(**values, target=target, state=state, report=built, level=level, next_level=next_level)
 
 

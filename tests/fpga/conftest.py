@@ -18,7 +18,7 @@ from storage.builds import queue_build
 from storage.database import Database, open_database
 from storage.leases import make_lease_owner
 from storage.records import Build, BuildTarget
-from tests.fpga.exported_networks import NETWORKS, ZCU111, BuiltNetwork, export_trained_network
+from tests.fpga.exported_networks import NETWORKS, ZCU111, BuiltNetwork, export_tiny_network, export_trained_network
 
 Queue = Callable[..., Build]
 
@@ -66,6 +66,51 @@ def build_network(
         return built[name]
 
     return build
+
+
+@pytest.fixture(scope="session")
+def export_tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """The folder of model.onnx and proof.npz of the tiny network of this seed, each exported once per session."""
+    folders: dict[int, Path] = {}
+
+    def export(seed: int) -> Path:
+        if seed not in folders:
+            folders[seed] = tmp_path_factory.mktemp("tiny")
+            export_tiny_network(folders[seed], seed)
+        return folders[seed]
+
+    return export
+
+
+@pytest.fixture
+def queue_tiny(database: Database, export_tiny: Callable[[int], Path]) -> Queue:
+    """Queues a build of a tiny network, as a promotion does: seconds for FINN."""
+
+    def queue(
+        store: ArtifactStore,
+        seed: int = 0,
+        *,
+        study_name: str = "study",
+        trial_number: int = 0,
+        target: BuildTarget = ZCU111,
+        timeout_s: int = 300,
+    ) -> Build:
+        folder = store.evaluation_folder(study_name, trial_number, "0123abcd")
+        for file in ("model.onnx", "proof.npz"):
+            shutil.copy(export_tiny(seed) / file, folder / file)
+        return queue_build(
+            database,
+            study_name=study_name,
+            trial_number=trial_number,
+            model=store.relative(folder / "model.onnx"),
+            proof=store.relative(folder / "proof.npz"),
+            target=target,
+            timeout_s=timeout_s,
+            is_below_threshold=False,
+            test_accuracy=0.5,
+        )
+
+    return queue
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from workers.pruning import prune_weights
 from workers.qonnx_export import export_evaluation
 from workers.training import Phase, train
 
-N_PROOF_FRAMES = 100
+N_PROOF_FRAMES = 200
 
 ZCU111 = BuildTarget(board="ZCU111", clk_period_ns=5.0, target_fps=100_000)
 
@@ -106,6 +106,24 @@ def export_trained_network(architecture: ArchitectureConfig, folder: Path) -> No
     write_weights(folder / "weights.safetensors", model)
     proof = frames.select(np.arange(N_PROOF_FRAMES))
     export_evaluation(architecture, folder / "weights.safetensors", proof, folder, n_checked=4)
+
+
+def export_tiny_network(folder: Path, seed: int) -> None:
+    """A network of two layers with random weights, of its own for each seed, on frames of 32 samples.
+
+    The proof holds 8 frames of noise.
+    """
+    torch.set_num_threads(1)
+    architecture = ArchitectureConfig(
+        blocks=(InputQuantizer(), conv(4, stride=2), GlobalPool(), linear(24, 4)), frame_length=32
+    )
+    generator = np.random.default_rng(seed)
+    samples, labels = generator.standard_normal((64, 2, 32)), np.zeros(64, dtype=np.int64)
+    frames = Frames(samples.astype(np.float32), labels, labels)
+    model = build_model(architecture, seed=seed)
+    train(model, frames, Phase(0, 1, 0.01, 1e-4, 32, 5), seed=seed)
+    write_weights(folder / "weights.safetensors", model)
+    export_evaluation(architecture, folder / "weights.safetensors", frames.select(np.arange(8)), folder, n_checked=4)
 
 
 def make_tone_frames(n_frames: int) -> Frames:

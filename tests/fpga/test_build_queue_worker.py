@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +11,12 @@ from threading import Event, Thread
 
 import pytest
 
+from fpga.claimed_build import BuildResult
 from fpga.run import BuildWorker, run_queue
 from storage.artifacts import ArtifactStore
 from storage.builds import load_build, queue_build
 from storage.database import Database
-from storage.records import Build, BuildReport, BuildState
+from storage.records import Build, BuildLevel, BuildReport, BuildState
 from tests.fpga.exported_networks import ZCU111
 from tests.fpga.running_processes import wait_until
 
@@ -41,19 +42,21 @@ class Finn:
     may_end: Event
     error: Exception | None = None
 
-    def make_report(self, worker: BuildWorker, build: Build, stop: Event) -> BuildReport:
+    def make_result(
+        self, store: ArtifactStore, python: Path, build: Build, levels: Sequence[BuildLevel], **_: object
+    ) -> BuildResult:
         self.started.set()
         assert self.may_end.wait(30)
         if self.error is not None:
             raise self.error
-        return REPORT
+        return BuildResult(REPORT, levels[-1], None)
 
 
 @pytest.fixture
 def finn(monkeypatch: pytest.MonkeyPatch) -> Finn:
     finn = Finn(Event(), Event())
     finn.may_end.set()
-    monkeypatch.setattr("fpga.run.make_report", finn.make_report)
+    monkeypatch.setattr("fpga.run.make_result", finn.make_result)
     monkeypatch.setattr("fpga.run.QUEUE_POLL_S", 0.05)
     monkeypatch.setattr("fpga.run.LONGEST_WAIT_S", 0.1)
     return finn

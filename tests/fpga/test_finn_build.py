@@ -16,7 +16,7 @@ from fpga.finn_build import FinnBuildError, FinnOutput, run_finn_build
 from fpga.process_group import CommandStoppedError
 from fpga.reports import read_build_report
 from fpga.verification import Verification, verify_outputs
-from storage.records import BuildTarget
+from storage.records import BuildLevel, BuildTarget
 from tests.fpga.exported_networks import N_PROOF_FRAMES, ZCU111, BuiltNetwork
 from tests.fpga.running_processes import find_processes
 
@@ -31,7 +31,7 @@ def build(
     folder: Path,
     target: BuildTarget = ZCU111,
     timeout_s: float = 600,
-    level: str = "codegen",
+    level: BuildLevel = BuildLevel.CODEGEN,
 ) -> FinnOutput:
     model, proof = network / "model.onnx", network / "proof.npz"
     return run_finn_build(python, model, proof, target, folder, timeout_s=timeout_s, stop=Event(), level=level)
@@ -86,7 +86,9 @@ def test_two_builds_at_once_give_what_each_gives_alone(
     together: dict[int, float] = {}
 
     def build_one(index: int) -> None:
-        together[index] = read_total(build(finn_python, alone[index].exported, tmp_path / str(index), level="estimate"))
+        together[index] = read_total(
+            build(finn_python, alone[index].exported, tmp_path / str(index), level=BuildLevel.ESTIMATE)
+        )
 
     threads = [threading.Thread(target=build_one, args=(index,)) for index in range(2)]
     for thread in threads:

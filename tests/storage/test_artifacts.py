@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,7 +15,6 @@ from storage.artifacts import (
     write_bytes_atomically,
     write_text_atomically,
 )
-from storage.records import Build, BuildState, BuildTarget
 
 HANGS_IN_THE_MIDDLE = """
 import sys
@@ -110,34 +106,8 @@ def test_evaluation_folder_is_made(tmp_path: Path) -> None:
     assert folder.is_dir()
 
 
-def test_each_attempt_at_a_build_has_its_own_folder(tmp_path: Path) -> None:
-    store = ArtifactStore(tmp_path)
-
-    folders = [store.build_folder(_build(attempt)) for attempt in (1, 2)]
-
-    assert folders == [tmp_path / "dsc4/builds/00003-attempt-1", tmp_path / "dsc4/builds/00003-attempt-2"]
-    assert all(folder.is_dir() for folder in folders)
-
-
-def test_attempt_whose_number_was_used_before_has_a_folder_of_its_own(tmp_path: Path) -> None:
-    store = ArtifactStore(tmp_path)
-    first = store.build_folder(_build(1))
-    (first / "failure.json").write_text("of the first")
-
-    again = [store.build_folder(_build(1)) for _ in range(2)]
-
-    assert [folder.name for folder in again] == ["00003-attempt-1-2", "00003-attempt-1-3"]
-    assert [list(folder.iterdir()) for folder in again] == [[], []]
-
-
-def test_eight_processes_have_eight_folders_for_the_same_attempt(
-    tmp_path: Path, run_at_once: Callable[..., list[Any]]
-) -> None:
-    assert len(set(run_at_once(_make_build_folder, tmp_path))) == 8
-
-
-def _make_build_folder(root: Path) -> Path:
-    return ArtifactStore(root).build_folder(_build(1))
+def test_build_folder_is_that_of_its_key(tmp_path: Path) -> None:
+    assert ArtifactStore(tmp_path).build_folder("0123abcd") == tmp_path / "builds/0123abcd"
 
 
 def test_relative_path_leads_back_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,24 +139,3 @@ def test_study_name_cannot_leave_the_store(tmp_path: Path) -> None:
 
 def _start(program: str, path: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-
-def _build(attempt: int) -> Build:
-    return Build(
-        build_id=3,
-        study_name="dsc4",
-        trial_number=7,
-        model="",
-        proof="",
-        target=BuildTarget("ZCU111", 5.0, 100_000),
-        timeout_s=1800,
-        is_below_threshold=False,
-        test_accuracy=None,
-        state=BuildState.RUNNING,
-        attempt=attempt,
-        owner="worker",
-        message=None,
-        report=None,
-        queued_at=datetime.now(UTC),
-        finished_at=None,
-    )

@@ -1,0 +1,108 @@
+"""Builds by what they are made of: the same network for the same target, by the same FINN, is one folder, built once.
+
+The folder holds copies of the network and of its recorded frames, so that it says all of the build. Whoever builds in
+it holds its lock, FINN's own process too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+from fpga.process_group import CommandStoppedError
+from storage.artifacts import write_bytes_atomically, write_text_atomically
+from storage.records import BuildLevel, BuildTarget
+
+FINN_SIDE = tuple(
+    path
+    for path in sorted(Path(__file__).parent.glob("finn_*.py"))
+    if path.name not in ("finn_build.py", "finn_environment.py")
+)
+"""Our code that runs inside FINN's environment: other code, other builds."""
+
+LOCK_POLL_S = 0.5
+
+
+def make_build_key(model: Path, target: BuildTarget, environment: str) -> str:
+    """32 hex digits of the network's file, the target, FINN's environment by name, and our code that runs in it."""
+    parts = [
+        model.read_bytes(),
+        f"{target.board} {target.clk_period_ns!r} {target.target_fps} {environment}".encode(),
+        *(path.read_bytes() for path in FINN_SIDE),
+    ]
+    digests = b"".join(hashlib.sha256(part).digest() for part in parts)
+    return hashlib.sha256(digests).hexdigest()[:32]
+
+
+@contextmanager
+def lock_folder(folder: Path, stop: Event, on_wait: Callable[[], None]) -> Iterator[int]:
+    """The folder for one worker at a time; gives the lock's file descriptor, which FINN's process is to inherit.
+
+    The kernel frees the lock when the last process that has it ends, however it ends. `on_wait` is called once where
+    another has it. Raises CommandStoppedError once `stop` is set.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        if not _try_lock(file.fileno()):
+            on_wait()
+            while not _try_lock(file.fileno()):
+                if stop.wait(LOCK_POLL_S):
+                    raise CommandStoppedError
+        yield file.fileno()
+
+
+def place_inputs(folder: Path, model: Path, proof: Path) -> tuple[Path, Path]:
+    """The folder's own copies of the network and of its recorded frames.
+
+    Where the folder was begun at another path, or with other frames and has no level yet, it starts over: what FINN's
+    steps left names that path, and is of those frames.
+    """
+    own_model, own_proof = folder / "model.onnx", folder / "proof.npz"
+    begun_at = folder / "path.txt"
+    is_moved = begun_at.is_file() and begun_at.read_text() != str(folder)
+    is_other_proof = own_proof.is_file() and own_proof.read_bytes() != proof.read_bytes()
+    if is_moved or (is_other_proof and finished_level(folder) is None):
+        _start_over(folder)
+    for own, given in ((own_model, model), (own_proof, proof)):
+        if not own.is_file():
+            write_bytes_atomically(own, given.read_bytes())
+    write_text_atomically(begun_at, str(folder))
+    return own_model, own_proof
+
+
+def finished_level(folder: Path) -> BuildLevel | None:
+    """The last level whose steps are done and whose graph was proven equal; None before the first."""
+    path = folder / "finished.json"
+    return BuildLevel(json.loads(path.read_text())["level"]) if path.is_file() else None
+
+
+def is_finished(folder: Path, level: BuildLevel) -> bool:
+    """Whether the folder's build has been through `level`."""
+    finished, order = finished_level(folder), list(BuildLevel)
+    return finished is not None and order.index(finished) >= order.index(level)
+
+
+def mark_finished(folder: Path, level: BuildLevel) -> None:
+    """From now on the folder's build has been through `level`."""
+    write_text_atomically(folder / "finished.json", json.dumps({"level": level.value}))
+
+
+def _start_over(folder: Path) -> None:
+    (folder / "finished.json").unlink(missing_ok=True)
+    (folder / "proof.npz").unlink(missing_ok=True)
+    for name in ("output", "generated"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,133 @@
+"""From a claimed build to its report: out of the folder where it was built before, else by FINN."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from fpga.build_cache import finished_level, is_finished, lock_folder, make_build_key, mark_finished, place_inputs
+from fpga.finn_build import FinnBuildError, finn_output, run_finn_build
+from fpga.machine_tools import TOOLS_OF_LEVEL, describe_missing_tools
+from fpga.reports import read_build_report
+from fpga.verification import verify_outputs
+from storage.artifacts import ArtifactStore
+from storage.records import Build, BuildLevel, BuildReport, BuildTarget
+
+MIN_TARGET_FRACTION = 0.95
+"""Of the frames/s asked for: foldings divide channel numbers, so cycles come in steps, 2048 where 2000 were asked."""
+
+FULL_DISK_BYTES = 1 << 20
+"""With less than this free, a failure is put down to the disk."""
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """Where a build stands after one worker's levels."""
+
+    report: BuildReport
+    level: BuildLevel
+    note: str | None
+    """Why it goes no further here; None at the last level."""
+
+
+def make_result(
+    store: ArtifactStore,
+    python: Path,
+    build: Build,
+    levels: Sequence[BuildLevel],
+    *,
+    stop: Event,
+    on_event: Callable[[str], None],
+) -> BuildResult:
+    """Runs what is left of the build's next levels among `levels`, and reads and proves what they made.
+
+    Raises FinnBuildError, VerificationError, ReportError, OSError, and CommandStoppedError on `stop`.
+    """
+    folder = find_folder(store, python, build)
+    level = last_level_at_once(build.next_level or BuildLevel.ESTIMATE, levels)
+    with lock_folder(folder, stop, lambda: on_event("waits for another worker that builds the same")) as lock:
+        if is_finished(folder, level):
+            on_event(f"was built before, and is not built again: {folder}")
+            report = read_result(folder, build.target)
+        else:
+            model, proof = place_inputs(folder, store.path(build.model), store.path(build.proof))
+            run_finn_build(
+                python,
+                model,
+                proof,
+                build.target,
+                folder,
+                timeout_s=build.timeout_s,
+                stop=stop,
+                level=level,
+                lock=lock,
+                on_event=on_event,
+            )
+            report = read_result(folder, build.target)
+            mark_finished(folder, level)
+        reached = finished_level(folder) or level
+    return BuildResult(report, reached, describe_stop(reached, levels))
+
+
+def read_result(folder: Path, target: BuildTarget) -> BuildReport:
+    """The report of a folder's build, proven on the frames it was built with. Raises as make_result does."""
+    output = finn_output(folder)
+    report = read_build_report(output.report_folder, verify_outputs(folder / "proof.npz", output.streamlined_outputs))
+    check_target(report, target)
+    return report
+
+
+def find_folder(store: ArtifactStore, python: Path, build: Build) -> Path:
+    """The folder of all builds of this network for this target by this FINN, which need not exist."""
+    environment = python.parent.parent.name
+    return store.build_folder(make_build_key(store.path(build.model), build.target, environment))
+
+
+def last_level_at_once(first: BuildLevel, levels: Sequence[BuildLevel]) -> BuildLevel:
+    """`first`, or the last of `levels` behind it that needs no tools: they take seconds and run in one process."""
+    last = first
+    for following in levels[levels.index(first) + 1 :]:
+        if following is not level_after(last) or TOOLS_OF_LEVEL[following]:
+            break
+        last = following
+    return last
+
+
+def level_after(level: BuildLevel) -> BuildLevel | None:
+    """None after the last."""
+    order = list(BuildLevel)
+    return next(iter(order[order.index(level) + 1 :]), None)
+
+
+def describe_stop(reached: BuildLevel, levels: Sequence[BuildLevel]) -> str | None:
+    """Why a worker of `levels` leaves the build where it is; None at the last level, or where it goes on itself."""
+    following = level_after(reached)
+    if following is None or following in levels:
+        return None
+    return describe_missing_tools(following) or f"{following.value} is not among this worker's --levels"
+
+
+def check_target(report: BuildReport, target: BuildTarget) -> None:
+    """Raises FinnBuildError where the folding stays below the frames/s asked for."""
+    if report.throughput_fps < MIN_TARGET_FRACTION * target.target_fps:
+        raise FinnBuildError(
+            f"target_fps is {target.target_fps}; FINN's folding reaches {report.throughput_fps:.0f} frames/s "
+            f"at {target.clk_period_ns:g} ns, limited by {report.bottleneck_layer} with {report.bottleneck_cycles} "
+            f"cycles; expected at most {report.throughput_fps / MIN_TARGET_FRACTION:.0f} for this network"
+        )
+
+
+def describe_full_disk(folder: Path, error: Exception) -> str | None:
+    """One line where `error` comes of a disk without space, else None."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(nearest).free
+    is_no_space = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if not is_no_space and free >= FULL_DISK_BYTES and "No space left on device" not in str(error):
+        return None
+    return (
+        f"the disk of {folder} is full, {free / 1e6:.1f} MB free; the build goes on where it stopped when queued anew"
+    )
