@@ -25,6 +25,7 @@ LIVES_IN: dict[str, set[str]] = {
     "brevitas": {"workers"},
     "qonnx": {"workers", "fpga/finn_steps.py"},
     "ray": {"workers/pool.py"},
+    "triton": {"workers"},
     "optuna": {"search", "dashboards"},
     "optuna_dashboard": {"dashboards"},
     "plotly": {"dashboards", "storage/signal_page.py"},

@@ -151,6 +151,8 @@ def _make_capturable(optimizer: Adam, learning_rate: Tensor) -> Adam:
     """The same as one kernel that reads its learning rate from a tensor; its state is there from the start."""
     groups = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in optimizer.param_groups]
     capturable = Adam(groups, lr=learning_rate, fused=True, capturable=True)
+    # else torch warns where a step is not captured, which warm-up and the batch that ends an epoch are not
+    capturable._warned_capturable_if_run_uncaptured = True
     for parameter in (parameter for group in groups for parameter in group["params"]):
         known = optimizer.state.get(parameter, {})
         capturable.state[parameter] = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -178,6 +180,19 @@ def test_all_trials_of_a_process_share_one_copy(tone_frames: Frames) -> None:
     frames_on_device(tone_frames.select(np.arange(20)), CPU)  # the least recently used makes room
     assert frames_on_device(tone_frames, CPU) is first
     assert frames_on_device(others[0], CPU) is not copies[0]
+
+
+def test_threads_that_ask_at_once_have_one_copy(tone_frames: Frames) -> None:
+    n_threads = 8
+    barrier = threading.Barrier(n_threads)
+
+    def ask(_: int) -> DeviceFrames:
+        barrier.wait(timeout=30)
+        return frames_on_device(tone_frames, CPU)
+
+    with ThreadPoolExecutor(n_threads) as executor:
+        copies = list(executor.map(ask, range(n_threads)))
+    assert all(copy is copies[0] for copy in copies)
 
 
 def train_plainly(
