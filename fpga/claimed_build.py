@@ -76,7 +76,7 @@ def make_result(
 def read_result(folder: Path, target: BuildTarget) -> BuildReport:
     """The report of a folder's build, proven on the frames it was built with. Raises as make_result does."""
     output = finn_output(folder)
-    report = read_build_report(output.report_folder, verify_outputs(folder / "proof.npz", output.streamlined_outputs))
+    report = read_build_report(output.report_folder, verify_outputs(folder / "proof.npz", output.recorded_outputs))
     check_target(report, target)
     return report
 

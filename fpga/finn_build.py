@@ -41,8 +41,8 @@ class FinnOutput:
 
     report_folder: Path
     """FINN's estimates, JSON."""
-    streamlined_outputs: Path
-    """Classes and logits of the recorded frames from FINN's streamlined graph, .npz."""
+    recorded_outputs: Path
+    """What each form of the network gave for the recorded frames, .npz."""
 
 
 def run_finn_build(
@@ -102,7 +102,7 @@ def run_finn_build(
 
 def finn_output(folder: Path) -> FinnOutput:
     """What a finished build left in its folder."""
-    return FinnOutput(folder / "output" / "report", folder / "output" / "streamlined_outputs.npz")
+    return FinnOutput(folder / "output" / "report", folder / "output" / "recorded_outputs.npz")
 
 
 def count_finished_steps(folder: Path) -> int:

@@ -1,8 +1,8 @@
 """The ordered steps from a QONNX file to a hardware report; runs inside FINN's own environment.
 
 Called as `python finn_steps.py REQUEST.json`, or with `--check-imports` to load FINN and stop. Imports nothing of this
-project. The order of the transformations was found by trial with FINN+ 1.6.1: the stock steps leave residual sums and
-chained pools unmapped.
+project but the files beside it that run there as well, finn_*.py. The order of the transformations was found by trial
+with FINN+ 1.6.1: the stock steps leave residual sums and chained pools unmapped.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ from finn.builder.build_dataflow_steps import build_dataflow_step_lookup
 from finn.transformation.streamline import Streamline, absorb, reorder
 from finn.transformation.streamline.round_thresholds import RoundAndClipThresholds
 from finn.util.basic import alveo_part_map, part_map
+from finn_estimates import count_weights, estimate_network
+from finn_folding import fold_for_target
+from finn_proof import write_proof
 from qonnx.core.datatype import DataType
 from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.core.onnx_exec import execute_onnx
 from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.base import Transformation
 from qonnx.transformation.change_3d_tensors_to_4d import Change3DTo4DTensors
@@ -57,11 +59,12 @@ ESTIMATE_STEPS = (
     "step_create_dataflow_partition",
     "step_check_partition",
     "step_specialize_layers",
-    "step_target_fps_parallelization",
+    "step_fold_for_target",
     "step_apply_folding_config",
     "step_minimize_bit_width",
     "step_widen_binary_weights",
     "step_generate_estimate_reports",
+    "step_estimate_network",
     "step_run_recorded_frames",
 )
 
@@ -240,33 +243,39 @@ def step_widen_binary_weights(model: ModelWrapper, config: DataflowBuildConfig) 
     return model
 
 
-def make_step_run_recorded_frames(proof: Path) -> BuildStep:
-    """The step that runs FINN's streamlined graph on the recorded frames, for comparison with the trained network."""
+def step_fold_for_target(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
+    """The smallest folding that reaches target_fps. Raises UnreachableTargetError."""
+    return fold_for_target(model, config.target_fps, config.synth_clk_period_ns, config._resolve_fpga_part())
+
+
+def make_step_estimate_network(qonnx: Path) -> BuildStep:
+    """The step that sums up what FINN estimates, and what the formulas need to know of the network."""
+
+    def step_estimate_network(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
+        """Write network_report.json beside FINN's reports; the model stays as it is."""
+        report = estimate_network(model, config._resolve_fpga_part(), config.synth_clk_period_ns)
+        weights = count_weights(ModelWrapper(str(qonnx)))
+        _write_json(Path(str(config.output_dir)) / "report" / "network_report.json", report | {"weights": weights})
+        return model
+
+    return step_estimate_network
+
+
+def make_step_run_recorded_frames(qonnx: Path, proof: Path) -> BuildStep:
+    """The step that runs the recorded frames, for comparison with the trained network."""
 
     def step_run_recorded_frames(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
-        """Write classes and logits of the recorded frames to streamlined_outputs.npz; the model stays as it is."""
+        """Write what the graphs give for each frame to recorded_outputs.npz; the model stays as it is."""
         output_dir = Path(str(config.output_dir))
         streamlined = ModelWrapper(str(output_dir / "intermediate_models" / "step_insert_top_class.onnx"))
-        scale = json.loads((output_dir / "host_io.json").read_text())["logit_scale"]
+        host_io = json.loads((output_dir / "host_io.json").read_text())
         with np.load(proof, allow_pickle=False) as recorded:
             frames = recorded["frames"]  # (n, channels, length)
-        classes, scores = execute_frames(streamlined, frames)
-        np.savez(output_dir / "streamlined_outputs.npz", classes=classes, logits=scores * scale, logit_scale=scale)
+        outputs = output_dir / "recorded_outputs.npz"
+        write_proof(outputs, frames, ModelWrapper(str(qonnx)), streamlined, model, host_io)
         return model
 
     return step_run_recorded_frames
-
-
-def execute_frames(model: ModelWrapper, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Classes (n,) and integer scores (n, n_classes) of frames (n, channels, length), node by node in Python."""
-    top = model.get_nodes_by_op_type("TopK")[0]
-    classes, scores = [], []
-    for frame in frames:  # one at a time: Im2Col mixes up the frames of a batch
-        inputs = {model.graph.input[0].name: frame[np.newaxis, :, :, np.newaxis].astype(np.float32)}
-        context = execute_onnx(model, inputs, return_full_exec_context=True)
-        classes.append(int(context[top.output[1]].item()))
-        scores.append(context[top.input[0]].ravel())
-    return np.array(classes, dtype=np.int64), np.stack(scores)
 
 
 OWN_STEPS: dict[str, BuildStep] = {
@@ -277,6 +286,7 @@ OWN_STEPS: dict[str, BuildStep] = {
         step_insert_top_class,
         step_move_input_quantizer_to_host,
         step_check_partition,
+        step_fold_for_target,
         step_widen_binary_weights,
     )
 }
@@ -303,8 +313,11 @@ def _save_by_rename(model: ModelWrapper, filename: str | Path) -> None:
 
 
 def _find_step(name: str, request: dict[str, object]) -> BuildStep:
+    model = Path(str(request["model"]))
+    if name == "step_estimate_network":
+        return make_step_estimate_network(model)
     if name == "step_run_recorded_frames":
-        return make_step_run_recorded_frames(Path(str(request["proof"])))
+        return make_step_run_recorded_frames(model, Path(str(request["proof"])))
     step: BuildStep = OWN_STEPS.get(name) or build_dataflow_step_lookup[name]
     return step
 

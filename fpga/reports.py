@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fpga.resource_formulas import WeightedLayer, estimate_by_rothe
 from fpga.verification import Verification
-from storage.records import BuildReport
+from storage.records import BuildReport, LayerReport, Resources
 
 
 class ReportError(Exception):
@@ -15,29 +17,54 @@ class ReportError(Exception):
 
 
 def read_build_report(folder: Path, verification: Verification) -> BuildReport:
-    """FINN's totals for the whole network: estimates, before data width converters and FIFOs are inserted.
+    """What fpga/finn_estimates.py wrote of the network: both totals, each layer, the board.
 
-    Raises ReportError where a file or a field is missing.
+    Raises ReportError where the file or a field is missing.
     """
-    performance = _read_json(folder / "estimate_network_performance.json")
-    resources = _read_json(folder / "estimate_layer_resources.json")
-    cycles = _read_json(folder / "estimate_layer_cycles.json")
+    path = folder / "network_report.json"
+    network = _read_json(path)
     try:
-        total, bottleneck = resources["total"], performance["max_cycles_node_name"]
+        available = network["available"]
         return BuildReport(
-            lut=round(total["LUT"]),
-            bram_18k=round(total["BRAM_18K"]),
-            uram=round(total["URAM"]),
-            dsp=round(total["DSP"]),
-            throughput_fps=float(performance["estimated_throughput_fps"]),
-            latency_us=float(performance["estimated_latency_ns"]) / 1000,
-            bottleneck_layer=bottleneck,
-            bottleneck_cycles=round(cycles[bottleneck]),
+            **network["bare"],
+            throughput_fps=float(network["throughput_fps"]),
+            latency_us=float(network["latency_us"]),
+            bottleneck_layer=network["bottleneck_layer"],
+            bottleneck_cycles=network["bottleneck_cycles"],
             n_frames_verified=verification.n_frames,
             n_classes_equal=verification.n_classes_equal,
+            connected=Resources(**network["connected"]),
+            n_width_converters=network["n_width_converters"],
+            n_fifos=network["n_fifos"],
+            available=None if available is None else Resources(**available),
+            by_rothe=_estimate_by_rothe(network["weights"]),
+            layers=tuple(LayerReport(**layer) for layer in network["layers"]),
+            agreements=verification.agreements,
         )
     except KeyError as error:
-        raise ReportError(f"FINN's reports in {folder} have no field {error}; expected those of FINN+ 1.6.1") from error
+        raise ReportError(f"{path} has no field {error}; expected those of fpga/finn_estimates.py") from error
+
+
+def describe_utilisation(taken: Resources, available: Resources | None) -> str:
+    """In per cent of the board, as `12.3 % LUT, 4.5 % BRAM, ...`; empty where the board's resources are not known."""
+    if available is None:
+        return ""
+    parts = [
+        f"{used / there:.1%} {name}"
+        for name, used, there in (
+            ("LUT", taken.lut, available.lut),
+            ("BRAM", taken.bram_18k, available.bram_18k),
+            ("URAM", taken.uram, available.uram),
+            ("DSP", taken.dsp, available.dsp),
+        )
+        if there
+    ]
+    return ", ".join(parts)
+
+
+def _estimate_by_rothe(weights: Mapping[str, Any]) -> Resources:
+    layers = [WeightedLayer(layer["is_convolution"], layer["n_weights"], layer["bits"]) for layer in weights["layers"]]
+    return estimate_by_rothe(layers, weights["n_max_pools"])
 
 
 def _read_json(path: Path) -> dict[str, Any]:

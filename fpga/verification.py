@@ -1,4 +1,4 @@
-"""Whether FINN's graph gives the classes that the trained network gave, on recorded frames."""
+"""Whether FINN's graphs give the integers that the trained network gave, on recorded frames."""
 
 from __future__ import annotations
 
@@ -8,8 +8,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from storage.records import GraphAgreement
+
 MIN_AGREEMENT = 0.995
-"""Fraction of frames that must get the network's class."""
+"""Fraction of frames that must get the network's integer scores, all of them."""
+
+MAX_FRACTION = 0.05
+"""Of a step, by which a recorded logit may miss an integer: the exporter computes in double precision."""
+
+GRAPHS = {"qonnx": "QONNX file", "streamlined": "streamlined graph", "folded": "folded graph"}
+"""In the order in which FINN makes them of each other."""
+
+Integers = npt.NDArray[np.int64]
 
 
 class VerificationError(Exception):
@@ -18,39 +28,70 @@ class VerificationError(Exception):
 
 @dataclass(frozen=True)
 class Verification:
-    """How many recorded frames were run, and how many got the network's class."""
+    """How many recorded frames were run, and how each graph did."""
 
     n_frames: int
-    n_classes_equal: int
+    agreements: tuple[GraphAgreement, ...]
+
+    @property
+    def n_classes_equal(self) -> int:
+        """Of the graph that did worst."""
+        return min(agreement.n_classes_equal for agreement in self.agreements)
 
 
-def verify_outputs(proof: Path, streamlined_outputs: Path) -> Verification:
-    """Compares FINN's classes with the logits of the Brevitas model in `proof`.
+def verify_outputs(proof: Path, recorded_outputs: Path) -> Verification:
+    """Compares the integer scores of all graphs with the logits of the Brevitas model in `proof`.
 
-    Raises VerificationError below MIN_AGREEMENT, or where there is nothing to compare.
+    Raises VerificationError, which names the first layer that differs, where fewer than MIN_AGREEMENT of the frames get
+    the network's scores, where a frame gets another class although its two largest scores differ, or where there is
+    nothing to compare.
     """
-    with np.load(proof, allow_pickle=False) as recorded, np.load(streamlined_outputs, allow_pickle=False) as outputs:
-        logits, classes, step = recorded["logits"], outputs["classes"], float(outputs["logit_scale"])
-    if len(classes) != len(logits) or len(logits) == 0:
+    with np.load(proof, allow_pickle=False) as recorded, np.load(recorded_outputs, allow_pickle=False) as outputs:
+        expected = to_integer_scores(recorded["logits"], float(outputs["logit_scale"]))
+        found = {graph: (outputs[f"{graph}_scores"], str(outputs[f"{graph}_differs_in"])) for graph in GRAPHS}
+    return Verification(len(expected), tuple(compare_scores(graph, expected, *found[graph]) for graph in GRAPHS))
+
+
+def compare_scores(graph: str, expected: Integers, found: Integers, differs_in: str) -> GraphAgreement:
+    """Of integer scores (n, n_classes) of one graph. Raises VerificationError as `verify_outputs` does."""
+    if found.shape != expected.shape or len(expected) == 0:
         raise VerificationError(
-            f"FINN gave {len(classes)} classes for {len(logits)} recorded frames; expected one each"
+            f"the {GRAPHS[graph]} gave scores of shape {found.shape} for {len(expected)} recorded frames of shape "
+            f"{expected.shape}; expected one each"
         )
-    n_equal = int(np.count_nonzero(is_class_equal(logits, classes, step)))
-    if n_equal < MIN_AGREEMENT * len(logits):
+    is_equal = (found == expected).all(axis=1)
+    agreement = GraphAgreement(graph, int(is_equal.sum()), int(has_right_class(expected, found).sum()))
+    where = f"; the first layer that differs from the QONNX file is {differs_in}" if differs_in else ""
+    if agreement.n_scores_equal < MIN_AGREEMENT * len(expected):
         raise VerificationError(
-            f"FINN's streamlined graph gives another class than the trained network on {len(logits) - n_equal} of "
-            f"{len(logits)} recorded frames; expected at most {1 - MIN_AGREEMENT:.1%}"
+            f"the {GRAPHS[graph]} gives other integer scores than the trained network on "
+            f"{len(expected) - agreement.n_scores_equal} of {len(expected)} recorded frames; "
+            f"expected at most {1 - MIN_AGREEMENT:.1%}{where}"
         )
-    return Verification(len(logits), n_equal)
+    if agreement.n_classes_equal < len(expected):
+        raise VerificationError(
+            f"the {GRAPHS[graph]} gives another class than the trained network on "
+            f"{len(expected) - agreement.n_classes_equal} of {len(expected)} recorded frames whose two largest scores "
+            f"differ; expected none{where}"
+        )
+    return agreement
 
 
-def is_class_equal(
-    logits: npt.NDArray[np.float32], classes: npt.NDArray[np.int64], logit_step: float
-) -> npt.NDArray[np.bool_]:
-    """Per frame, whether `classes` (n,) has the largest of `logits` (n, n_classes).
+def to_integer_scores(logits: npt.NDArray[np.floating], logit_scale: float) -> Integers:
+    """Logits as the integers that they are times `logit_scale`. Raises VerificationError where they are not."""
+    steps = logits.astype(np.float64) / logit_scale
+    integers = np.rint(steps)
+    miss = float(np.abs(steps - integers).max(initial=0.0))
+    if not miss <= MAX_FRACTION:
+        raise VerificationError(
+            f"a recorded logit is {miss:.2f} of a step away from an integer times {logit_scale:g}; expected at most "
+            f"{MAX_FRACTION}: the scale of FINN's scores is not the network's"
+        )
+    return integers.astype(np.int64)
 
-    Logits are integers times `logit_step`; those less than half a step apart are a tie, in which each class is right.
-    """
-    chosen = np.take_along_axis(logits, classes[:, np.newaxis], axis=1)[:, 0]
-    equal: npt.NDArray[np.bool_] = chosen > logits.max(axis=1) - logit_step / 2
-    return equal
+
+def has_right_class(expected: Integers, found: Integers) -> npt.NDArray[np.bool_]:
+    """Per frame (n,), whether the largest of `found` is where the largest of `expected` is, in a tie any of them."""
+    chosen = np.take_along_axis(expected, found.argmax(axis=1)[:, np.newaxis], axis=1)[:, 0]
+    right: npt.NDArray[np.bool_] = chosen == expected.max(axis=1)
+    return right

@@ -24,7 +24,7 @@ from storage.split import Split
 if TYPE_CHECKING:  # it imports torch, which only a promotion needs
     from workers.accuracy import Accuracy
 
-N_PROOF_FRAMES = 100
+N_PROOF_FRAMES = 200
 
 
 class PromotionError(Exception):

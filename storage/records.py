@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,51 @@ class BuildLevel(StrEnum):
 
 
 @dataclass(frozen=True)
+class Resources:
+    """Of an FPGA, taken or there. BRAM in blocks of 18 Kb; FF None where it is not known, for FINN estimates none."""
+
+    lut: int
+    bram_18k: int
+    uram: int
+    dsp: int
+    ff: int | None = None
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """FINN's estimate of one layer of the folded network."""
+
+    name: str
+    lut: int
+    bram_18k: int
+    uram: int
+    dsp: int
+    cycles: int
+    """Clock cycles per frame."""
+    pe: int | None
+    """Outputs computed at once; None where the layer has no such folding."""
+    simd: int | None
+    """Inputs taken at once."""
+
+
+@dataclass(frozen=True)
+class GraphAgreement:
+    """How one form of the network did on the recorded frames."""
+
+    graph: str
+    """qonnx, streamlined or folded."""
+    n_scores_equal: int
+    """Frames that got all integer scores of the Brevitas model."""
+    n_classes_equal: int
+    """Frames that got its class; where its two largest scores are equal, each of them is right."""
+
+
+@dataclass(frozen=True)
 class BuildReport:
     """FINN's estimates for one build, and the proof that its graph computes what the network does."""
 
     lut: int
+    """This and the next three: the layers alone; hardware takes `connected`."""
     bram_18k: int
     uram: int
     dsp: int
@@ -90,9 +132,37 @@ class BuildReport:
     bottleneck_layer: str
     bottleneck_cycles: int
     n_frames_verified: int
-    """Recorded frames run through FINN's streamlined graph."""
+    """Recorded frames run through FINN's graphs."""
     n_classes_equal: int
-    """How many of them got the class that the Brevitas model gave."""
+    """How many of them got the class that the Brevitas model gave, in the graph that did worst."""
+    connected: Resources | None = None
+    """With data width converters and FIFOs; None in reports of before 2026-11-20, as all that follows."""
+    n_width_converters: int | None = None
+    n_fifos: int | None = None
+    available: Resources | None = None
+    """Of the board; None where FINN does not know it."""
+    by_rothe: Resources | None = None
+    """By the formula of fpga/resource_formulas.py, for comparison with its source alone."""
+    layers: tuple[LayerReport, ...] = ()
+    """In the order of the data."""
+    agreements: tuple[GraphAgreement, ...] = ()
+    """QONNX file, streamlined graph, folded graph."""
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """A report as `dataclasses.asdict` and JSON left it, also one of before a field was there."""
+        resources = {
+            name: None if values.get(name) is None else Resources(**values[name])
+            for name in ("connected", "available", "by_rothe")
+        }
+        return cls(
+            **{
+                **values,
+                **resources,
+                "layers": tuple(LayerReport(**layer) for layer in values.get("layers", ())),
+                "agreements": tuple(GraphAgreement(**agreement) for agreement in values.get("agreements", ())),
+            }
+        )
 
 
 @dataclass(frozen=True)

@@ -18,19 +18,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dashboards": {"spaces", "storage", "search"},
 }
 
+IN_FINNS_ENVIRONMENT = {f"fpga/finn_{name}.py" for name in ("steps", "estimates", "execution", "folding", "proof")}
+
 LIVES_IN: dict[str, set[str]] = {
     "sqlalchemy": {"storage"},
     "h5py": {"storage", "workers/reader_benchmark.py"},
-    "torch": {"workers"},
+    "torch": {"workers", "fpga/finn_execution.py"},
     "brevitas": {"workers"},
-    "qonnx": {"workers", "fpga/finn_steps.py"},
+    "qonnx": {"workers", *IN_FINNS_ENVIRONMENT},
     "ray": {"workers/pool.py"},
     "triton": {"workers"},
     "optuna": {"search", "dashboards"},
     "optuna_dashboard": {"dashboards"},
     "plotly": {"dashboards", "storage/signal_page.py"},
     "starlette": {"dashboards"},
-    "finn": {"fpga/finn_steps.py"},
+    "finn": IN_FINNS_ENVIRONMENT,
 }
 
 
@@ -68,5 +70,6 @@ def test_heavy_libraries_stay_where_they_live(path: Path) -> None:
     assert not strangers
 
 
-def test_finn_steps_import_nothing_of_ours() -> None:
-    assert not imported_packages(ROOT / "fpga" / "finn_steps.py") & set(MAY_IMPORT)
+@pytest.mark.parametrize("path", sorted(IN_FINNS_ENVIRONMENT))
+def test_what_runs_in_finns_environment_imports_nothing_of_ours(path: str) -> None:
+    assert not imported_packages(ROOT / path) & set(MAY_IMPORT)

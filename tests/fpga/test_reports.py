@@ -1,58 +1,111 @@
-"""FINN's JSON becomes one record.
+"""FINN's estimates become one record.
 
-The files in finn_reports are those of the residual network of exported_networks.py for ZCU111 at 5 ns and 100,000
+The file in finn_reports is that of the residual network of exported_networks.py for ZCU111 at 5 ns and 100,000
 frames/s, from FINN+ 1.6.1: `pytest tests/fpga/test_finn_build.py -k residual --basetemp=build`, then
-`find build -path '*build_residual*/output/report/estimate_*.json'`.
+`find build -path '*build_residual*/output/report/network_report.json'`.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from fpga.reports import ReportError, read_build_report
+from fpga.reports import ReportError, describe_utilisation, read_build_report
 from fpga.verification import Verification
+from storage.records import BuildReport, GraphAgreement, LayerReport, Resources
 
 RECORDED = Path(__file__).parent / "finn_reports"
 
+VERIFIED = Verification(200, (GraphAgreement("qonnx", 200, 200), GraphAgreement("folded", 199, 200)))
 
-def test_recorded_reports_become_one_record() -> None:
-    report = read_build_report(RECORDED, Verification(n_frames=100, n_classes_equal=99))
 
-    assert (report.lut, report.bram_18k, report.uram, report.dsp) == (9527, 11, 0, 15)
-    assert report.throughput_fps == pytest.approx(111049.4169905608)
-    assert report.latency_us == pytest.approx(226.375)
+def test_recorded_report_becomes_one_record() -> None:
+    report = read_build_report(RECORDED, VERIFIED)
+
+    assert (report.lut, report.bram_18k, report.uram, report.dsp) == (9527, 10, 0, 12)
+    assert report.connected == Resources(lut=13378, bram_18k=10, uram=0, dsp=12)
+    assert (report.n_width_converters, report.n_fifos) == (17, 56)
+    assert report.latency_us == pytest.approx(228.935)
     assert (report.bottleneck_layer, report.bottleneck_cycles) == ("ConvolutionInputGenerator_rtl_3", 1801)
-    assert (report.n_frames_verified, report.n_classes_equal) == (100, 99)
+    assert (report.n_frames_verified, report.n_classes_equal) == (200, 200)
+    assert report.agreements == VERIFIED.agreements
 
 
 def test_throughput_is_that_of_the_bottleneck_at_the_clock() -> None:
-    report = read_build_report(RECORDED, Verification(100, 100))
+    report = read_build_report(RECORDED, VERIFIED)
 
     assert report.throughput_fps == pytest.approx(1e9 / (5.0 * report.bottleneck_cycles))
+    assert max(layer.cycles for layer in report.layers) == report.bottleneck_cycles
+
+
+def test_layers_sum_up_to_the_bare_total() -> None:
+    report = read_build_report(RECORDED, VERIFIED)
+
+    assert len(report.layers) == 36
+    assert sum(layer.lut for layer in report.layers) == report.lut
+    assert sum(layer.dsp for layer in report.layers) == report.dsp
+    assert report.layers[3] == LayerReport("Thresholding_rtl_0", 102, 0, 0, 0, cycles=512, pe=1, simd=None)
+
+
+def test_rothes_formula_counts_the_weights_that_are_left() -> None:
+    report = read_build_report(RECORDED, VERIFIED)
+
+    weights = [(22, 8), (24, 8), (86, 3), (115, 3), (76, 5), (115, 5), (74, 4), (148, 4), (332, 6)]
+    assert report.by_rothe is not None
+    assert report.by_rothe.dsp == round(sum(2 * bits / 32 * count for count, bits in weights))
+
+
+def test_utilisation_is_in_per_cent_of_the_board() -> None:
+    report = read_build_report(RECORDED, VERIFIED)
+    assert report.connected is not None
+
+    # ZCU111 in finn.util.platforms: 425,000 LUT, 2160 BRAM18, 80 URAM, 4272 DSP
+    assert describe_utilisation(report.connected, report.available) == "3.1% LUT, 0.5% BRAM, 0.0% URAM, 0.3% DSP"
+    assert describe_utilisation(report.connected, None) == ""
+
+
+def test_report_survives_json() -> None:
+    report = read_build_report(RECORDED, VERIFIED)
+
+    assert BuildReport.from_json(json.loads(json.dumps(asdict(report)))) == report
+
+
+def test_report_of_before_the_second_total_is_read() -> None:
+    old = {"lut": 9527, "bram_18k": 11, "uram": 0, "dsp": 15, "throughput_fps": 111049.4, "latency_us": 226.4}
+    old |= {
+        "bottleneck_layer": "MVAU_rtl_0",
+        "bottleneck_cycles": 1801,
+        "n_frames_verified": 100,
+        "n_classes_equal": 99,
+    }
+
+    report = BuildReport.from_json(old)
+
+    assert (report.lut, report.connected, report.layers) == (9527, None, ())
 
 
 def test_missing_report_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match=r"estimate_network_performance\.json cannot be read"):
-        read_build_report(tmp_path, Verification(1, 1))
+    with pytest.raises(ReportError, match=r"network_report\.json cannot be read"):
+        read_build_report(tmp_path, VERIFIED)
 
 
 def test_missing_field_is_named(tmp_path: Path) -> None:
     folder = shutil.copytree(RECORDED, tmp_path / "reports")
-    performance = json.loads((folder / "estimate_network_performance.json").read_text())
-    del performance["estimated_latency_ns"]
-    (folder / "estimate_network_performance.json").write_text(json.dumps(performance))
+    network = json.loads((folder / "network_report.json").read_text())
+    del network["latency_us"]
+    (folder / "network_report.json").write_text(json.dumps(network))
 
-    with pytest.raises(ReportError, match="no field 'estimated_latency_ns'"):
-        read_build_report(folder, Verification(1, 1))
+    with pytest.raises(ReportError, match="no field 'latency_us'"):
+        read_build_report(folder, VERIFIED)
 
 
 def test_report_cut_short_is_named(tmp_path: Path) -> None:
     folder = shutil.copytree(RECORDED, tmp_path / "reports")
-    (folder / "estimate_layer_resources.json").write_text('{"total": {"LUT": ')
+    (folder / "network_report.json").write_text('{"bare": {"lut": ')
 
-    with pytest.raises(ReportError, match=r"estimate_layer_resources\.json cannot be read"):
-        read_build_report(folder, Verification(1, 1))
+    with pytest.raises(ReportError, match=r"network_report\.json cannot be read"):
+        read_build_report(folder, VERIFIED)

@@ -1,0 +1,126 @@
+"""FINN's estimates of a folded network, bare and with all that connects its layers; runs inside FINN's environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import deepcopy
+
+import numpy as np
+from finn.analysis.fpgadataflow.dataflow_performance import dataflow_performance
+from finn.analysis.fpgadataflow.exp_cycles_per_layer import exp_cycles_per_layer
+from finn.analysis.fpgadataflow.res_estimation import res_estimation
+from finn.transformation.fpgadataflow.annotate_cycles import AnnotateCycles
+from finn.transformation.fpgadataflow.insert_dwc import InsertDWC
+from finn.transformation.fpgadataflow.insert_fifo import InsertFIFO
+from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
+from finn.transformation.qonnx.give_unique_node_names_recursive import GiveUniqueNodeNamesRecursive
+from finn.util.basic import part_map
+from finn.util.platforms import platforms
+from finn_execution import GraphRunner
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.custom_op.registry import getCustomOp
+
+RESOURCES = {"lut": "LUT", "bram_18k": "BRAM_18K", "uram": "URAM", "dsp": "DSP"}
+"""Our word and FINN's; it estimates no flip-flops."""
+
+MAC_LAYERS = ("Conv", "Gemm", "MatMul")
+
+PLATFORM_COLUMNS = ("lut", "ff", "bram_18k", "uram", "dsp")
+"""Order of `finn.util.platforms.Platform.compute_resources`."""
+
+
+def estimate_network(model: ModelWrapper, part: str, clk_period_ns: float) -> dict[str, object]:
+    """Resources and cycles per layer, both totals and the performance of a folded network of specialized layers.
+
+    `bare` sums the layers alone; `connected` also the data width converters and FIFOs between them, with the depths
+    that FINN gives without simulation. Leaves `model` as it is.
+    """
+    model = deepcopy(model).transform(GiveUniqueNodeNamesRecursive()).transform(AnnotateCycles())
+    performance = model.analysis(dataflow_performance)
+    connected = connect_layers(model, part)
+    converters, fifos = (
+        [node for node in connected.graph.node if node.op_type.startswith(prefix)]
+        for prefix in ("StreamingDataWidthConverter", "StreamingFIFO")
+    )
+    return {
+        "layers": describe_layers(model, part),
+        "bare": sum_resources(res_estimation(model, part).values()),
+        "connected": sum_resources(res_estimation(connected, part).values()),
+        "n_width_converters": len(converters),
+        "n_fifos": len(fifos),
+        "bottleneck_layer": performance["max_cycles_node_name"],
+        "bottleneck_cycles": int(performance["max_cycles"]),
+        "throughput_fps": 1e9 / (clk_period_ns * int(performance["max_cycles"])),
+        "latency_us": int(performance["critical_path_cycles"]) * clk_period_ns / 1000,
+        "available": find_available(part),
+    }
+
+
+def connect_layers(model: ModelWrapper, part: str) -> ModelWrapper:
+    """A copy with the data width converters and FIFOs that hardware needs between the layers."""
+    connected = deepcopy(model)
+    for transformation in (
+        InsertDWC(),
+        InsertFIFO(create_shallow_fifos=True),
+        SpecializeLayers(part),
+        GiveUniqueNodeNamesRecursive(),
+    ):
+        connected = connected.transform(transformation)
+    return connected
+
+
+def describe_layers(model: ModelWrapper, part: str) -> list[dict[str, object]]:
+    """Name, folding, resources and cycles of each layer, in the order of the data."""
+    resources, cycles = res_estimation(model, part), exp_cycles_per_layer(model)
+    return [
+        {
+            "name": node.name,
+            **sum_resources([resources[node.name]]),
+            "cycles": int(cycles[node.name]),
+            "pe": _read_folding(node, "PE"),
+            "simd": _read_folding(node, "SIMD"),
+        }
+        for node in model.graph.node
+    ]
+
+
+def sum_resources(estimates: Iterable[dict[str, float]]) -> dict[str, int]:
+    """The sum of FINN's estimates, by our words."""
+    total = dict.fromkeys(RESOURCES, 0.0)
+    for estimate in estimates:
+        for name, finn_name in RESOURCES.items():
+            total[name] += float(estimate.get(finn_name, 0))
+    return {name: round(value) for name, value in total.items()}
+
+
+def find_available(part: str) -> dict[str, int] | None:
+    """What the FPGA has, as in `finn.util.platforms`, all of its dies together; None where FINN does not know it."""
+    boards = [board for board in platforms if part_map.get(board) == part]
+    if not boards:
+        return None
+    dies = platforms[boards[0]]().compute_resources
+    return dict(zip(PLATFORM_COLUMNS, (int(sum(column)) for column in zip(*dies, strict=True)), strict=True))
+
+
+def count_weights(qonnx: ModelWrapper) -> dict[str, object]:
+    """Per MAC layer of the exported file its kind, weights that are not zero, and their bits; and its max pools."""
+    constants = GraphRunner(qonnx).constants
+    layers = []
+    for node in qonnx.graph.node:
+        if node.op_type not in MAC_LAYERS:
+            continue
+        quantizer = qonnx.find_producer(node.input[1])
+        layers.append(
+            {
+                "name": node.name,
+                "is_convolution": node.op_type == "Conv",
+                "n_weights": int(np.count_nonzero(constants[node.input[1]])),
+                "bits": int(constants[quantizer.input[3]].item()),
+            }
+        )
+    return {"layers": layers, "n_max_pools": len(qonnx.get_nodes_by_op_type("MaxPool"))}
+
+
+def _read_folding(node: object, name: str) -> int | None:
+    layer = getCustomOp(node)
+    return int(layer.get_nodeattr(name)) if name in layer.get_nodeattr_types() else None

@@ -1,0 +1,162 @@
+"""The recorded frames through the QONNX file, the streamlined and the folded graph; runs inside FINN's environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from finn.util.verification import despecialize_model
+from finn_estimates import MAC_LAYERS
+from finn_execution import GraphRunner, Tensors
+from onnx import NodeProto
+from qonnx.core.modelwrapper import ModelWrapper
+
+
+@dataclass(frozen=True)
+class ProvenGraph:
+    """One form of the network: how frames go in, and where its integers can be read."""
+
+    model: ModelWrapper
+    to_input: Callable[[np.ndarray], np.ndarray]
+    """Of a frame (channels, length)."""
+    read_scores: Callable[[Tensors], np.ndarray]
+    """Integer class scores, (n_classes,)."""
+    read_activations: Callable[[Tensors], list[np.ndarray]]
+    """Integer outputs of the quantizers, in the order of the data, without dimensions of 1."""
+    is_double: bool = False
+
+    def make_runner(self) -> Callable[[np.ndarray], Tensors]:
+        """From a frame (channels, length) to all tensors of the graph."""
+        runner = GraphRunner(self.model, is_double=self.is_double)
+        return lambda frame: runner.run(self.to_input(frame))
+
+
+def write_proof(
+    path: Path,
+    frames: np.ndarray,
+    qonnx: ModelWrapper,
+    streamlined: ModelWrapper,
+    folded: ModelWrapper,
+    host_io: Mapping[str, Any],
+) -> None:
+    """Runs frames (n, channels, length) through all three graphs and writes what each gave.
+
+    Per graph G: G_scores (n, n_classes) int64, and G_differs_in, the first layer of the trained network, named as in
+    the QONNX file, whose integers are not those of the QONNX file, on the first frame whose scores differ; else "".
+    """
+    graphs = {
+        "qonnx": open_qonnx(qonnx, host_io["logit_scale"]),
+        "streamlined": open_streamlined(streamlined),
+        "folded": open_folded(folded, host_io),
+    }
+    written: dict[str, npt.ArrayLike] = {"logit_scale": host_io["logit_scale"]}
+    expected = None
+    for name, graph in graphs.items():
+        run = graph.make_runner()
+        scores = np.stack([graph.read_scores(run(frame)) for frame in frames])
+        integers = np.rint(scores).astype(np.int64)
+        expected = integers if expected is None else expected
+        differing = frames[(integers != expected).any(axis=1)]
+        written[f"{name}_scores"] = integers
+        written[f"{name}_differs_in"] = (
+            find_first_difference(differing[0], graphs["qonnx"], graph) if len(differing) else ""
+        )
+    with path.with_name(path.name + ".partial").open("wb") as unfinished:
+        np.savez(unfinished, **written)  # type: ignore[arg-type]
+    path.with_name(path.name + ".partial").replace(path)
+
+
+def open_qonnx(model: ModelWrapper, logit_scale: float) -> ProvenGraph:
+    """The file as exported: floats, whose quantizers give integers times a scale."""
+    quantizers = _find_activation_quantizers(model)
+    scales = [model.get_initializer(node.input[1]) for node in quantizers]
+    output = model.graph.output[0].name
+    return ProvenGraph(
+        model,
+        to_input=lambda frame: frame[np.newaxis].astype(np.float32),  # (1, channels, length)
+        read_scores=lambda tensors: tensors[output].ravel() / logit_scale,
+        read_activations=lambda tensors: [
+            _to_integers(tensors[node.output[0]] / scale) for node, scale in zip(quantizers, scales, strict=True)
+        ],
+        is_double=True,
+    )
+
+
+def open_streamlined(model: ModelWrapper) -> ProvenGraph:
+    """Integers between thresholds, standard ONNX otherwise."""
+    top = model.get_nodes_by_op_type("TopK")[0]
+    thresholds = [node.output[0] for node in model.get_nodes_by_op_type("MultiThreshold")]
+    return ProvenGraph(
+        model,
+        to_input=lambda frame: frame[np.newaxis, :, :, np.newaxis].astype(np.float32),  # (1, channels, length, 1)
+        read_scores=lambda tensors: tensors[top.input[0]].ravel(),
+        read_activations=lambda tensors: [_to_integers(tensors[name]) for name in thresholds],
+    )
+
+
+def open_folded(model: ModelWrapper, host_io: Mapping[str, Any]) -> ProvenGraph:
+    """The hardware layers with their final folding and bit widths, in Python: neither their C++ nor their Verilog."""
+    model = despecialize_model(model)
+    top = model.get_nodes_by_op_type("LabelSelect")[0]
+    given = model.graph.input[0].name
+    thresholds = [given, *(node.output[0] for node in model.get_nodes_by_op_type("Thresholding"))]
+
+    def quantize_on_host(frame: np.ndarray) -> np.ndarray:
+        integers = np.searchsorted(host_io["input_thresholds"], frame, side="right") + host_io["input_offset"]
+        quantized: np.ndarray = integers.T[np.newaxis, :, np.newaxis, :].astype(np.float32)
+        return quantized  # (1, length, 1, channels)
+
+    return ProvenGraph(
+        model,
+        to_input=quantize_on_host,
+        read_scores=lambda tensors: tensors[top.input[0]].ravel(),
+        read_activations=lambda tensors: [_to_integers(tensors[name]) for name in thresholds],
+    )
+
+
+def find_first_difference(frame: np.ndarray, reference: ProvenGraph, other: ProvenGraph) -> str:
+    """The layer of the QONNX file after which the integers of one frame part ways."""
+    expected, found = (graph.read_activations(graph.make_runner()(frame)) for graph in (reference, other))
+    names = name_activations(reference.model)
+    if len(expected) != len(found):
+        return f"an unknown layer, for the QONNX file has {len(expected)} quantizers and the graph {len(found)}"
+    return next(
+        (name for name, a, b in zip(names, expected, found, strict=True) if not _is_equal(a, b)), "the class scores"
+    )
+
+
+def name_activations(model: ModelWrapper) -> list[str]:
+    """Per quantizer of activations, the MAC layer whose results it takes."""
+    return [_find_mac_layer(model, node) for node in _find_activation_quantizers(model)]
+
+
+def _find_activation_quantizers(model: ModelWrapper) -> Sequence[NodeProto]:
+    return [node for node in model.get_nodes_by_op_type("Quant") if model.get_initializer(node.input[0]) is None]
+
+
+def _find_mac_layer(model: ModelWrapper, node: NodeProto) -> str:
+    """Of a sum, the branch whose results are new: the last input."""
+    behind = f" ({node.name})"
+    while (producer := model.find_producer([name for name in node.input if _is_computed(model, name)][-1])) is not None:
+        if producer.op_type in MAC_LAYERS:
+            return f"{producer.name}{behind}"
+        node = producer
+    return "the input quantizer" + behind
+
+
+def _is_computed(model: ModelWrapper, tensor: str) -> bool:
+    return bool(tensor) and model.get_initializer(tensor) is None
+
+
+def _to_integers(values: np.ndarray) -> np.ndarray:
+    integers: np.ndarray = np.rint(values).astype(np.int64).squeeze()
+    return integers
+
+
+def _is_equal(a: np.ndarray, b: np.ndarray) -> bool:
+    """Equal, channels first or last."""
+    return np.array_equal(a, b) or np.array_equal(a.T, b)
