@@ -23,9 +23,6 @@ class SignalSet:
     """Complex samples per frame."""
     generate_cell: GenerateCell
 
-    def count_frames(self, frames_per_cell: int) -> int:
-        return len(self.class_names) * len(self.snrs_db) * frames_per_cell
-
 
 SIGNAL_SETS = {
     signal_set.profile: signal_set
