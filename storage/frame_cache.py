@@ -20,6 +20,7 @@ from storage.artifacts import write_by_rename
 from storage.byte_sizes import describe_bytes
 from storage.input_codes import encode
 from storage.radioml import (
+    SLAB_FRAMES,
     DatasetError,
     Indices,
     Progress,
@@ -39,9 +40,6 @@ MAX_CACHES = 8
 
 Of a study that draws its clip from a range, each trial would make another.
 """
-
-SLAB_FRAMES = 4096
-"""Frames read at once: 32 MiB of 1024-sample frames."""
 
 _READ_AHEAD_FRAMES = 64
 """Frames read and dropped rather than sought over: half a MiB."""

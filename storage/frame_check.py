@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from storage.radioml import (
+    SLAB_FRAMES,
     DatasetError,
     Progress,
     RadioMLFile,
@@ -18,9 +19,6 @@ from storage.radioml import (
     open_file,
     read_slab,
 )
-
-_SLAB_FRAMES = 4096
-"""Frames read at once: 32 MiB of 1024-sample frames."""
 
 _CHECKS = "finite samples, labels"
 """What a file that is remembered was checked for; files remembered for less are read again."""
@@ -35,8 +33,8 @@ def check_frames(file: RadioMLFile, on_progress: Progress | None = None) -> None
     if marker.exists():
         return
     with open_file(file.path) as h5:
-        for first in range(0, file.n_frames, _SLAB_FRAMES):
-            stop = min(first + _SLAB_FRAMES, file.n_frames)
+        for first in range(0, file.n_frames, SLAB_FRAMES):
+            stop = min(first + SLAB_FRAMES, file.n_frames)
             check_labels(file, h5, first, stop)
             finite = np.isfinite(read_slab(h5, file.path, first, stop)).all(axis=(1, 2))
             if not finite.all():
@@ -50,6 +48,6 @@ def check_frames(file: RadioMLFile, on_progress: Progress | None = None) -> None
 
 
 def _clean_marker(path: Path) -> Path:
-    """Exists once this very file was found clean: it is named by path, size and time of change."""
+    """Exists once this very file was found clean: it is named by path and `describe_state`."""
     key = f"{path.resolve()}|{describe_state(path)}|{_CHECKS}"
     return cache_folder() / "checked" / hashlib.sha256(key.encode()).hexdigest()

@@ -18,6 +18,9 @@ Indices = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 """Called with (done, total) frames."""
 
+SLAB_FRAMES = 4096
+"""Frames read at once where all are: 32 MiB of 1024-sample frames."""
+
 _MAX_SNR_DB = 200
 """More than float32 samples can show, in either direction."""
 
@@ -58,8 +61,9 @@ class RadioMLFile:
 def inspect_radioml(path: Path) -> RadioMLFile:
     """Read and check the layout: shapes, the whole of Z, and Y at both ends of each cell; any number type of Y and Z.
 
-    Takes below 2 s also for the genuine 2,555,904 frames. What is left, the rest of Y and X's values, `check_frames`
-    does. Raises DatasetError for a file that is missing, not HDF5, truncated, wrongly shaped or wrongly ordered.
+    Takes below 2 s also for the genuine 2,555,904 frames, where Y and Z are contiguous as they are there; compressed
+    ones take as long as they take to unpack. What is left, the rest of Y and X's values, `check_frames` does.
+    Raises DatasetError for a file that is missing, not HDF5, truncated, wrongly shaped or wrongly ordered.
     """
     with open_file(path) as h5:
         frames, one_hot, snr_column = (_find_dataset(h5, path, name) for name in ("X", "Y", "Z"))
@@ -132,9 +136,15 @@ def hash_frames(file: RadioMLFile) -> str:
 
 
 def describe_state(path: Path) -> str:
-    """Size and time of change: what tells a file from what was at its path before."""
-    state = path.stat()
-    return f"{state.st_size}|{state.st_mtime_ns}"
+    """What tells a file from what was at its path before, to this machine: size, times of change, inode.
+
+    Raises DatasetError where it is missing.
+    """
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        raise _missing_error(path) from None
+    return f"{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}|{state.st_ino}"
 
 
 def cache_folder() -> Path:
@@ -145,10 +155,7 @@ def cache_folder() -> Path:
 def open_file(path: Path) -> h5py.File:
     """The file for reading. Raises DatasetError where it is missing, no HDF5 file, truncated or not to be read."""
     if not path.exists():
-        raise DatasetError(
-            f"dataset file {path} does not exist; expected a RadioML 2018.01A HDF5 file "
-            "(with neither dataset.path nor RADIOML_2018_01A set, a synthetic twin is used)"
-        )
+        raise _missing_error(path)
     if path.is_dir():
         raise DatasetError(f"dataset file {path} is a folder; expected a RadioML 2018.01A HDF5 file")
     try:
@@ -162,6 +169,13 @@ def open_file(path: Path) -> h5py.File:
                 f"dataset file {path} is truncated at {size} bytes; expected a whole file: download it again"
             ) from error
         raise DatasetError(f"dataset file {path} is no readable HDF5 file; expected RadioML 2018.01A") from error
+
+
+def _missing_error(path: Path) -> DatasetError:
+    return DatasetError(
+        f"dataset file {path} does not exist; expected a RadioML 2018.01A HDF5 file "
+        "(with neither dataset.path nor RADIOML_2018_01A set, a synthetic twin is used)"
+    )
 
 
 def _find_dataset(h5: h5py.File, path: Path, name: str) -> h5py.Dataset:
@@ -206,13 +220,19 @@ def _read_class_names(path: Path, h5: h5py.File, n_classes: int) -> tuple[str, .
     if "class_names" not in h5.attrs:
         return CLASS_NAMES if n_classes == len(CLASS_NAMES) else tuple(f"class {label}" for label in range(n_classes))
     names = np.atleast_1d(h5.attrs["class_names"]).tolist()
-    class_names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
+    class_names = tuple(_decode(name) for name in names)
     if len(class_names) != n_classes or len(set(class_names)) != n_classes:
         raise DatasetError(
             f"{path}: attribute class_names is {', '.join(class_names)}; "
             f"expected {n_classes} different names, one for each column of Y"
         )
     return class_names
+
+
+def _decode(name: object) -> str:
+    """Bytes that are no UTF-8 are shown as such: h5py gives them as lone surrogates, which cannot be printed."""
+    text = name if isinstance(name, bytes) else str(name).encode(errors="surrogateescape")
+    return text.decode(errors="replace")
 
 
 def _count_frames_per_cell(path: Path, n_frames: int, n_classes: int, n_snrs: int) -> int:

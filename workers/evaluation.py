@@ -19,7 +19,7 @@ from spaces.architecture import InputQuantizer
 from spaces.search_space import Design
 from storage.artifacts import ArtifactStore, write_bytes_atomically
 from storage.frames import Frames, load_training_frames, load_validation_frames
-from storage.radioml import inspect_radioml
+from storage.radioml import describe_state, inspect_radioml
 from storage.records import Evaluation
 from storage.split import prescribed_split
 from workers.accuracy import evaluate_accuracy
@@ -103,24 +103,28 @@ def list_phases(design: Design) -> tuple[Phase, ...]:
     )
 
 
-@functools.lru_cache(maxsize=2)
 def load_frames(dataset: DatasetRequest, quantizer: InputQuantizer | None) -> tuple[Frames, Frames]:
     """Training and validation frames, for networks that begin with this input quantizer (None: with none).
 
-    They lie in memory once for all workers of a machine; the first that needs them may have to prepare them. Kept open,
-    for a worker process evaluates many designs on them.
+    They lie in memory once for all workers of a machine; the first that needs them may have to prepare them. Kept open
+    while the data file stays as it is, for a worker process evaluates many designs on them.
     """
+    return _load_frames(dataset, quantizer, describe_state(Path(dataset.path)))
+
+
+def weights_file(stage: int) -> str:
+    """Name of the weights at the end of a stage, inside the trial's folder."""
+    return f"stage-{stage}.safetensors"
+
+
+@functools.lru_cache(maxsize=2)
+def _load_frames(dataset: DatasetRequest, quantizer: InputQuantizer | None, _state: str) -> tuple[Frames, Frames]:
     file = inspect_radioml(Path(dataset.path))
     split = prescribed_split(
         file.n_classes, len(file.snrs_db), file.frames_per_cell, dataset.validation_fraction, dataset.frames_per_cell
     )
     training = load_training_frames(file, split, dataset.min_training_snr_db, quantizer)
     return training, load_validation_frames(file, split, quantizer)
-
-
-def weights_file(stage: int) -> str:
-    """Name of the weights at the end of a stage, inside the trial's folder."""
-    return f"stage-{stage}.safetensors"
 
 
 def _evaluate_stages(request: EvaluationRequest, design: Design) -> tuple[Evaluation, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import h5py
@@ -42,6 +43,17 @@ def test_clean_file_is_scanned_once_until_it_changes(path: Path) -> None:
         h5["X"][17, 0, 0] = np.nan
     with pytest.raises(DatasetError, match="frame 17 "):
         check_frames(file)
+
+
+def test_file_that_changed_within_its_size_and_time_is_scanned_again(path: Path) -> None:
+    check_frames(inspect_radioml(path))
+    state = path.stat()
+    with h5py.File(path, "r+") as h5:
+        h5["X"][17, 0, 0] = np.nan
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (state.st_size, state.st_mtime_ns)
+    with pytest.raises(DatasetError, match="frame 17 "):
+        check_frames(inspect_radioml(path))
 
 
 def test_file_with_nan_is_not_remembered_as_clean(path: Path) -> None:

@@ -82,6 +82,14 @@ def test_names_that_do_not_fit_the_columns_of_y_are_refused(tmp_path: Path, name
         inspect_radioml(path)
 
 
+@pytest.mark.parametrize("dtype", ["S8", h5py.string_dtype(), h5py.string_dtype("ascii")])
+def test_names_that_are_no_utf_8_are_read_as_far_as_they_go(tmp_path: Path, dtype: np.dtype) -> None:
+    path = write_file(tmp_path / "named.hdf5", n_classes=2)
+    with h5py.File(path, "r+") as h5:
+        h5.attrs.create("class_names", [b"BPSK", b"\xb5PSK"], dtype=dtype)
+    assert inspect_radioml(path).class_names == ("BPSK", "\N{REPLACEMENT CHARACTER}PSK")
+
+
 def test_snr_labels_are_those_of_z(path: Path) -> None:
     replace(path, "Z", lambda z: z // 2 + 100)
     file = inspect_radioml(path)

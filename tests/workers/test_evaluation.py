@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import multiprocessing
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import workers.evaluation
 from spaces.architecture import ArchitectureConfig, Conv, GlobalPool, InputQuantizer, Linear
 from spaces.search_space import Design, PruningStage, TrainingSettings
+from storage.radioml import DatasetError
+from storage.radioml_twin import ensure_twin
 from storage.records import Evaluation
 from workers.checkpoint import CheckpointError, load_weights
-from workers.evaluation import DatasetRequest, EvaluationRequest, evaluate_design, weights_file
+from workers.evaluation import DatasetRequest, EvaluationRequest, evaluate_design, load_frames, weights_file
 from workers.model import build_model, measure_density
 
 DESIGN = Design(
@@ -139,6 +143,24 @@ def test_another_design_of_the_same_number_has_another_folder(
     assert other.folder != request_.folder
     moved = dataclasses.replace(request_, dataset=dataclasses.replace(request_.dataset, path="elsewhere.hdf5"))
     assert moved.folder == request_.folder, "the same frames at another place"
+
+
+def test_data_file_that_was_replaced_is_read_again(twin_path: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(twin_path, tmp_path / "data.hdf5"))
+    dataset = DatasetRequest(str(path), None, min_training_snr_db=-6, validation_fraction=0.2)
+    before, _ = load_frames(dataset, None)
+    again, _ = load_frames(dataset, None)
+    other = ensure_twin(frames_per_cell=8, seed=2, folder=tmp_path)
+    shutil.copystat(path, other)
+    other.replace(path)
+    after, _ = load_frames(dataset, None)
+    assert again is before
+    assert not np.array_equal(after.gather(slice(None)), before.gather(slice(None)))
+
+
+def test_data_file_that_is_gone_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"dataset file .*none\.hdf5 does not exist; expected a RadioML 2018\.01A"):
+        load_frames(DatasetRequest(str(tmp_path / "none.hdf5"), None, -6, 0.2), None)
 
 
 def test_truncated_weights_are_told_plainly(request_: EvaluationRequest, tmp_path: Path) -> None:
