@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from storage.records import Evaluation
 from workers.evaluation import EvaluationRequest, evaluate_design
+from workers.gpu_actors import GpuActors
 
 
 class PoolError(RuntimeError):
@@ -92,6 +93,9 @@ class RayPool:
         self._cpus, self._gpus, self._max_concurrent = cpus_per_trial, gpus_per_trial, max_concurrent
         options = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial, "max_retries": 0}
         self._task = self._ray.remote(**options)(run_request)
+        self._actors: GpuActors[Completed | Failed] | None = None
+        if 0 < gpus_per_trial < 1:  # trials that share a GPU share a process, and so one copy of the frames
+            self._actors = GpuActors(self._ray, run_request, trials_per_actor=int(1 / gpus_per_trial))
         self._running: dict[Any, int] = {}
         if self.capacity() < 1:
             resources = self._ray.cluster_resources()
@@ -108,7 +112,8 @@ class RayPool:
         return int(min([*fits, self._max_concurrent or float("inf")]))
 
     def submit(self, request: EvaluationRequest) -> None:
-        self._running[self._task.remote(request)] = request.trial_number
+        reference = self._actors.submit(request) if self._actors else self._task.remote(request)
+        self._running[reference] = request.trial_number
 
     def next_done(self, timeout_s: float) -> Completed | Failed | None:
         if not self._running:
@@ -120,12 +125,19 @@ class RayPool:
         try:
             result: Completed | Failed = self._ray.get(done[0])
         except self._ray.exceptions.RayError as error:  # the worker died: run_request itself lets nothing through
+            if self._actors:
+                self._actors.replace(done[0])
             return Failed(trial_number, type(error).__name__, traceback.format_exc(), is_infrastructure=True)
+        if self._actors:
+            self._actors.free(done[0])
         return result
 
     def close(self) -> None:
-        for task in self._running:
-            self._ray.cancel(task, force=True)
+        if self._actors:
+            self._actors.close()
+        else:
+            for task in self._running:
+                self._ray.cancel(task, force=True)
         self._running.clear()
         self._ray.shutdown()
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam
-from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from storage.frames import Frames
+from workers.device_frames import frames_on_device
+from workers.gpu_training import DeviceTrial, EpochPlan
+from workers.learning_rate import cosine_learning_rate
 from workers.model import QuantizedNetwork, iterate_mac_modules
 from workers.pruning import Masks, apply_masks
-from workers.training_path import TrainingPath, choose_training_path
+from workers.training_path import PathName, TrainingPath, choose_training_path
 
 
 class TrainingDivergedError(RuntimeError):
@@ -43,7 +46,7 @@ class EpochEnd:
     """Epochs done in this phase, from 1."""
     loss: float
     """Mean cross-entropy over the epoch's frames, nats."""
-    optimizer_state: dict[str, object]
+    optimizer_state: dict[str, Any]
 
 
 def train(
@@ -53,7 +56,7 @@ def train(
     seed: int,
     masks: Masks | None = None,
     epochs_done: int = 0,
-    optimizer_state: dict[str, object] | None = None,
+    optimizer_state: dict[str, Any] | None = None,
     on_epoch: Callable[[EpochEnd], None] = lambda _: None,
     path: TrainingPath | None = None,
 ) -> None:
@@ -64,27 +67,83 @@ def train(
     The order of frames depends on (seed, stage, epoch) alone, so a resumed phase sees what an unbroken one would have.
     Weights outside `masks` stay at zero. Raises TrainingDivergedError when the loss becomes NaN or infinite.
     """
-    device = next(model.parameters()).device
-    labels = torch.from_numpy(frames.labels)
+    path = path or choose_training_path(model)
     optimizer = make_optimizer(model, phase)
     if optimizer_state is not None:
         optimizer.load_state_dict(optimizer_state)
-    steps = math.ceil(len(labels) / phase.batch_size)
-    scheduler = CosineAnnealingWarmRestarts(optimizer, T_0=min(phase.restart_epochs, phase.epochs))
+    steps = math.ceil(len(frames) / phase.batch_size)
+    period = min(phase.restart_epochs, phase.epochs)
     model.train()
-    path = path or choose_training_path(model)
+    trial = _start_trial(model, path, frames, optimizer, phase.batch_size, masks)
     for epoch in range(epochs_done, phase.epochs):
-        order = _shuffle(len(labels), seed, phase.stage, epoch)
-        total_loss = 0.0
-        for step, batch in enumerate(torch.split(order, phase.batch_size)):
-            scheduler.step(epoch + step / steps)
-            logits = path.forward(path.load(frames, batch))  # (batch, n_classes)
-            loss = _train_step(model, logits, optimizer, labels[batch].to(device), masks)
-            total_loss += loss * len(batch)
-        mean_loss = total_loss / len(labels)
+        rates = [cosine_learning_rate(phase.learning_rate, period, epoch + step / steps) for step in range(steps)]
+        mean_loss = trial.run_epoch(EpochPlan(_shuffle(len(frames), seed, phase.stage, epoch), rates))
         if not math.isfinite(mean_loss):
             raise TrainingDivergedError(f"the loss is {mean_loss} in epoch {epoch + 1} of stage {phase.stage}")
-        on_epoch(EpochEnd(epoch + 1, mean_loss, optimizer.state_dict()))
+        on_epoch(EpochEnd(epoch + 1, mean_loss, trial.optimizer_state()))
+
+
+class Trial(Protocol):
+    """One phase of a network's training: `HostTrial`, or `DeviceTrial` on a GPU."""
+
+    def run_epoch(self, plan: EpochPlan) -> float:
+        """Mean loss over the epoch's frames, nats."""
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """What `Adam.load_state_dict` takes."""
+
+
+class HostTrial:
+    """Batches gathered in the host's memory, and trained one by one."""
+
+    def __init__(
+        self,
+        model: QuantizedNetwork,
+        path: TrainingPath,
+        frames: Frames,
+        optimizer: Adam,
+        batch_size: int,
+        masks: Masks | None,
+    ) -> None:
+        self._model, self._path, self._frames, self._masks = model, path, frames, masks
+        self._optimizer, self._batch_size = optimizer, batch_size
+        self._labels = torch.from_numpy(frames.labels)
+
+    def run_epoch(self, plan: EpochPlan) -> float:
+        batches = torch.split(plan.order, self._batch_size)
+        losses = [self._step(batch, rate) for batch, rate in zip(batches, plan.learning_rates, strict=True)]
+        return sum(loss * len(batch) for loss, batch in zip(losses, batches, strict=True)) / len(self._labels)
+
+    def optimizer_state(self) -> dict[str, Any]:
+        return self._optimizer.state_dict()
+
+    def _step(self, batch: Tensor, learning_rate: float) -> float:
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        logits = self._path.forward(self._path.load(self._frames, batch))  # (batch, n_classes)
+        loss = nn.functional.cross_entropy(logits, self._labels[batch])
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        if self._masks:
+            apply_masks(self._model, self._masks)
+        return loss.item()
+
+
+def _start_trial(
+    model: QuantizedNetwork,
+    path: TrainingPath,
+    frames: Frames,
+    optimizer: Adam,
+    batch_size: int,
+    masks: Masks | None,
+) -> Trial:
+    device = next(model.parameters()).device
+    if device.type == "cpu":
+        return HostTrial(model, path, frames, optimizer, batch_size, masks)
+    on_device = frames_on_device(frames, device)
+    is_captured = path.name is not PathName.BREVITAS  # its layers ask the device for values
+    return DeviceTrial(model, path.forward, on_device, optimizer, batch_size, masks, is_captured)
 
 
 def make_optimizer(model: QuantizedNetwork, phase: Phase) -> Adam:
@@ -99,13 +158,3 @@ def make_optimizer(model: QuantizedNetwork, phase: Phase) -> Adam:
 def _shuffle(n_frames: int, seed: int, stage: int, epoch: int) -> Tensor:
     generator = torch.Generator().manual_seed((seed * 1_000_003 + stage * 10_007 + epoch) % 2**63)
     return torch.randperm(n_frames, generator=generator)
-
-
-def _train_step(model: QuantizedNetwork, logits: Tensor, optimizer: Adam, labels: Tensor, masks: Masks | None) -> float:
-    loss = nn.functional.cross_entropy(logits, labels)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    if masks:
-        apply_masks(model, masks)
-    return loss.item()
