@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,20 +30,40 @@ def load_finished_cells(path: Path, attributes: dict[str, Any]) -> set[int]:
 def open_finished_cells(path: Path, flush_cells: Callable[[], None]) -> Iterator[FinishedCells]:
     """The record at `path`, made where there is none, and saved at the end of the block, however that comes.
 
-    `flush_cells()` is to bring the cells themselves to the disk. Raises DatasetError where another process holds it.
+    Until then it is this process's alone, and the block may remove it; an empty one does not stay. `flush_cells()` is
+    to bring the cells themselves to the disk. Raises DatasetError where another process holds it.
     """
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # falls with its process, however that ends
-        except BlockingIOError:
-            raise DatasetError(
-                f"{path.with_suffix('')} is being written by another process; expected to be its only writer"
-            ) from None
+    with _open_locked(path) as file:
         record = FinishedCells(file, flush_cells)
         try:
             yield record
         finally:
             record.save()
+            if os.fstat(file.fileno()).st_size == 0:
+                path.unlink(missing_ok=True)
+
+
+def _open_locked(path: Path) -> TextIO:
+    while True:
+        file = path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # falls with its process, however that ends
+        except BlockingIOError:
+            file.close()
+            raise DatasetError(
+                f"{path.with_suffix('')} is being written by another process; expected to be its only writer"
+            ) from None
+        if _is_at(path, file):
+            return file
+        file.close()
+
+
+def _is_at(path: Path, file: TextIO) -> bool:
+    """False where another process has removed it between our opening and our lock: then our lock keeps nobody out."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 class FinishedCells:

@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from storage.byte_sizes import describe_bytes
 from storage.finished_cells import FinishedCells, load_finished_cells, open_finished_cells
 from storage.radioml import DatasetError
 from storage.signal_sets import SIGNAL_SETS, SignalSet
@@ -108,19 +109,20 @@ def write_twin(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(path)
     with open_finished_cells(record_path(path), lambda: _flush(partial)) as record:
+        if is_written(path, twin, force):  # by another process, just before the record was ours
+            return False
         if not _can_go_on(partial, record, twin):
             _begin(partial, record, twin)
         _fill(partial, record, twin, processes or default_processes(), on_progress)
         record.save()
         partial.replace(path)
-        record_path(path).unlink()
+        record_path(path).unlink(missing_ok=True)
     return True
 
 
 def is_written(path: Path, twin: Twin, force: bool = False) -> bool:
     """Whether this very twin is at `path`. Raises DatasetError for any other file that may not be replaced."""
-    if path.is_dir():
-        raise DatasetError(f"output file is {path}, a folder; expected a file name")
+    _refuse_folder(path)
     if not path.exists():
         return False
     found = _load_attributes(path)
@@ -139,7 +141,11 @@ def is_written(path: Path, twin: Twin, force: bool = False) -> bool:
 
 
 def count_finished_cells(path: Path, twin: Twin) -> int:
-    """The cells of this twin that an interrupted call has left for the next one to go on from."""
+    """The cells of this twin that an interrupted call has left for the next one to go on from.
+
+    Raises DatasetError where `path` is a folder.
+    """
+    _refuse_folder(path)
     return len(load_finished_cells(record_path(path), twin.attributes)) if partial_path(path).exists() else 0
 
 
@@ -158,6 +164,11 @@ def default_processes() -> int:
     return min(len(os.sched_getaffinity(0)), MAX_DEFAULT_PROCESSES)
 
 
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise DatasetError(f"output file is {path}, a folder; expected a file name")
+
+
 def _are_snr_labels(snrs_db: tuple[int, ...]) -> bool:
     is_rising = all(low < high for low, high in itertools.pairwise(snrs_db))
     return bool(snrs_db) and is_rising and max(map(abs, snrs_db)) <= SNR_LIMIT_DB
@@ -168,12 +179,12 @@ def _load_attributes(path: Path) -> dict[str, Any] | None:
     try:
         with h5py.File(path, "r", locking=False) as h5:
             return _plain_attributes(h5)
-    except (OSError, KeyError):
+    except (OSError, KeyError, ValueError, TypeError, OverflowError):
         return None
 
 
 def _plain_attributes(h5: h5py.File) -> dict[str, Any]:
-    """Raises KeyError where a twin's attribute is missing."""
+    """Raises KeyError where a twin's attribute is missing; ValueError, TypeError, OverflowError where it is foreign."""
     return {
         "profile": str(h5.attrs["profile"]),
         **{name: int(h5.attrs[name]) for name in ("seed", "generator_version", "frames_per_cell")},
@@ -200,7 +211,7 @@ def _check_room(path: Path, twin: Twin) -> None:
     needed, free = twin.n_bytes - written, shutil.disk_usage(folder).free
     if needed > free:
         raise DatasetError(
-            f"free space in {folder} is {free / 2**30:.1f} GiB; expected {needed / 2**30:.1f} GiB for "
+            f"free space in {folder} is {describe_bytes(free)}; expected {describe_bytes(needed)} for "
             f"{twin.frames_per_cell} frames per cell"
         )
 

@@ -1,6 +1,8 @@
 """Checks of the record of finished cells: what is in it is on disk, and a crash costs no more than its last line."""
 
+import fcntl
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -36,6 +38,27 @@ def test_cells_of_another_twin_do_not_count(tmp_path: Path) -> None:
         record.clear()
         record.begin({**TWIN, "seed": 8})
     assert load_finished_cells(path, TWIN) == set()
+
+
+def test_record_that_was_removed_before_its_lock_was_had_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, lock = tmp_path / "record", fcntl.flock
+    descriptors: list[int] = []
+
+    def remove_first(file: TextIO, operation: int) -> None:
+        if not descriptors:
+            path.unlink()
+        descriptors.append(file.fileno())
+        lock(file, operation)
+
+    monkeypatch.setattr("storage.finished_cells.fcntl.flock", remove_first)
+    with open_finished_cells(path, lambda: None) as record:
+        record.begin(TWIN)
+        record.add(3)
+        with path.open() as other, pytest.raises(BlockingIOError):
+            lock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert load_finished_cells(path, TWIN) == {3}
 
 
 def test_line_that_a_crash_cut_off_does_not_count(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Checks of a twin's file: its layout, the same whatever the processes, and what it does not overwrite."""
 
 import fcntl
+import shutil
 from pathlib import Path
 
 import h5py
@@ -130,9 +131,56 @@ def test_file_that_is_no_twin_is_never_overwritten(tmp_path: Path, small_twin: T
         assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seed", "seven"), ("seed", np.inf), ("seed", [1, 2]), ("snrs_db", 30), ("snrs_db", ["high"]), ("class_names", 7)],
+)
+def test_file_with_attributes_of_others_is_no_twin(tmp_path: Path, small_twin: Twin, name: str, value: object) -> None:
+    path = tmp_path / "foreign.hdf5"
+    with h5py.File(path, "w") as h5:
+        h5.attrs.update({**small_twin.attributes, name: value})
+    with pytest.raises(DatasetError, match="which exists and is no twin"):
+        write_twin(path, small_twin, force=True)
+
+
+def test_twin_that_another_process_finishes_just_before_the_lock_is_had_is_left_as_it_is(
+    tmp_path: Path, small_twin: Twin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, lock, others = tmp_path / "twin.hdf5", fcntl.flock, [small_twin]
+
+    def finish_first(descriptor: int, operation: int) -> None:
+        if others:
+            write_twin(path, others.pop())
+        lock(descriptor, operation)
+
+    monkeypatch.setattr("storage.finished_cells.fcntl.flock", finish_first)
+    assert not write_twin(path, small_twin)
+    assert list(tmp_path.iterdir()) == [path]
+    check_frames(inspect_radioml(path))
+
+
+def test_another_twin_that_appears_just_before_the_lock_is_had_is_not_overwritten(
+    tmp_path: Path, small_twin: Twin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, lock, others = tmp_path / "twin.hdf5", fcntl.flock, [request_twin(2, 8, "deepsig-2018", (0, 30))]
+
+    def finish_first(descriptor: int, operation: int) -> None:
+        if others:
+            write_twin(path, others.pop())
+        lock(descriptor, operation)
+
+    monkeypatch.setattr("storage.finished_cells.fcntl.flock", finish_first)
+    with pytest.raises(DatasetError, match=r"is another twin \(seed 8 rather than 7\)"):
+        write_twin(path, small_twin)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_folder_is_no_output_file(tmp_path: Path, small_twin: Twin) -> None:
     with pytest.raises(DatasetError, match=rf"output file is {tmp_path}, a folder; expected a file name"):
         write_twin(tmp_path, small_twin)
+    for name in (".", "..", "/"):
+        with pytest.raises(DatasetError, match="a folder; expected a file name"):
+            count_finished_cells(Path(name), small_twin)
 
 
 def test_twin_that_another_process_writes_is_left_to_it(tmp_path: Path, small_twin: Twin) -> None:
@@ -146,10 +194,19 @@ def test_twin_that_another_process_writes_is_left_to_it(tmp_path: Path, small_tw
 
 def test_twin_larger_than_the_disk_is_refused_before_it_is_begun(tmp_path: Path) -> None:
     with pytest.raises(
-        DatasetError, match=r"free space in .* is \d+\.\d GiB; expected \d+\.\d GiB for 1000000000 frames per cell"
+        DatasetError, match=r"free space in .* is \d+\.\d [GM]iB; expected \d+\.\d GiB for 1000000000 frames per cell"
     ):
         write_twin(tmp_path / "new" / "twin.hdf5", request_twin(1_000_000_000, 7, "deepsig-2018"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_small_twin_on_a_full_disk_is_told_in_mebibytes(
+    tmp_path: Path, small_twin: Twin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = shutil.disk_usage(tmp_path)._replace(free=2**19)
+    monkeypatch.setattr("storage.twin_file.shutil.disk_usage", lambda _: full)
+    with pytest.raises(DatasetError, match=r"free space in .* is 512.0 KiB; expected 786.8 KiB for 2 frames per cell"):
+        write_twin(tmp_path / "twin.hdf5", small_twin)
 
 
 def test_all_problems_of_a_request_are_reported_at_once() -> None:
