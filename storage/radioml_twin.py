@@ -83,7 +83,7 @@ def _ensure_twin(folder: Path, twin: Twin, on_progress: OnFrames | None) -> Path
     path = folder / f"radioml-twin-{profile}-s{twin.seed}-f{twin.frames_per_cell}-v{GENERATOR_VERSION}.hdf5"
     if path.exists():
         return path
-    _remove_stale_partials(folder, path)
+    _remove_older_partials(folder)
     with _lock(_lock_path(path)):
         if not path.exists():
             write_twin(path, twin, on_progress=on_progress)
@@ -102,10 +102,13 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
-def _remove_stale_partials(folder: Path, wanted: Path) -> None:
-    """Removes what makers of other twins left that were killed: the lock of a living one cannot be had."""
-    for path in folder.glob("*.hdf5.lock"):
-        if path == _lock_path(wanted):
+def _remove_older_partials(folder: Path) -> None:
+    """Removes what killed makers of another version left, which nobody goes on with.
+
+    The lock of a living maker cannot be had.
+    """
+    for path in folder.glob("radioml-twin-*.hdf5.lock"):
+        if path.name.endswith(f"-v{GENERATOR_VERSION}.hdf5.lock"):
             continue
         with contextlib.suppress(OSError), path.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

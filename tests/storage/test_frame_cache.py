@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pwd
 import resource
 import signal
-import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -21,6 +18,7 @@ from storage.input_codes import encode
 from storage.radioml import DatasetError, RadioMLFile, inspect_radioml
 from tests.conftest import RunAtOnce
 from tests.storage.layout_files import N_FRAMES, replace, write_file
+from tests.storage.unprivileged import run_as_nobody
 
 QUANTIZER = InputQuantizer()
 ROWS = np.arange(0, N_FRAMES, 2)
@@ -211,23 +209,20 @@ def test_no_more_caches_of_the_same_frames_than_quantizers_have_bit_widths(file:
 
 
 @pytest.fixture
-def public_folder() -> Iterator[Path]:
-    """A folder that every user reaches and only its owner writes; holds a data file and a home for anyone."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        write_noise(folder / "radioml.hdf5").chmod(0o644)
-        (folder / "home").mkdir(mode=0o777)
-        (folder / "home").chmod(0o777)
-        yield folder
-        folder.chmod(0o755)
+def public_file(public_folder: Path) -> Path:
+    """A data file in a folder that every user reaches and only its owner writes; beside it, a home for anyone."""
+    path = write_noise(public_folder / "radioml.hdf5")
+    path.chmod(0o644)
+    (public_folder / "home").mkdir()
+    (public_folder / "home").chmod(0o777)
+    return path
 
 
 def test_codes_lie_in_the_users_cache_folder_where_the_data_files_folder_cannot_be_written(
-    public_folder: Path, monkeypatch: pytest.MonkeyPatch
+    public_folder: Path, public_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(public_folder / "home"))
-    file = inspect_radioml(public_folder / "radioml.hdf5")
+    file = inspect_radioml(public_file)
     public_folder.chmod(0o555)
     assert run_as_nobody(open_and_name, file) == ["ok", "True"]
     (path,) = cache_files(file)
@@ -235,19 +230,21 @@ def test_codes_lie_in_the_users_cache_folder_where_the_data_files_folder_cannot_
 
 
 def test_codes_that_another_user_made_are_read_where_nothing_can_be_written(
-    public_folder: Path, monkeypatch: pytest.MonkeyPatch
+    public_folder: Path, public_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(public_folder / "nowhere"))
-    file = inspect_radioml(public_folder / "radioml.hdf5")
+    file = inspect_radioml(public_file)
     open_cache(file, ROWS, QUANTIZER)
     public_folder.chmod(0o555)
     assert run_as_nobody(open_and_name, file) == ["ok", "True"]
     assert [path.parent.name for path in cache_files(file)] == ["radioml.hdf5.frames"]
 
 
-def test_no_folder_that_can_be_written_is_told(public_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_folder_that_can_be_written_is_told(
+    public_folder: Path, public_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(public_folder / "nowhere"))
-    file = inspect_radioml(public_folder / "radioml.hdf5")
+    file = inspect_radioml(public_file)
     public_folder.chmod(0o555)
     kind, message = run_as_nobody(open_and_name, file)
     assert kind == "CacheError"
@@ -262,20 +259,3 @@ def open_and_name(file: RadioMLFile) -> list[str]:
         return ["ok", str(bool((open_cache(file, ROWS, QUANTIZER) == codes_of(file)).all()))]
     except DatasetError as error:
         return [type(error).__name__, str(error)]
-
-
-def run_as_nobody(function: Callable[[RadioMLFile], list[str]], file: RadioMLFile) -> list[str]:
-    """What the function gives in a process that is not root; for root may write everywhere."""
-    context = multiprocessing.get_context("fork")
-    results = context.SimpleQueue()
-
-    def run() -> None:
-        if os.geteuid() == 0:
-            os.setuid(pwd.getpwnam("nobody").pw_uid)
-        results.put(function(file))
-
-    process = context.Process(target=run)
-    process.start()
-    answer: list[str] = results.get()
-    process.join(timeout=60)
-    return answer

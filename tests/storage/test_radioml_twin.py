@@ -1,7 +1,8 @@
 """Checks of the twin in the cache folder, made once whoever asks for it, and of the command."""
 
+import contextlib
 import filecmp
-import os
+import io
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from storage.radioml import DatasetError, inspect_radioml
 from storage.radioml_twin import ensure_twin, main
 from storage.twin_file import GENERATOR_VERSION, partial_path, record_path
+from tests.storage.unprivileged import run_as_nobody
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -81,18 +83,38 @@ def test_interrupted_maker_leaves_no_twin_and_the_next_one_goes_on_from_its_cell
     assert sorted(tmp_path.glob("*.hdf5*")) == [path, path.with_name(f"{path.name}.lock")]
 
 
-def test_what_a_killed_maker_left_is_removed_and_a_living_maker_s_is_not(tmp_path: Path) -> None:
-    killed, living = _begin_twin(tmp_path, seed=1), _begin_twin(tmp_path, seed=2)
-    killed.terminate()
+def test_what_a_killed_maker_left_stays_for_the_next_that_wants_the_same(tmp_path: Path) -> None:
+    killed = _begin_twin(tmp_path, seed=1)
+    killed.kill()
     killed.wait(timeout=60)
-    paths = [tmp_path / f"radioml-twin-deepsig-2018-s{n}-f32-v{GENERATOR_VERSION}.hdf5" for n in (1, 2)]
-    unfinished = [name(path) for path in paths for name in (partial_path, record_path)]
-    assert [path.exists() for path in unfinished] == [True, True, True, True]
+    ensure_twin(1, seed=3, folder=tmp_path)
+    path = _twin_path(tmp_path, seed=1)
+    assert [partial_path(path).exists(), record_path(path).exists()] == [True, True]
+
+
+def test_what_killed_makers_of_another_version_left_is_removed_and_a_living_one_s_is_not(tmp_path: Path) -> None:
+    killed, living = _begin_twin(tmp_path, seed=1), _begin_twin(tmp_path, seed=2)
+    killed.kill()
+    killed.wait(timeout=60)
+    unfinished = []
+    for path in (_twin_path(tmp_path, seed=1), _twin_path(tmp_path, seed=2)):
+        older = path.with_name(path.name.replace(f"-v{GENERATOR_VERSION}.", "-v0."))
+        for name in (partial_path, record_path, _lock_path):
+            name(path).rename(name(older))
+        unfinished += [partial_path(older), record_path(older)]
     ensure_twin(1, seed=3, folder=tmp_path)
     assert living.poll() is None
     assert [path.exists() for path in unfinished] == [False, False, True, True]
     living.kill()
     living.wait(timeout=60)
+
+
+def _twin_path(folder: Path, seed: int) -> Path:
+    return folder / f"radioml-twin-deepsig-2018-s{seed}-f32-v{GENERATOR_VERSION}.hdf5"
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
 
 
 def _begin_twin(folder: Path, seed: int) -> subprocess.Popen[str]:
@@ -192,11 +214,27 @@ def test_file_in_place_of_a_folder_is_named(tmp_path: Path, capsys: pytest.Captu
     assert capsys.readouterr().err == expected
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_folder_without_permission_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tmp_path.chmod(0o500)
-    assert main(["--frames-per-cell", "1", "--out", str(tmp_path / "twin.hdf5")]) == 2
-    assert "cannot be written: Permission denied; expected a file in a folder" in capsys.readouterr().err
+def test_folder_without_permission_is_named(public_folder: Path) -> None:
+    public_folder.chmod(0o555)
+    code, error = run_as_nobody(_run_command, public_folder / "twin.hdf5")
+    assert code == "2"
+    assert error.count("\n") == 1
+    assert "cannot be written: Permission denied; expected a file in a folder" in error
+
+
+def _run_command(path: Path) -> list[str]:
+    """Exit code and what it wrote on standard error."""
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        code = main(["--frames-per-cell", "1", "--out", str(path)])
+    return [str(code), error.getvalue()]
+
+
+def test_folder_here_is_no_output_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["--frames-per-cell", "1", "--out", "."]) == 2
+    assert capsys.readouterr().err == "output file is ., a folder; expected a file name\n"
 
 
 @pytest.mark.slow
