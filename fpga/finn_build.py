@@ -8,8 +8,9 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from threading import Event
 
@@ -29,6 +30,11 @@ LOG_TAIL_LINES = 40
 LOG_ERROR = re.compile(r"ERROR:(?:FINN ERROR: |FINN INTERNAL COMPILER ERROR: )?(.+)")
 
 LOG_STEP = re.compile(r"Running step: (\w+)")
+
+LOG_EXCEPTION = re.compile(r"^(?:\w+\.)*(\w+(?:Error|Exception): .+)$", re.MULTILINE)
+
+LOG_START = "FINN starts for level"
+"""Each of its processes begins with this in the build's log."""
 
 
 class FinnBuildError(Exception):
@@ -64,30 +70,64 @@ def run_finn_build(
     again where something killed it. Raises FinnBuildError, also after `timeout_s` seconds, and CommandStoppedError once
     `stop` is set; in each case no process is left.
     """
-    output = folder / "output"
-    output.mkdir(parents=True, exist_ok=True)
-    request = write_text_atomically(
-        folder / "request.json",
-        json.dumps(
-            {
-                "model": str(model),
-                "proof": str(proof),
-                "output_dir": str(output),
-                "board": target.board,
-                "clk_period_ns": target.clk_period_ns,
-                "target_fps": target.target_fps,
-                "level": level.value,
-                "parent_pid": os.getpid(),
-            },
-            indent=2,
-        ),
-    )
+    request = make_request(model, target, folder) | {"proof": str(proof), "level": level.value}
+    _run_request(python, request, folder, level, timeout_s, stop, lock, on_event)
+    return finn_output(folder)
+
+
+def run_finn_sweep(
+    python: Path,
+    model: Path,
+    target: BuildTarget,
+    targets_fps: Sequence[int],
+    folder: Path,
+    *,
+    timeout_s: float,
+    stop: Event,
+    on_event: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Streamlines the network once and folds it for each throughput; the path of the results, sweep.json.
+
+    Where the folder holds the streamlined network, only the foldings are made. Raises as `run_finn_build` does.
+    """
+    (folder / "output" / "intermediate_models" / "step_sweep_foldings.onnx").unlink(missing_ok=True)
+    sweep = {"proof": "", "level": BuildLevel.ESTIMATE.value, "sweep_targets_fps": list(targets_fps)}
+    request = make_request(model, target, folder) | sweep
+    _run_request(python, request, folder, BuildLevel.ESTIMATE, timeout_s, stop, None, on_event)
+    return folder / "output" / "sweep.json"
+
+
+def make_request(model: Path, target: BuildTarget, folder: Path) -> dict[str, object]:
+    """What every run of fpga/finn_steps.py is told."""
+    return {
+        "model": str(model),
+        "output_dir": str(folder / "output"),
+        "board": target.board,
+        "clk_period_ns": target.clk_period_ns,
+        "target_fps": target.target_fps,
+        "parent_pid": os.getpid(),
+    }
+
+
+def _run_request(
+    python: Path,
+    request: Mapping[str, object],
+    folder: Path,
+    level: BuildLevel,
+    timeout_s: float,
+    stop: Event,
+    lock: int | None,
+    on_event: Callable[[str], None],
+) -> None:
+    """Until FINN's process ended by itself, well or with a FinnBuildError."""
+    (folder / "output").mkdir(parents=True, exist_ok=True)
+    path = write_text_atomically(folder / "request.json", json.dumps(request, indent=2))
     deadline = time.monotonic() + timeout_s
     for n_killed in range(1, MAX_KILLS + 1):
         if n_finished := count_finished_steps(folder):
             on_event(f"goes on behind {n_finished} finished steps, which are not repeated")
         try:
-            status = _run_finn((python, FINN_STEPS, request), folder, level, deadline, stop, lock)
+            status = _run_finn((python, FINN_STEPS, path), folder, level, deadline, stop, lock)
         except CommandTimeoutError:
             raise FinnBuildError(
                 f"timeout_s is {timeout_s:g}; the build took longer and was killed in {last_step(folder)}"
@@ -97,7 +137,6 @@ def run_finn_build(
         on_event(f"lost FINN to {signal.Signals(-status).name} in {last_step(folder)}, {n_killed} of {MAX_KILLS} times")
     if status != 0:
         raise FinnBuildError(_describe_failure(folder, status))
-    return finn_output(folder)
 
 
 def finn_output(folder: Path) -> FinnOutput:
@@ -111,8 +150,8 @@ def count_finished_steps(folder: Path) -> int:
 
 
 def last_step(folder: Path) -> str:
-    """The step that FINN's log named last."""
-    steps = LOG_STEP.findall(_read(folder / "finn.log"))
+    """The step that FINN's last process was in."""
+    steps = LOG_STEP.findall(_read_last_attempt(folder))
     return steps[-1] if steps else "its start"
 
 
@@ -126,16 +165,20 @@ def _run_finn(
     command: Sequence[str | Path], folder: Path, level: BuildLevel, deadline: float, stop: Event, lock: int | None
 ) -> int:
     """The exit status of one process of FINN; negative where a signal killed it."""
-    scratch = folder / "generated"
-    if not (folder / "output" / "intermediate_models" / "step_hw_codegen.onnx").is_file():
+    scratch, output, log = folder / "generated", folder / "output", folder / "finn.log"
+    if not (output / "intermediate_models" / "step_hw_codegen.onnx").is_file():
         shutil.rmtree(scratch, ignore_errors=True)  # half of the code, of an attempt that was killed
     scratch.mkdir(exist_ok=True)
+    for of_attempt_before in ("failure.json", "build_dataflow.log"):
+        (output / of_attempt_before).unlink(missing_ok=True)
+    with log.open("a") as file:
+        file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {LOG_START} {level}\n")
     variables = make_finn_variables(scratch)
     if TOOLS_OF_LEVEL[level]:
-        variables |= make_tool_variables(variables)
+        variables |= make_tool_variables()
     return run_in_process_group(
         command,
-        folder / "finn.log",
+        log,
         timeout_s=deadline - time.monotonic(),
         stop=stop,
         environment=variables,
@@ -154,8 +197,13 @@ def _describe_failure(folder: Path, status: int) -> str:
         text = failure["error"] if failure["step"] == "request" else f"{failure['step']} failed: {failure['error']}"
     else:
         errors = LOG_ERROR.findall(_read(output / "build_dataflow.log"))
+        errors = errors or LOG_EXCEPTION.findall(_read_last_attempt(folder))
         text = errors[-1] if errors else f"FINN ended with status {status} in {last_step(folder)}; its log is {log}"
     return " ".join(text.split())[:MAX_MESSAGE_LENGTH]
+
+
+def _read_last_attempt(folder: Path) -> str:
+    return _read(folder / "finn.log").rpartition(LOG_START)[2]
 
 
 def _read(path: Path) -> str:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import finn.xsi
 import numpy as np
@@ -34,6 +35,7 @@ from finn.util.basic import alveo_part_map, part_map
 from finn_estimates import count_weights, estimate_network
 from finn_folding import fold_for_target
 from finn_proof import write_proof
+from finn_sweep import sweep_foldings
 from qonnx.core.datatype import DataType
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
@@ -99,10 +101,11 @@ class UnmappedLayerError(Exception):
     """Part of the network would not be on the FPGA, or not in integers."""
 
 
-def run_steps(request: dict[str, object]) -> int:
+def run_steps(request: dict[str, Any]) -> int:
     """Run the steps of one build that are not finished yet; 0, or 1 with failure.json in the output folder.
 
-    `request` has model, proof, output_dir, board, clk_period_ns, target_fps, level and parent_pid. The models that the
+    `request` has model, proof, output_dir, board, clk_period_ns, target_fps, level and parent_pid; with
+    sweep_targets_fps, the network is folded for each of these instead of being built. The models that the
     finished steps left, in this output folder and of this file's steps, are where it goes on.
     """
     output_dir = Path(str(request["output_dir"]))
@@ -115,6 +118,8 @@ def run_steps(request: dict[str, object]) -> int:
     ModelWrapper.save = _save_by_rename
     levels = _levels_up_to(str(request["level"]))
     steps = [name for level in levels for name in STEPS_OF_LEVEL[level]]
+    if "sweep_targets_fps" in request:
+        steps = [*steps[: steps.index("step_fold_for_target")], "step_sweep_foldings"]
     n_finished = count_finished_steps(output_dir, steps)
     for name in steps[:n_finished]:
         print(f"Finished before and not repeated: {name}")
@@ -141,7 +146,7 @@ def count_finished_steps(output_dir: Path, steps: Sequence[str]) -> int:
     return next((index for index, model in enumerate(models) if not model.is_file()), len(steps))
 
 
-def check_request(request: dict[str, object]) -> None:
+def check_request(request: dict[str, Any]) -> None:
     """Raises BuildRequestError where FINN would fail late, or not say what it misses."""
     if request["board"] not in part_map:
         raise BuildRequestError(f"board is {request['board']}; expected one of {', '.join(sorted(part_map))}")
@@ -261,6 +266,25 @@ def make_step_estimate_network(qonnx: Path) -> BuildStep:
     return step_estimate_network
 
 
+def make_step_sweep_foldings(targets_fps: Sequence[int]) -> BuildStep:
+    """The step that folds the network for several throughputs."""
+
+    def step_sweep_foldings(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
+        """Write what FINN estimates of each folding to sweep.json; the model stays as it is."""
+        minimize = build_dataflow_step_lookup["step_minimize_bit_width"]
+        points = sweep_foldings(
+            model,
+            targets_fps,
+            config.synth_clk_period_ns,
+            config._resolve_fpga_part(),
+            lambda folded: step_widen_binary_weights(minimize(folded, config), config),
+        )
+        _write_json(Path(str(config.output_dir)) / "sweep.json", {"points": points})
+        return model
+
+    return step_sweep_foldings
+
+
 def make_step_run_recorded_frames(qonnx: Path, proof: Path) -> BuildStep:
     """The step that runs the recorded frames, for comparison with the trained network."""
 
@@ -312,10 +336,12 @@ def _save_by_rename(model: ModelWrapper, filename: str | Path) -> None:
     partial.replace(path)
 
 
-def _find_step(name: str, request: dict[str, object]) -> BuildStep:
+def _find_step(name: str, request: dict[str, Any]) -> BuildStep:
     model = Path(str(request["model"]))
     if name == "step_estimate_network":
         return make_step_estimate_network(model)
+    if name == "step_sweep_foldings":
+        return make_step_sweep_foldings(request["sweep_targets_fps"])
     if name == "step_run_recorded_frames":
         return make_step_run_recorded_frames(model, Path(str(request["proof"])))
     step: BuildStep = OWN_STEPS.get(name) or build_dataflow_step_lookup[name]

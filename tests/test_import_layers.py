@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dashboards": {"spaces", "storage", "search"},
 }
 
-IN_FINNS_ENVIRONMENT = {f"fpga/finn_{name}.py" for name in ("steps", "estimates", "execution", "folding", "proof")}
+IN_FINNS_ENVIRONMENT = {f"fpga/finn_{name}.py" for name in ("steps", "estimates", "execution", "folding", "proof", "sweep")}
 
 LIVES_IN: dict[str, set[str]] = {
     "sqlalchemy": {"storage"},
@@ -30,7 +30,7 @@ LIVES_IN: dict[str, set[str]] = {
     "triton": {"workers"},
     "optuna": {"search", "dashboards"},
     "optuna_dashboard": {"dashboards"},
-    "plotly": {"dashboards", "storage/signal_page.py"},
+    "plotly": {"dashboards", "storage/signal_page.py", "fpga/sweep.py"},
     "starlette": {"dashboards"},
     "finn": IN_FINNS_ENVIRONMENT,
 }

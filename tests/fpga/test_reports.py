@@ -75,7 +75,14 @@ def test_report_survives_json() -> None:
 
 
 def test_report_of_before_the_second_total_is_read() -> None:
-    old = {"lut": 9527, "bram_18k": 11, "uram": 0, "dsp": 15, "throughput_fps": 111049.4, "latency_us": 226.4}
+    old: dict[str, object] = {
+        "lut": 9527,
+        "bram_18k": 11,
+        "uram": 0,
+        "dsp": 15,
+        "throughput_fps": 111049.4,
+        "latency_us": 226.4,
+    }
     old |= {
         "bottleneck_layer": "MVAU_rtl_0",
         "bottleneck_cycles": 1801,

@@ -1,0 +1,28 @@
+"""One streamlined network, folded for several throughputs; runs inside FINN's environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+
+from finn_estimates import estimate_network
+from finn_folding import fold_for_target
+from qonnx.core.modelwrapper import ModelWrapper
+
+
+def sweep_foldings(
+    model: ModelWrapper,
+    targets_fps: Sequence[int],
+    clk_period_ns: float,
+    part: str,
+    finish: Callable[[ModelWrapper], ModelWrapper],
+) -> list[dict[str, object]]:
+    """Per target what `estimate_network` says of the smallest folding that reaches it, or comes nearest.
+
+    `model` has specialized layers; `finish` is what a build does between folding and estimate.
+    """
+    points = []
+    for target_fps in targets_fps:
+        folded = finish(fold_for_target(deepcopy(model), target_fps, clk_period_ns, part))
+        points.append({"target_fps": target_fps, **estimate_network(folded, part, clk_period_ns)})
+    return points

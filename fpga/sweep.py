@@ -1,0 +1,199 @@
+"""The trade-off between frames/s and resources: one network folded for several throughputs, as a table and a plot."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from fpga.build_cache import make_build_key
+from fpga.finn_build import FinnBuildError, run_finn_sweep
+from fpga.finn_environment import FinnEnvironmentError, ensure_finn_environment
+from fpga.reports import describe_utilisation
+from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactStore, write_text_atomically
+from storage.builds import load_builds
+from storage.database import DEFAULT_DATABASE_URL, DatabaseError, open_existing_database
+from storage.records import BuildTarget, Resources
+
+DEFAULT_TARGETS_FPS = (10_000, 25_000, 50_000, 100_000, 150_000, 190_000, 200_000)
+
+DEFAULT_FOLDER = Path("runs/sweeps")
+
+TIMEOUT_S = 1800
+
+
+class SweepError(Exception):
+    """There is no network to fold."""
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """The smallest folding that reaches one throughput, or that comes nearest."""
+
+    target_fps: int
+    throughput_fps: float
+    latency_us: float
+    bare: Resources
+    connected: Resources
+    """With data width converters and FIFOs."""
+    available: Resources | None
+    bottleneck_layer: str
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether the folding is as fast as asked."""
+        return self.throughput_fps >= self.target_fps
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m fpga.sweep`: exit code 2 where there is no such network, 1 where FINN cannot fold it."""
+    args = _parse_arguments(arguments)
+    try:
+        model = find_model(args)
+        python = ensure_finn_environment(_print_progress)
+        target = BuildTarget(args.board, args.clock_period_ns, max(args.targets))
+        points = sweep(python, model, target, sorted(set(args.targets)), args.out)
+    except (SweepError, DatabaseError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (FinnBuildError, FinnEnvironmentError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    title = f"{' '.join(Path(part).name for part in args.network)} on {args.board} at {args.clock_period_ns:g} ns"
+    print(describe_points(points))
+    page = write_page(args.out / "sweep.html", points, title)
+    print(f"{describe_best(points)}; plot: {page}")
+    return 0
+
+
+def find_model(args: argparse.Namespace) -> Path:
+    """The QONNX file that was named, or that of a promoted trial. Raises SweepError where it is not there."""
+    if len(args.network) == 1:
+        model = Path(args.network[0])
+    elif len(args.network) == 2 and args.network[1].isdigit():
+        study_name, trial_number = args.network[0], int(args.network[1])
+        builds = load_builds(open_existing_database(args.storage), study_name)
+        models = [build.model for build in builds if build.trial_number == trial_number]
+        if not models:
+            raise SweepError(
+                f"trial {trial_number} of {study_name} was not promoted; python -m search.promote exports its network"
+            )
+        model = ArtifactStore(args.artifacts).path(models[-1])
+    else:
+        raise SweepError(f"the network is {' '.join(args.network)}; expected MODEL.onnx or STUDY TRIAL")
+    if not model.is_file():
+        raise SweepError(f"{model} does not exist; expected a QONNX file")
+    return model
+
+
+def sweep(python: Path, model: Path, target: BuildTarget, targets_fps: Sequence[int], folder: Path) -> list[SweepPoint]:
+    """Folds the network for each throughput. Raises FinnBuildError.
+
+    What FINN left lies in `folder`, by network, board and clock: there a second sweep folds without streamlining.
+    """
+    started = time.monotonic()
+    key = make_build_key(model, BuildTarget(target.board, target.clk_period_ns, 0), str(python))
+    own = folder / key
+    own.mkdir(parents=True, exist_ok=True)
+    _print_progress(f"folding {model} for {len(targets_fps)} throughputs; a minute where it is not streamlined yet")
+    path = run_finn_sweep(
+        python, model.resolve(), target, targets_fps, own.resolve(), timeout_s=TIMEOUT_S, stop=Event()
+    )
+    _print_progress(f"folded after {time.monotonic() - started:.0f} s")
+    return [to_point(values) for values in json.loads(path.read_text())["points"]]
+
+
+def to_point(values: dict[str, Any]) -> SweepPoint:
+    """From FINN's side, fpga/finn_sweep.py."""
+    available = values["available"]
+    return SweepPoint(
+        values["target_fps"],
+        values["throughput_fps"],
+        values["latency_us"],
+        Resources(**values["bare"]),
+        Resources(**values["connected"]),
+        None if available is None else Resources(**available),
+        values["bottleneck_layer"],
+    )
+
+
+def describe_points(points: Sequence[SweepPoint]) -> str:
+    """A Markdown table, one line per target; LUT bare and with what connects the layers."""
+    lines = [
+        "| asked, frames/s | reached | latency, us | LUT bare | connected | BRAM18 | DSP | of the board | slowest |",
+        "| --: | --: | --: | --: | --: | --: | --: | :-- | :-- |",
+    ]
+    for point in points:
+        reached = f"{point.throughput_fps:,.0f}" + ("" if point.is_reached else " (**not reached**)")
+        lines.append(
+            f"| {point.target_fps:,} | {reached} | {point.latency_us:,.0f} | {point.bare.lut:,} | "
+            f"{point.connected.lut:,} | {point.connected.bram_18k:,} | {point.connected.dsp:,} | "
+            f"{describe_utilisation(point.connected, point.available)} | {point.bottleneck_layer} |"
+        )
+    return "\n".join(lines)
+
+
+def describe_best(points: Sequence[SweepPoint]) -> str:
+    """How far the network gets."""
+    fastest = max(points, key=lambda point: point.throughput_fps)
+    n_reached = sum(point.is_reached for point in points)
+    return f"{n_reached} of {len(points)} targets reached, at most {fastest.throughput_fps:,.0f} frames/s"
+
+
+def write_page(path: Path, points: Sequence[SweepPoint], title: str) -> Path:
+    """LUT, DSP and BRAM against frames/s, as an HTML page that needs no network."""
+    import plotly.graph_objects as go  # takes a second, which an error message should not
+
+    speeds = [point.throughput_fps for point in points]
+    curves = {
+        "LUT, bare": [point.bare.lut for point in points],
+        "LUT, with width converters and FIFOs": [point.connected.lut for point in points],
+        "DSP": [point.connected.dsp for point in points],
+        "BRAM (18 Kb)": [point.connected.bram_18k for point in points],
+    }
+    figure = go.Figure(
+        [go.Scatter(x=speeds, y=values, name=name, mode="lines+markers") for name, values in curves.items()]
+    )
+    figure.update_layout(title=title, template="plotly_white", hovermode="x unified")
+    figure.update_xaxes(title="frames/s, FINN's estimate", rangemode="tozero")
+    figure.update_yaxes(title="taken of the FPGA, FINN's estimate", type="log")
+    return write_text_atomically(path, figure.to_html(include_plotlyjs=True))
+
+
+def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m fpga.sweep", description="Folds one network for several throughputs, by FINN's estimates."
+    )
+    parser.add_argument(
+        "network", nargs="+", metavar="MODEL.onnx|STUDY TRIAL", help="a QONNX file, or a promoted trial"
+    )
+    parser.add_argument("--board", default="ZCU111", help="as FINN names it (%(default)s)")
+    parser.add_argument("--clock-period-ns", type=float, default=5.0, metavar="NS", help="(%(default)s)")
+    parser.add_argument(
+        "--targets", type=_parse_target, nargs="+", default=DEFAULT_TARGETS_FPS, metavar="FPS", help="frames/s"
+    )
+    parser.add_argument("--out", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="folder (%(default)s)")
+    parser.add_argument("--storage", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)")
+    parser.add_argument("--artifacts", type=Path, default=DEFAULT_ARTIFACTS_FOLDER, metavar="DIR", help="(%(default)s)")
+    return parser.parse_args(arguments)
+
+
+def _parse_target(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}; expected frames/s, at least 1")
+    return value
+
+
+def _print_progress(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
