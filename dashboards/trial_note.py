@@ -168,13 +168,15 @@ def _build_part(build: Build) -> str:
         lines.append(code_block(build.message))
     if build.report is not None:
         lines.append(_report_table(build.report))
+        if build.report.layers:
+            lines.append(_layer_table(build.report))
         lines.append(verification_sentence(build.report))
     return "\n\n".join(lines)
 
 
 def _report_table(report: BuildReport) -> str:
     rows = [
-        ["LUT", f"{report.lut:,}"],
+        *_lut_rows(report),
         ["BRAM (18 Kb)", f"{report.bram_18k:,}"],
         ["URAM", f"{report.uram:,}"],
         ["DSP", f"{report.dsp:,}"],
@@ -185,13 +187,37 @@ def _report_table(report: BuildReport) -> str:
     return markdown_table(["FINN's estimate", ""], rows)
 
 
+def _lut_rows(report: BuildReport) -> list[list[str]]:
+    if report.connected is None:
+        return [["LUT", f"{report.lut:,}"]]
+    share = "" if report.available is None else f", {report.connected.lut / report.available.lut:.1%} of the board"
+    return [
+        ["LUT, layers alone", f"{report.lut:,}"],
+        ["LUT, with width converters and FIFOs", f"{report.connected.lut:,}{share}"],
+    ]
+
+
+def _layer_table(report: BuildReport) -> str:
+    header = ["layer", "PE", "SIMD", "cycles", "LUT", "BRAM", "URAM", "DSP"]
+    rows = [
+        [f"`{layer.name}`", _cell(layer.pe), _cell(layer.simd)]
+        + [f"{value:,}" for value in (layer.cycles, layer.lut, layer.bram_18k, layer.uram, layer.dsp)]
+        for layer in report.layers
+    ]
+    return markdown_table(header, rows)
+
+
 def verification_sentence(report: BuildReport) -> str:
     """Whether FINN's graph computes what the trained network does, in one sentence."""
     equal, total = report.n_classes_equal, report.n_frames_verified
     if total == 0:
         return "Not verified: no frames were run through FINN's graph."
     verdict = "Verified" if equal == total else "**Not equal**"
-    return f"{verdict}: FINN's graph gave the class of the trained network on {equal} of {total} frames."
+    sentence = f"{verdict}: FINN's graph gave the class of the trained network on {equal} of {total} frames."
+    if report.agreements:
+        counts = ", ".join(f"{agreement.graph} {agreement.n_scores_equal}" for agreement in report.agreements)
+        sentence += f" Frames with all integer scores equal: {counts}."
+    return sentence if report.not_executed is None else f"{sentence} Not executed: {report.not_executed}."
 
 
 def _promotion_hint(facts: TrialFacts) -> str:

@@ -12,6 +12,13 @@ from fpga.verification import Verification
 from storage.records import BuildReport, LayerReport, Resources
 
 
+NOT_EXECUTED = (
+    "the layers' HLS C++ and Verilog, which need Vitis HLS and Vivado; width converters and FIFOs, whose depths need a "
+    "simulation"
+)
+"""The folded graph is run in Python, layer by layer, with the final folding and bit widths."""
+
+
 class ReportError(Exception):
     """A report of FINN is missing or is not what its version writes."""
 
@@ -40,6 +47,7 @@ def read_build_report(folder: Path, verification: Verification) -> BuildReport:
             by_rothe=_estimate_by_rothe(network["weights"]),
             layers=tuple(LayerReport(**layer) for layer in network["layers"]),
             agreements=verification.agreements,
+            not_executed=NOT_EXECUTED,
         )
     except KeyError as error:
         raise ReportError(f"{path} has no field {error}; expected those of fpga/finn_estimates.py") from error

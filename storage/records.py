@@ -147,6 +147,8 @@ class BuildReport:
     """In the order of the data."""
     agreements: tuple[GraphAgreement, ...] = ()
     """QONNX file, streamlined graph, folded graph."""
+    not_executed: str | None = None
+    """What of the hardware the recorded frames did not run through, in words."""
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

@@ -10,7 +10,16 @@ import pytest
 from dashboards.trial_note import TrialFacts, code_block, markdown_table, trial_note, verification_sentence
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from spaces.search_space import Design, PruningStage, TrainingSettings
-from storage.records import Build, BuildState, BuildTarget, Cost, Evaluation
+from storage.records import (
+    Build,
+    BuildState,
+    BuildTarget,
+    Cost,
+    Evaluation,
+    GraphAgreement,
+    LayerReport,
+    Resources,
+)
 from tests.dashboards.demo_study import BUILD_REPORT
 
 BLOCK = DepthwiseSeparable(out_channels=24, kernel_size=27, stride=2, weight_bit_width=6, activation_bit_width=5)
@@ -99,6 +108,24 @@ def test_note_has_the_numbers_of_the_build() -> None:
     assert ["throughput", "101,562 frames/s"] in _rows(note)
     assert ["latency", "61.3 µs"] in _rows(note)
     assert "Verified: FINN's graph gave the class of the trained network on 100 of 100 frames." in note
+
+
+def test_note_of_a_build_has_both_totals_each_layer_and_what_was_not_executed() -> None:
+    report = replace(
+        BUILD_REPORT,
+        connected=Resources(lut=25560, bram_18k=27, uram=0, dsp=12),
+        available=Resources(lut=425_000, bram_18k=2160, uram=80, dsp=4272),
+        layers=(LayerReport("MVAU_hls_2", 123, 1, 0, 2, cycles=2048, pe=6, simd=None),),
+        agreements=(GraphAgreement("qonnx", 100, 100), GraphAgreement("folded", 99, 100)),
+        not_executed="Verilog",
+    )
+
+    note = trial_note(replace(FACTS, builds=(replace(BUILD, report=report),)))
+
+    assert ["LUT, layers alone", "18,432"] in _rows(note)
+    assert ["LUT, with width converters and FIFOs", "25,560, 6.0% of the board"] in _rows(note)
+    assert ["`MVAU_hls_2`", "6", "", "2,048", "123", "1", "0", "2"] in _rows(note)
+    assert "Frames with all integer scores equal: qonnx 100, folded 99. Not executed: Verilog." in note
 
 
 def test_note_of_a_build_that_failed_has_its_reason_and_no_numbers() -> None:
