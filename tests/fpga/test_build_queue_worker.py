@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Thread
 
@@ -225,3 +225,23 @@ def test_build_left_to_others_is_told_once_and_taken_when_its_files_appear(
 
     assert sum("is left to other workers" in event for event in events) == 1
     assert load_build(database, build.build_id).attempt == 1
+
+
+def test_worker_with_more_tools_takes_up_builds_that_ended_below_its_levels(
+    worker: BuildWorker, database: Database, store: ArtifactStore, finn: Finn
+) -> None:
+    build = queue(database, store)
+    assert run_queue(worker, is_draining=True) == 1
+    ended = load_build(database, build.build_id)
+    assert (ended.state, ended.level, ended.next_level) == (
+        BuildState.SUCCEEDED,
+        BuildLevel.CODEGEN,
+        BuildLevel.STITCHED_IP,
+    )
+    later = (BuildLevel.STITCHED_IP, BuildLevel.OUT_OF_CONTEXT_SYNTH, BuildLevel.BITFILE)
+
+    assert run_queue(replace(worker, owner="with tools", levels=later), is_draining=True) == 1
+
+    done = load_build(database, build.build_id)
+    assert (done.state, done.level, done.next_level) == (BuildState.SUCCEEDED, BuildLevel.BITFILE, None)
+    assert run_queue(replace(worker, levels=tuple(BuildLevel)), is_draining=True) == 0

@@ -237,6 +237,33 @@ def test_worker_goes_on_after_builds_that_failed_each_with_one_line(
     assert load_build(worker.database, good.build_id).state is BuildState.SUCCEEDED
 
 
+@pytest.mark.slow
+def test_tools_that_do_not_work_leave_the_build_succeeded_where_it_was(
+    worker: BuildWorker,
+    queue_tiny: Queue,
+    store: ArtifactStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    events: list[str],
+) -> None:
+    """Programs of these names that fail: as far as the later levels can be run without Vivado."""
+    programs = tmp_path / "Vivado" / "2022.2" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("vivado", "vitis_hls"):
+        (programs / name).write_text("#!/bin/sh\nexit 1\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    build = queue_tiny(store)
+
+    assert run_queue(replace(worker, levels=tuple(BuildLevel)), is_draining=True) == 2
+
+    done = load_build(worker.database, build.build_id)
+    assert (done.state, done.level, done.next_level) == (BuildState.SUCCEEDED, BuildLevel.CODEGEN, None)
+    assert re.match("stitched_ip failed: FINNUserError: .*XSI", done.level_note or "")
+    assert any("goes on behind" in event and "finished steps, which are not repeated" in event for event in events)
+    assert count_steps(store)[0]["step_hw_codegen"] == 1
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 250 kB."""
