@@ -32,8 +32,8 @@ LOGITS_TOLERANCE = 1e-3
 
 MAX_ROUNDED = 1 / 2
 """Fraction of frames that may differ by more: QONNX is run in single precision, in which a sum that lies at a threshold
-falls to the one side or the other, on up to 14 of 100 frames of an 8-bit VGG10. A wrong export differs on all, and a build
-compares all recorded frames in double precision.
+falls to the one side or the other, on up to 14 of 100 frames of an 8-bit VGG10. A wrong export differs on all, and a
+build compares all recorded frames in double precision.
 """
 
 PROOF_BATCH_SIZE = 50
