@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import optuna
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from search.promotion import PromotionError, find_checkpoint, measure_test
-from search.stored_trial import open_stored_trial
+from search.stored_trial import StoredTrial, open_stored_trial
 from search.study import StudyError
 from search.study_data import study_split
 from spaces.study_config import ConfigError
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         stored = open_stored_trial(args.storage, args.study, args.trial)
         checkpoint = find_checkpoint(stored.database, ArtifactStore(args.artifacts), args.study, args.trial)
-        accuracy = measure_test(stored.trial, checkpoint, stored.file, study_split(stored.config, stored.file))
+        accuracy = _measure(stored, checkpoint)
     except (ArtifactError, ConfigError, DatabaseError, DatasetError, PromotionError, StudyError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -57,11 +58,20 @@ def print_accuracy(accuracy: Accuracy, class_names: Sequence[str], *, as_json: b
     console.print(_make_table("class, at 10 dB and above", by_class))
 
 
+def _measure(stored: StoredTrial, checkpoint: Path) -> Accuracy:
+    from workers.checkpoint import CheckpointError  # imports torch, which a request that is refused need not wait for
+
+    try:
+        return measure_test(stored.trial, checkpoint, stored.file, study_split(stored.config, stored.file))
+    except CheckpointError as error:
+        raise PromotionError(f"trial {stored.trial.trial_number} of {stored.config.study.name}: {error}") from error
+
+
 def _make_table(title: str, values: dict[str, float]) -> Table:
     table = Table(title, "accuracy")
     table.columns[1].justify = "right"
     for name, value in values.items():
-        table.add_row(name, f"{value:.1%}")
+        table.add_row(escape(name), f"{value:.1%}")
     return table
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from search import run, test_accuracy
 from storage.modulations import CLASS_NAMES, SNRS_DB
+from workers.accuracy import Accuracy
 
 STUDY = """
 study: {name: tiny, seed: 1, sampler: random}
@@ -48,6 +49,24 @@ def test_tables_name_every_snr_and_class(study_folder: Path, capsys: pytest.Capt
     out = capsys.readouterr().out
     assert "of 624 test frames" in out
     assert all(name in out for name in (*CLASS_NAMES, "+30", "-20"))
+
+
+def test_weights_that_are_truncated_are_told(study_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (weights,) = Path("runs/artifacts").rglob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:100])
+    capsys.readouterr()
+    assert test_accuracy.main(["tiny", "0"]) == 2
+    message = capsys.readouterr().err
+    assert f"trial 0 of tiny: {weights.resolve()} is not the weights of this network" in message
+    assert message.count("\n") == 1
+
+
+def test_class_names_in_brackets_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    accuracy = Accuracy(0.5, {30: 0.5}, {0: 0.25, 1: 0.75}, 4, is_exact=True)
+    test_accuracy.print_accuracy(accuracy, ("[bold]PSK", "[/red]"), as_json=False)
+    out = capsys.readouterr().out
+    assert "[bold]PSK" in out
+    assert "[/red]" in out
 
 
 def test_trial_that_is_not_there_is_refused(study_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
