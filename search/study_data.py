@@ -11,9 +11,10 @@ from spaces.block_space import BlockSpace
 from spaces.distributions import Distribution
 from spaces.search_space import SpacePart
 from spaces.study_config import StudyConfig
+from storage.data_identity import identify_data_set
 from storage.frame_check import check_frames
 from storage.frames import prepare_frames
-from storage.radioml import DatasetError, RadioMLFile, hash_frames, inspect_radioml
+from storage.radioml import DatasetError, RadioMLFile, inspect_radioml
 from storage.radioml_twin import ensure_twin
 from storage.signal_sets import SIGNAL_SETS
 from storage.split import Split, prescribed_split, select_training
@@ -63,7 +64,7 @@ def describe_dataset(file: RadioMLFile) -> dict[str, str]:
     """What is stored of the data with each study, to tell whether two runs read the same."""
     return {
         "data_file": str(file.path),
-        "data_set": hash_frames(file),
+        "data_set": identify_data_set(file),
         "data_frames": str(file.n_frames),
     }
 

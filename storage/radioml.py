@@ -124,7 +124,7 @@ def map_samples(file: RadioMLFile) -> NDArray[np.float32] | None:
 
 
 def hash_frames(file: RadioMLFile) -> str:
-    """Sixteen hexadecimal digits that tell one data set from another, wherever the file lies.
+    """Sixteen hexadecimal digits of samples, the same wherever the file lies.
 
     Made from the number of frames and 64 frames spread over the file: the whole of it would take minutes.
     """

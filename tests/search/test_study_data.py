@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from search.study_data import describe_dataset, open_dataset, study_split
@@ -36,6 +39,29 @@ def test_data_set_is_known_by_its_frames_not_by_its_place(tmp_path: Path) -> Non
     )
     assert one == same
     assert one != other
+
+
+def test_twin_made_on_another_processor_is_the_same_data_set(tmp_path: Path) -> None:
+    """Other vector instructions round samples otherwise."""
+    one = ensure_twin(8, seed=1, folder=tmp_path)
+    other = Path(shutil.copy(one, tmp_path / "other.hdf5"))
+    with h5py.File(other, "r+") as h5:
+        h5["X"][...] = np.nextafter(h5["X"][...], np.float32(np.inf))
+    assert describe_dataset(inspect_radioml(other))["data_set"] == describe_dataset(inspect_radioml(one))["data_set"]
+
+
+def test_frames_tell_data_sets_apart_that_are_no_whole_twins(tmp_path: Path) -> None:
+    twin = ensure_twin(8, seed=1, folder=tmp_path)
+    without, half = (Path(shutil.copy(twin, tmp_path / f"{name}.hdf5")) for name in ("without", "half"))
+    with h5py.File(without, "r+") as h5:
+        del h5.attrs["generator_version"]
+    with h5py.File(half, "r+") as h5:
+        for name in "XYZ":
+            values = h5[name][::2]
+            del h5[name]
+            h5[name] = values
+    described = {describe_dataset(inspect_radioml(path))["data_set"] for path in (twin, without, half)}
+    assert len(described) == 3
 
 
 @pytest.mark.parametrize(
