@@ -23,6 +23,10 @@ MAX_WEIGHT_BITS_PER_PE = 8191
 """The widest word of HLS; FINN's default, 36, ends at half of what the rest of such networks reaches."""
 
 
+MAX_FOLDS = 1024
+"""Of the inputs of a matrix layer in HLS; its code generation refuses more."""
+
+
 @dataclass(frozen=True)
 class Bottleneck:
     """The slowest layer."""
@@ -63,7 +67,8 @@ def shrink_matrix_layer(layer: Any, target_cycles: int, part: str) -> None:
     fitting = [
         (cost, pe * simd, (pe, simd) != given, pe, simd)
         for (cycles, stream_bits, cost), pe, simd in candidates
-        if cycles <= target_cycles and (stream_bits <= MAX_ALLOWED_AP_INT_W or not is_hls_node(layer.onnx_node))
+        if cycles <= target_cycles
+        and (not is_hls_node(layer.onnx_node) or (stream_bits <= MAX_ALLOWED_AP_INT_W and columns <= MAX_FOLDS * simd))
     ]
     *_, pe, simd = min(fitting, default=(*given,))
     _set_folding(layer, pe, simd)

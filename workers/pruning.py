@@ -27,6 +27,19 @@ def prune_weights(model: QuantizedNetwork, epsilon: float) -> Masks:
 
 
 @torch.no_grad()
+def prune_fraction(model: QuantizedNetwork, fraction: float) -> Masks:
+    """Zeroes the smallest weights of each layer, `fraction` of them (rounded); returns the masks of what lives."""
+    masks = {}
+    for name, module in iterate_mac_modules(model):
+        order = module.weight.abs().flatten().argsort(stable=True)
+        mask = torch.ones(len(order), dtype=torch.bool, device=order.device)
+        mask[order[: round(fraction * len(order))]] = False
+        masks[name] = mask.view_as(module.weight)
+    apply_masks(model, masks)
+    return masks
+
+
+@torch.no_grad()
 def apply_masks(model: QuantizedNetwork, masks: Masks) -> None:
     """Sets pruned weights back to zero; called after each optimizer step, for momentum moves them."""
     for name, module in iterate_mac_modules(model):
