@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -31,6 +32,8 @@ from storage.radioml import DatasetError, Indices, RadioMLFile, inspect_radioml
 from storage.radioml_twin import ensure_twin
 from storage.split import Split, prescribed_split
 from workers.allocator import keep_freed_memory
+from workers.blocked_frames import Blocked, gather_codes
+from workers.native_library import find_problem
 
 BATCH_SIZE = 1024
 """As in the challenge's code."""
@@ -60,6 +63,8 @@ class ReadingSpeed:
     """Batches of float32 samples, as training takes them."""
     codes: float
     """Batches of the int8 codes as they are held."""
+    blocks: float | None = None
+    """Batches of float32 blocks straight from the codes, as training in native code takes them; None without it."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure_speed(file: RadioMLFile, n_frames: int) -> ReadingSpeed:
-    """Epochs over at most `n_frames` of the train part, three ways in turns, from the page cache.
+    """Epochs over at most `n_frames` of the train part, each way in turns, from the page cache.
 
-    In one thread, with the allocator as workers set it, which also helps the challenge's way.
+    In one thread, with the allocator as workers set it, which helps the challenge's way too.
     """
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -125,6 +130,8 @@ def measure_speed(file: RadioMLFile, n_frames: int) -> ReadingSpeed:
         "samples": lambda: _gather_epoch(frames, frames.gather),
         "codes": lambda: _gather_epoch(frames, frames.gather_stored),
     }
+    if find_problem() is None:
+        ways["blocks"] = lambda: _gather_epoch(frames, partial(_gather_blocks, frames))
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(N_ROUNDS):
         for name, read_epoch in ways.items():
@@ -214,13 +221,18 @@ def _read_per_item(path: Path, rows: Indices) -> int:
     return sum(len(frames) for frames, _, _ in loader)
 
 
-def _gather_epoch(frames: Frames, gather: Callable[[Indices], NDArray[np.int8 | np.float32]]) -> int:
+def _gather_epoch(frames: Frames, gather: Callable[[Indices], NDArray[np.int8 | np.float32] | Blocked]) -> int:
     labels, n_read = torch.from_numpy(frames.labels), 0
     for batch in torch.split(torch.randperm(len(frames)), BATCH_SIZE):
-        iq, label = torch.from_numpy(gather(batch.numpy())), labels[batch]  # (batch, 2, frame_length), (batch,)
-        assert len(iq) == len(label)
-        n_read += len(iq)
+        iq, _ = gather(batch.numpy()), labels[batch]  # (batch, 2, frame_length), (batch,)
+        n_read += iq.n_frames if isinstance(iq, Blocked) else len(torch.from_numpy(iq))
     return n_read
+
+
+def _gather_blocks(frames: Frames, indices: Indices) -> Blocked:
+    assert frames.scale is not None, "the quantizer has exact codes"
+    places = indices if frames.positions is None else frames.positions[indices]
+    return gather_codes(frames.stored.view(np.int8), places, float(frames.scale))
 
 
 def _hold_frames(file: RadioMLFile, barrier: Barrier, results: SimpleQueue[ProcessMemory | Exception]) -> None:
@@ -252,16 +264,20 @@ def _read_memory() -> dict[str, float]:
 
 def _speed_table(speed: ReadingSpeed) -> Table:
     title = f"one epoch of {speed.n_frames:,} frames, batches of {BATCH_SIZE}, one thread (CPU time)"
-    table = Table(title=title, title_justify="left", min_width=len(title))
+    table = Table(title=title, title_justify="left", caption_justify="left", min_width=len(title))
     for column in ("way", "frames/s", "ratio"):
         table.add_column(column, justify="left" if column == "way" else "right")
     rows = {
         "per item: h5py and DataLoader": speed.per_item,
         "float32 batches": speed.samples,
         "int8 batches, as held": speed.codes,
+        "codes to float32 blocks, in C++": speed.blocks,
     }
     for way, frames_per_second in rows.items():
-        table.add_row(way, f"{frames_per_second:,.0f}", f"{frames_per_second / speed.per_item:.1f}")
+        if frames_per_second is not None:
+            table.add_row(way, f"{frames_per_second:,.0f}", f"{frames_per_second / speed.per_item:.1f}")
+    if speed.blocks is None:
+        table.caption = f"no row of what training in native code does: {find_problem()}"
     return table
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -22,6 +25,8 @@ from workers.reader_benchmark import (
 )
 
 MEBIBYTE = 2**20
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +63,18 @@ def test_all_ways_read_the_same_number_of_frames_and_batches_are_faster_than_ite
     torch.set_num_threads(n_threads)
     assert speed.n_frames == 2000
     assert speed.codes > speed.samples > speed.per_item > 0
+    assert speed.blocks is not None
+    assert speed.blocks > speed.per_item
+
+
+def test_way_of_native_code_is_left_out_where_there_is_none_and_the_table_says_why(file: RadioMLFile) -> None:
+    """In a process of its own: the library is looked for once in each."""
+    command = [sys.executable, "-m", "workers.reader_benchmark", "--data", str(file.path), "--frames", "200"]
+    environment = {**os.environ, "CXX": "/no/compiler", "XDG_CACHE_HOME": str(file.path.parent / "empty")}
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=True)
+    assert "int8 batches, as held" in ended.stdout
+    assert "codes to float32 blocks" not in ended.stdout
+    assert "no row of what training in native code does: " in ended.stdout
 
 
 def test_file_of_full_layout_opens_in_less_than_two_seconds(tmp_path: Path) -> None:
@@ -77,7 +94,13 @@ def test_command_prints_speeds_and_memory(file: RadioMLFile, capsys: pytest.Capt
     printed = capsys.readouterr().out
     assert "one epoch of 1,000 frames, batches of 1024, one thread (CPU time)" in printed
     assert "2 processes hold the same 8.5 MiB of codes; MiB" in printed
-    for row in ("per item: h5py and DataLoader", "float32 batches", "int8 batches, as held", "sum"):
+    for row in (
+        "per item: h5py and DataLoader",
+        "float32 batches",
+        "int8 batches, as held",
+        "codes to float32 blocks, in C++",
+        "sum",
+    ):
         assert row in printed
 
 
