@@ -52,8 +52,9 @@ def find_finn(store: ArtifactStore) -> list[int]:
     return [pid for request in requests for pid in find_processes(str(request))]
 
 
-def has_finished_steps(store: ArtifactStore, n_steps: int) -> bool:
-    return len(list(store.root.glob("builds/*/output/intermediate_models/step_*.onnx"))) >= n_steps
+def has_finished_step(store: ArtifactStore) -> bool:
+    """True within a second of the first: all steps of a tiny network take a few."""
+    return any(store.root.glob("builds/*/output/intermediate_models/step_*.onnx"))
 
 
 def count_steps(store: ArtifactStore) -> list[Counter[str]]:
@@ -124,7 +125,7 @@ def test_same_network_for_the_same_target_is_built_once(
 def test_build_goes_on_after_kill_9_of_finn(database: Database, store: ArtifactStore, queue_tiny: Queue) -> None:
     build = queue_tiny(store)
     process = start_worker(database, store, "--drain")
-    assert wait_until(lambda: has_finished_steps(store, 3), timeout_s=120)
+    assert wait_until(lambda: has_finished_step(store), timeout_s=120)
 
     for pid in find_finn(store):
         os.kill(pid, signal.SIGKILL)
@@ -143,7 +144,7 @@ def test_build_goes_on_after_kill_9_of_its_worker(
 ) -> None:
     build = queue_tiny(store)
     process = start_worker(database, store)
-    assert wait_until(lambda: has_finished_steps(store, 3), timeout_s=120)
+    assert wait_until(lambda: has_finished_step(store), timeout_s=120)
 
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -165,7 +166,7 @@ def test_build_goes_on_after_kill_9_of_the_driver(
     build = queue_tiny(store)
     command = [sys.executable, "-c", DRIVER, database.url, str(store.root), str(tmp_path / "worker.log")]
     driver = subprocess.Popen(command)
-    assert wait_until(lambda: has_finished_steps(store, 3), timeout_s=120)
+    assert wait_until(lambda: has_finished_step(store), timeout_s=120)
 
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
