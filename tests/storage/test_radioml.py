@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from storage.modulations import CLASS_NAMES
 from storage.radioml import DatasetError, inspect_radioml, map_samples
 from tests.storage.layout_files import N_CLASSES, N_FRAMES, N_SNRS, SNRS_DB, replace, write_file
+from tests.storage.unprivileged import run_as_nobody
 
 
 @pytest.fixture
@@ -150,11 +151,16 @@ def test_truncated_file_is_refused(path: Path, kept: float) -> None:
         inspect_radioml(path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_unreadable_file_is_refused(path: Path) -> None:
+def test_unreadable_file_is_refused(public_folder: Path) -> None:
+    path = write_file(public_folder / "radioml.hdf5")
     path.chmod(0)
-    with pytest.raises(DatasetError, match="permission denied"):
+    assert run_as_nobody(_inspect, path) == [f"dataset file {path} cannot be opened: permission denied"]
+
+
+def _inspect(path: Path) -> list[str]:
+    with pytest.raises(DatasetError) as caught:
         inspect_radioml(path)
+    return [str(caught.value)]
 
 
 @pytest.mark.parametrize("name", ["X", "Y", "Z"])
