@@ -16,7 +16,14 @@ from storage.split import prescribed_split
 from workers.checkpoint import write_weights
 from workers.model import QuantizedNetwork, build_model, measure_density
 from workers.pruning import prune_weights
-from workers.qonnx_export import ExportError, check_export, execute_qonnx, export_evaluation, write_qonnx
+from workers.qonnx_export import (
+    ExportError,
+    check_export,
+    execute_qonnx,
+    export_evaluation,
+    predict_exactly,
+    write_qonnx,
+)
 from workers.training import Phase, train
 
 
@@ -80,6 +87,22 @@ def test_pruned_mixed_bit_residual_network_has_the_same_logits(
     np.testing.assert_allclose(execute_qonnx(model_path, proof["frames"]), proof["logits"], atol=1e-4)
     assert len(np.unique(proof["logits"].argmax(axis=1))) > 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "proof.npz", "stage-1.safetensors"]
+
+
+def test_recorded_logits_do_not_depend_on_the_order_of_the_frames_or_the_precision_of_sums(
+    tone_architecture: ArchitectureConfig,
+) -> None:
+    model = build_model(tone_architecture, seed=0)
+    iq = np.random.default_rng(0).standard_normal((120, 2, 64)).astype(np.float32)
+
+    logits = predict_exactly(model, iq)
+
+    assert logits.dtype == np.float64
+    np.testing.assert_allclose(predict_exactly(model, iq[::-1].copy())[::-1], logits, rtol=0, atol=1e-12)
+    with torch.no_grad():
+        close = np.abs(model.eval()(torch.from_numpy(iq)).numpy() - logits).max(axis=1) < 1e-4
+    assert close.mean() > 0.9  # in single precision a few frames have a sum on the other side of a threshold
+    assert next(model.parameters()).dtype == torch.float32
 
 
 def test_a_file_that_computes_something_else_is_refused(tmp_path: Path, tone_architecture: ArchitectureConfig) -> None:
