@@ -6,6 +6,7 @@ import fcntl
 import functools
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ from workers.training import EpochEnd, Phase, train
 from workers.training_path import TrainingPath, choose_training_path
 
 PROGRESS_FILE = "progress.json"
+
+_loading = threading.Lock()
+"""Trials that share a GPU are threads of one process, and are to share its frames too."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,8 @@ def load_frames(dataset: DatasetRequest, quantizer: InputQuantizer | None) -> tu
     They lie in memory once for all workers of a machine; the first that needs them may have to prepare them. Kept open
     while the data file stays as it is, for a worker process evaluates many designs on them.
     """
-    return _load_frames(dataset, quantizer, describe_state(Path(dataset.path)))
+    with _loading:
+        return _load_frames(dataset, quantizer, describe_state(Path(dataset.path)))
 
 
 def weights_file(stage: int) -> str:
@@ -229,6 +234,7 @@ def _measure(
         training_seconds=seconds,
         checkpoint=ArtifactStore(Path(request.artifacts)).relative(request.folder / weights_file(stage)),
         training_path=training_path,
+        is_exact=accuracy.is_exact,
     )
 
 

@@ -56,6 +56,11 @@ def without_time(evaluations: tuple[Evaluation, ...]) -> list[Evaluation]:
     return [dataclasses.replace(evaluation, training_seconds=0.0) for evaluation in evaluations]
 
 
+def test_how_it_was_trained_and_measured_is_recorded(request_: EvaluationRequest) -> None:
+    evaluations = evaluate_design(request_)
+    assert {(evaluation.training_path, evaluation.is_exact) for evaluation in evaluations} == {("native", True)}
+
+
 def test_each_stage_is_measured(request_: EvaluationRequest) -> None:
     evaluations = evaluate_design(request_)
 
