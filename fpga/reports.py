@@ -11,7 +11,6 @@ from fpga.resource_formulas import WeightedLayer, estimate_by_rothe
 from fpga.verification import Verification
 from storage.records import BuildReport, LayerReport, Resources
 
-
 NOT_EXECUTED = (
     "the layers' HLS C++ and Verilog, which need Vitis HLS and Vivado; width converters and FIFOs, whose depths need a "
     "simulation"

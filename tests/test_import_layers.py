@@ -18,7 +18,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dashboards": {"spaces", "storage", "search"},
 }
 
-IN_FINNS_ENVIRONMENT = {f"fpga/finn_{name}.py" for name in ("steps", "estimates", "execution", "folding", "proof", "sweep")}
+IN_FINNS_ENVIRONMENT = {
+    f"fpga/finn_{name}.py" for name in ("steps", "estimates", "execution", "folding", "proof", "sweep")
+}
 
 LIVES_IN: dict[str, set[str]] = {
     "sqlalchemy": {"storage"},
