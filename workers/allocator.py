@@ -1,4 +1,4 @@
-"""The C library's allocator told to keep freed memory: else half of a training step goes into page faults."""
+"""The C library's allocator told to keep freed memory: else much of a step on large batches goes into page faults."""
 
 from __future__ import annotations
 

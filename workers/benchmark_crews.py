@@ -38,19 +38,19 @@ _START_TIMEOUT_S = 300
 class Turn:
     """What the processes of one way did at the same time."""
 
-    n_frames: int
+    frames_per_second: float
+    """Of all together: each process's own rate, for they end their last steps at different times."""
+    frames_per_cpu_second: float
+
+
+@dataclass(frozen=True)
+class Share:
+    """One process's part of a turn."""
+
+    n_done: int
+    """Frames, or products."""
     seconds: float
-    """From the first start to the last end."""
     cpu_seconds: float
-    """Of all together."""
-
-    @property
-    def frames_per_second(self) -> float:
-        return self.n_frames / self.seconds
-
-    @property
-    def frames_per_cpu_second(self) -> float:
-        return self.n_frames / self.cpu_seconds
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,18 @@ class Crew:
 
     def train(self, seconds: float) -> Turn:
         """Whole steps, for at least this long."""
-        turns = self._command("train", seconds)
+        shares = self._command("train", seconds)
         return Turn(
-            n_frames=sum(turn.n_frames for turn in turns),
-            seconds=max(turn.seconds for turn in turns),
-            cpu_seconds=sum(turn.cpu_seconds for turn in turns),
+            frames_per_second=sum(share.n_done / share.seconds for share in shares),
+            frames_per_cpu_second=sum(s.n_done for s in shares) / sum(s.cpu_seconds for s in shares),
         )
 
     def multiply(self, seconds: float) -> float:
         """Floating-point operations per CPU second of torch's matrix product, all processes at once."""
-        turns = self._command("multiply", seconds)
-        return 2 * _MATRIX_SIZE**3 * sum(turn.n_frames for turn in turns) / sum(turn.cpu_seconds for turn in turns)
+        shares = self._command("multiply", seconds)
+        return 2 * _MATRIX_SIZE**3 * sum(s.n_done for s in shares) / sum(s.cpu_seconds for s in shares)
 
-    def _command(self, name: str, seconds: float) -> list[Turn]:
+    def _command(self, name: str, seconds: float) -> list[Share]:
         for connection in self.connections:
             connection.send((name, seconds))
         return [_receive(connection) for connection in self.connections]
@@ -110,40 +109,44 @@ def _stop(process: SpawnProcess) -> None:
     process.join()
 
 
-def _receive(connection: Connection) -> Turn:
+def _receive(connection: Connection) -> Share:
     answer = connection.recv()
     if isinstance(answer, Exception):
         raise answer
-    assert isinstance(answer, Turn)
+    assert isinstance(answer, Share)
     return answer
 
 
 def _serve(connection: Connection, architecture: ArchitectureConfig, batch_size: int, way: str, data: Path) -> None:
     try:
         torch.set_num_threads(1)
-        steps = _train_forever(architecture, batch_size, way, data)
+        multiply, steps = _make_multiplication(), _train_forever(architecture, batch_size, way, data)
         connection.send(_repeat(lambda: next(steps), 0.0))
         while True:
             name, seconds = connection.recv()
-            connection.send(_repeat(_multiply_once if name == "multiply" else lambda: next(steps), seconds))
+            connection.send(_repeat(multiply if name == "multiply" else lambda: next(steps), seconds))
     except EOFError:  # the benchmark has ended
         return
     except Exception as error:  # of any kind: it is raised again in the process that waits
         connection.send(error)
 
 
-def _repeat(step: Callable[[], int], seconds: float) -> Turn:
+def _repeat(step: Callable[[], int], seconds: float) -> Share:
     """Steps until the time is over, one at least."""
-    started, cpu_started, n_frames = time.perf_counter(), time.process_time(), 0
-    while n_frames == 0 or time.perf_counter() - started < seconds:
-        n_frames += step()
-    return Turn(n_frames, time.perf_counter() - started, time.process_time() - cpu_started)
+    started, cpu_started, n_done = time.perf_counter(), time.process_time(), 0
+    while n_done == 0 or time.perf_counter() - started < seconds:
+        n_done += step()
+    return Share(n_done, time.perf_counter() - started, time.process_time() - cpu_started)
 
 
-def _multiply_once() -> int:
-    matrix = torch.ones(_MATRIX_SIZE, _MATRIX_SIZE)
-    torch.mm(matrix, matrix)
-    return 1
+def _make_multiplication() -> Callable[[], int]:
+    left, right, product = (torch.ones(_MATRIX_SIZE, _MATRIX_SIZE) for _ in range(3))
+
+    def multiply() -> int:
+        torch.mm(left, right, out=product)
+        return 1
+
+    return multiply
 
 
 def _train_forever(architecture: ArchitectureConfig, batch_size: int, way: str, data: Path) -> Iterator[int]:

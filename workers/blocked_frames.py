@@ -55,15 +55,15 @@ def gather_codes(codes: NDArray[np.int8], index: NDArray[np.int64], scale: float
 
     Raises IndexError where an index is none of the frames.
     """
-    assert codes.dtype == np.int8
-    assert codes.flags.c_contiguous
+    if codes.dtype != np.int8 or not codes.flags.c_contiguous:
+        raise ValueError(f"codes are {codes.dtype}, contiguous: {codes.flags.c_contiguous}; expected contiguous int8")
     index = np.ascontiguousarray(index, np.int64)
     if len(index) and not 0 <= index.min() <= index.max() < len(codes):
         raise IndexError(
             f"index has {index.min()} to {index.max()}; expected 0 to {len(codes) - 1}, the frames there are"
         )
     _, channels, length = codes.shape
-    values = torch.empty(-(-len(index) // LANES), channels, length, LANES)
+    values = torch.empty(-(-len(index) // LANES), channels, length, LANES, dtype=torch.float32)
     load_library(engine.instruction_set).gather_codes(
         c_void_p(codes.ctypes.data),
         c_void_p(index.ctypes.data),

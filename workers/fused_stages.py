@@ -61,7 +61,7 @@ def fused_stage(
     where depthwise. `norm` works as its `training` says: with the batch's statistics, updating the running ones, or
     with the running ones. Raises ValueError where batch statistics have one value per channel, as torch does.
     """
-    assert x.values.dtype == weight.dtype == norm.weight.dtype == torch.float32
+    _check_tensors(x, weight, norm, is_depthwise)
     stage = _StageArguments()
     _set_geometry(stage, x, weight, stride, padding, is_depthwise)
     stage.n_threads = engine.n_threads
@@ -86,6 +86,25 @@ def fused_stage(
     return max_pool(out, pool_size, engine) if residual and pool_size > 1 else out
 
 
+def _check_tensors(x: Blocked, weight: Tensor, norm: nn.BatchNorm1d, is_depthwise: bool) -> None:
+    """What the native code is given as addresses must have the types and sizes it reads."""
+    if norm.momentum is None or norm.running_mean is None or norm.running_var is None or not norm.affine:
+        raise ValueError("the batch norm has no momentum, running statistics or weights; expected all of them")
+    tensors = (x.values, weight, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    if any(tensor.dtype != torch.float32 or tensor.device.type != "cpu" for tensor in tensors):
+        raise ValueError("a tensor is not float32 on the CPU; expected all to be")
+    n_blocks, in_channels, _, lanes = x.values.shape
+    out_channels, weight_channels, _ = weight.shape
+    fits = (lanes, n_blocks) == (LANES, -(-x.n_frames // LANES)) and norm.num_features == out_channels
+    if is_depthwise:
+        fits = fits and (weight_channels, out_channels) == (1, in_channels)
+    if not fits or (weight_channels != in_channels and not is_depthwise):
+        raise ValueError(
+            f"blocks {tuple(x.values.shape)} of {x.n_frames} frames, weights {tuple(weight.shape)} and a batch norm of "
+            f"{norm.num_features} channels do not fit together"
+        )
+
+
 class _StageArguments(ctypes.Structure):
     """struct Stage of native/stage.h, field by field."""
 
@@ -104,26 +123,22 @@ class _StageArguments(ctypes.Structure):
 
 
 def _set_geometry(stage: Any, x: Blocked, weight: Tensor, stride: int, padding: int, is_depthwise: bool) -> None:
-    n_blocks, in_channels, in_length, lanes = x.values.shape
-    out_channels, weight_channels, kernel_size = weight.shape
-    assert n_blocks == -(-x.n_frames // LANES)
-    assert lanes == LANES
-    assert weight_channels == (1 if is_depthwise else in_channels)
-    assert out_channels == in_channels or not is_depthwise
-    assert in_length + 2 * padding >= kernel_size
+    _, in_channels, in_length, _ = x.values.shape
+    out_channels, _, kernel_size = weight.shape
+    if in_length + 2 * padding < kernel_size:
+        raise ValueError(f"kernel of {kernel_size} on {in_length} samples padded by {padding}; expected it to fit")
     stage.n_frames, stage.in_channels, stage.out_channels = x.n_frames, in_channels, out_channels
     stage.in_length, stage.out_length = in_length, (in_length + 2 * padding - kernel_size) // stride + 1
     stage.kernel_size, stage.stride, stage.padding, stage.is_depthwise = kernel_size, stride, padding, is_depthwise
 
 
 def _set_norm(stage: Any, norm: nn.BatchNorm1d) -> None:
-    assert norm.momentum is not None
     stage.is_training, stage.momentum, stage.epsilon = norm.training, norm.momentum, norm.eps
     if not norm.training:
         return
     if stage.n_frames * stage.out_length == 1:
         raise ValueError("one frame of length 1 has no batch statistics; expected more than 1 value per channel")
-    assert norm.num_batches_tracked is not None
+    assert norm.num_batches_tracked is not None  # kept wherever running statistics are
     norm.num_batches_tracked.add_(1)
 
 
@@ -146,9 +161,9 @@ class _Stage(torch.autograd.Function):
         x, weight, summand = x.contiguous(), weight.contiguous(), None if summand is None else summand.contiguous()
         shape = x.shape[0], stage.out_channels, stage.out_length, LANES
         assert summand is None or summand.shape == shape
-        out = torch.empty(*shape[:2], stage.out_length // stage.pool_size, LANES)
+        out = torch.empty(*shape[:2], stage.out_length // stage.pool_size, LANES, dtype=torch.float32)
         is_kept = stage.is_training or is_grad_enabled
-        z = torch.empty(shape) if is_kept or stage.pool_size > 1 else out
+        z = torch.empty(shape, dtype=torch.float32) if is_kept or stage.pool_size > 1 else out
         statistics = torch.empty(2, stage.out_channels, dtype=torch.float64)
         stage.scale, stage.sum_scale = (0.0 if s is None else s.item() for s in (scale, sum_scale))
         _point(stage, x=x, weight=weight, gamma=gamma, beta=beta, summand=summand, z=z, out=out)
@@ -192,7 +207,7 @@ class _MaxPool(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, size: int, engine: Engine) -> Tensor:
         x = x.contiguous()
         n_blocks, channels, length, _ = x.shape
-        out = torch.empty(n_blocks, channels, length // size, LANES)
+        out = torch.empty(n_blocks, channels, length // size, LANES, dtype=torch.float32)
         pool = _PoolArguments(n_blocks * channels, length, size, engine.n_threads)
         _run(load_library(engine.instruction_set).pool_forward, pool, address_of(x), address_of(out))
         ctx.save_for_backward(x, out)

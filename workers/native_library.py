@@ -8,7 +8,9 @@ import functools
 import hashlib
 import logging
 import os
+import platform
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +22,8 @@ import torch
 
 SOURCE_FOLDER = Path(__file__).parent / "native"
 
-FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-pthread")
+FLAGS = ("-std=c++17", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-pthread")
+"""Products and sums are fused where the sources say so and nowhere else: the compiler's own choice rounds otherwise."""
 
 INSTRUCTION_SETS: dict[str, tuple[str, ...]] = {
     "avx512": ("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma"),
@@ -88,16 +91,29 @@ def build_library(instruction_set: str, folder: Path) -> Path:
     compiler = _find_compiler()
     flags = (*FLAGS, *INSTRUCTION_SETS[instruction_set])
     path = folder / f"stages-{instruction_set}-{_hash_inputs(compiler, flags)}.so"
+    for trusted in (folder, path):
+        _check_nobody_else_writes(trusted)
     if path.exists():
         return path
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(path.with_suffix(".lock")):
             if not path.exists():
                 _compile(compiler, flags, path)
     except OSError as error:
         raise NativeLibraryError(f"the folder for compiled stages, {folder}, cannot be written: {error}") from error
     return path
+
+
+def _check_nobody_else_writes(path: Path) -> None:
+    """What is loaded runs with this user's rights. Raises NativeLibraryError."""
+    if not path.exists():
+        return
+    state = path.stat()
+    if state.st_uid != os.getuid() or state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise NativeLibraryError(
+            f"{path} may be written by other users; expected one that this user owns and alone may write (chmod go-w)"
+        )
 
 
 def _find_compiler() -> str:
@@ -112,7 +128,7 @@ def _find_compiler() -> str:
 
 def _hash_inputs(compiler: str, flags: tuple[str, ...]) -> str:
     version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
-    digest = hashlib.sha256(repr((version, flags)).encode())
+    digest = hashlib.sha256(repr((version, flags, platform.machine(), platform.libc_ver())).encode())
     for source in sorted(SOURCE_FOLDER.iterdir()):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

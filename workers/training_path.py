@@ -21,7 +21,7 @@ from workers.functional_twin import make_channels_last_forward, make_exact_forwa
 from workers.model import QuantizedNetwork
 from workers.native_forward import run_native
 from workers.native_library import find_problem
-from workers.network_stages import list_stages
+from workers.network_stages import InputStage, list_stages
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +64,10 @@ def make_training_path(model: QuantizedNetwork, name: PathName) -> TrainingPath:
     load = partial(_load_samples, device=next(model.parameters()).device)
     match name:
         case PathName.NATIVE:
-            engine = Engine(n_threads=torch.get_num_threads())
-            forward = partial(run_native, list_stages(model), engine=engine)
-            return TrainingPath(name, partial(_load_blocks, engine=engine), forward)
+            engine, stages = Engine(n_threads=torch.get_num_threads()), list_stages(model)
+            first = stages[0]
+            scale = float(first.quantizer.scale) if isinstance(first, InputStage) else None
+            return TrainingPath(name, partial(_load_blocks, scale, engine), partial(run_native, stages, engine=engine))
         case PathName.CHANNELS_LAST:
             return TrainingPath(name, load, make_channels_last_forward(model))
         case PathName.FUNCTIONAL:
@@ -90,9 +91,9 @@ def _load_samples(frames: Frames, indices: Tensor, device: torch.device) -> Tens
     return torch.from_numpy(frames.gather(indices.numpy())).to(device)
 
 
-def _load_blocks(frames: Frames, indices: Tensor, engine: Engine) -> Batch:
-    """Straight from the codes that all processes share, where the frames are held so."""
-    if frames.scale is None:
+def _load_blocks(scale: float | None, engine: Engine, frames: Frames, indices: Tensor) -> Batch:
+    """Straight from the codes that all processes share, where they are those of the network's own input quantizer."""
+    if frames.scale is None or float(frames.scale) != scale:
         return torch.from_numpy(frames.gather(indices.numpy()))
     places = indices.numpy() if frames.positions is None else frames.positions[indices.numpy()]
     return gather_codes(frames.stored.view(np.int8), places, float(frames.scale), engine)

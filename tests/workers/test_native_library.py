@@ -80,6 +80,16 @@ def test_unwritable_cache_folder_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         build_library("baseline", tmp_path / "file" / "cache")
 
 
+@needs_compiler
+def test_folder_that_others_may_write_is_not_trusted(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(NativeLibraryError, match=r"shared may be written by other users; expected .*chmod go-w"):
+        build_library("baseline", folder)
+    assert list(folder.iterdir()) == []
+
+
 def test_instruction_sets_of_this_cpu_end_at_the_baseline() -> None:
     available = available_instruction_sets()
     assert available == tuple(INSTRUCTION_SETS)[-len(available) :]

@@ -95,6 +95,18 @@ def test_codes_that_go_straight_to_blocks_train_as_samples_do(name: str) -> None
     assert all(torch.equal(gradients[key], expected[key]) for key in expected)
 
 
+def test_codes_of_another_quantizer_are_not_taken_for_the_networks_own() -> None:
+    blocks = (InputQuantizer(bit_width=4), *NETWORKS["separable"][1:])
+    frames = make_codes(40)
+    native = build_model(ArchitectureConfig(blocks=blocks, frame_length=128), seed=3).eval()
+    exact = build_model(ArchitectureConfig(blocks=blocks, frame_length=128), seed=3).eval()
+    path = choose_training_path(native)
+    with torch.no_grad():
+        scores = path.forward(path.load(frames, torch.arange(40)))
+        expected = exact(torch.from_numpy(frames.gather(np.arange(40))))
+    torch.testing.assert_close(scores, expected, rtol=0, atol=1e-3)
+
+
 def test_network_with_an_unknown_layer_is_trained_by_its_own_layers_and_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

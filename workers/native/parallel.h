@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <exception>
 #include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -19,14 +20,26 @@ void for_each_item(int64_t n_items, int n_threads, Work work) {
         return;
     }
     std::atomic<int64_t> next{0};
+    std::atomic<bool> has_failed{false};
+    std::exception_ptr failure;
     auto run = [&] {
-        for (int64_t i = next++; i < n_items; i = next++) work(i);
+        try {
+            for (int64_t i = next++; i < n_items; i = next++) work(i);
+        } catch (...) {
+            next = n_items;  // the others stop too
+            if (!has_failed.exchange(true)) failure = std::current_exception();
+        }
         finish_streams();
     };
     std::vector<std::thread> threads;
-    for (int t = 1; t < n_threads && t < n_items; ++t) threads.emplace_back(run);
+    try {
+        for (int t = 1; t < n_threads && t < n_items; ++t) threads.emplace_back(run);
+    } catch (const std::system_error&) {
+        // fewer threads than asked for: those there are do all of it
+    }
     run();
     for (auto& thread : threads) thread.join();
+    if (failure) std::rethrow_exception(failure);
 }
 
 // 0, or 1 where memory or threads ran out: exceptions do not cross the C interface.
