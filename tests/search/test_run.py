@@ -70,8 +70,8 @@ def test_winner_is_queued_with_its_network_its_proof_and_its_test_accuracy(home:
     assert build.test_accuracy is not None
     assert (home / "runs/artifacts" / build.model).is_file()
     proof = np.load(home / "runs/artifacts" / build.proof)
-    assert proof["frames"].shape == (100, 2, 1024)
-    assert proof["logits"].shape == (100, 24)
+    assert proof["frames"].shape == (200, 2, 1024)
+    assert proof["logits"].shape == (200, 24)
 
 
 def test_finished_study_is_not_run_again(capsys: pytest.CaptureFixture[str], database: Database) -> None:

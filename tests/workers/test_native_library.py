@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -30,12 +31,18 @@ def counting_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return notes
 
 
+def build_with(compiler: str, instruction_set: str, folder: Path) -> Path:
+    """In a process that may have been started before CXX was set."""
+    os.environ["CXX"] = compiler
+    return build_library(instruction_set, folder)
+
+
 @needs_compiler
 @pytest.mark.slow
 def test_library_is_compiled_once_by_one_of_many_processes(
     counting_compiler: Path, tmp_path: Path, run_at_once: RunAtOnce
 ) -> None:
-    paths = run_at_once(build_library, "baseline", tmp_path / "cache")
+    paths = run_at_once(build_with, os.environ["CXX"], "baseline", tmp_path / "cache")
     assert len(set(paths)) == 1
     assert paths[0].exists()
     assert len(counting_compiler.read_text().splitlines()) == 1
