@@ -193,7 +193,7 @@ def test_frames_have_the_statistics_of_genuine_ones(class_name: str) -> None:
 @pytest.mark.parametrize("class_name", ["AM-SSB-WC", "AM-SSB-SC"])
 def test_ssb_frames_are_near_genuine_ones(class_name: str) -> None:
     ours, genuine = measure(make_frames(class_name, 30, n_frames=4096)), GENUINE[class_name]
-    assert ours.power == pytest.approx(genuine.power, rel=0.2)
+    assert ours.power == pytest.approx(genuine.power, rel=0.15)
     assert 1 - ours.mean_share == pytest.approx(1 - genuine.mean_share, rel=0.15)
     assert ours.amplitude_variation == pytest.approx(genuine.amplitude_variation, abs=0.03)
     assert ours.near_zero == pytest.approx(genuine.near_zero, abs=0.01)
