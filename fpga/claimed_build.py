@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 
 from fpga.build_cache import finished_level, is_finished, lock_folder, make_build_key, mark_finished, place_inputs
-from fpga.finn_build import FinnBuildError, finn_output, run_finn_build
+from fpga.finn_build import FULL_DISK_BYTES, FinnBuildError, finn_output, run_finn_build
 from fpga.machine_tools import TOOLS_OF_LEVEL, describe_missing_tools
 from fpga.reports import read_build_report
 from fpga.verification import verify_outputs
@@ -19,9 +19,6 @@ from storage.records import Build, BuildLevel, BuildReport, BuildTarget
 
 MIN_TARGET_FRACTION = 0.95
 """Of the frames/s asked for: foldings divide channel numbers, so cycles come in steps, 2048 where 2000 were asked."""
-
-FULL_DISK_BYTES = 1 << 20
-"""With less than this free, a failure is put down to the disk."""
 
 
 @dataclass(frozen=True)

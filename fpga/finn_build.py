@@ -25,6 +25,9 @@ MAX_MESSAGE_LENGTH = 500
 MAX_KILLS = 3
 """Times that FINN's process may be killed from outside, by `kill -9` or for want of memory; then the build fails."""
 
+FULL_DISK_BYTES = 1 << 20
+"""With less than this free, a failure is put down to the disk."""
+
 LOG_TAIL_LINES = 40
 
 LOG_ERROR = re.compile(r"ERROR:(?:FINN ERROR: |FINN INTERNAL COMPILER ERROR: )?(.+)")
@@ -39,6 +42,18 @@ LOG_START = "FINN starts for level"
 
 class FinnBuildError(Exception):
     """FINN did not finish the build; the text is one line that says why."""
+
+
+class UnbuildableNetworkError(FinnBuildError):
+    """One of FINN's steps refuses this network for this target, and would again."""
+
+
+class FinnTimeoutError(FinnBuildError):
+    """The build took longer than it may."""
+
+
+class FinnKilledError(FinnBuildError):
+    """Something killed FINN's process, again and again."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +82,34 @@ def run_finn_build(
     """Runs FINN's steps up to `level` in `folder`, which is this build's alone, behind those that are finished there.
 
     `python` is the interpreter of FINN's environment; its process inherits the file descriptor `lock`, and is started
-    again where something killed it. Raises FinnBuildError, also after `timeout_s` seconds, and CommandStoppedError once
+    again where something killed it. Raises FinnBuildError, its subclasses where one fits, and CommandStoppedError once
     `stop` is set; in each case no process is left.
     """
     request = make_request(model, target, folder) | {"proof": str(proof), "level": level.value}
     _run_request(python, request, folder, level, timeout_s, stop, lock, on_event)
     return finn_output(folder)
+
+
+def run_finn_estimate(
+    python: Path,
+    model: Path,
+    target: BuildTarget,
+    folder: Path,
+    *,
+    timeout_s: float,
+    stop: Event,
+    nice: int = 0,
+    on_event: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """FINN's estimate alone, without recorded frames; the path of network_report.json.
+
+    A folding that stays below `target.target_fps` is no error. FINN runs with its niceness raised by `nice`, 0 to 19.
+    Raises as `run_finn_build` does: UnbuildableNetworkError where FINN refuses the network, other FinnBuildError where
+    time, memory or disk did not suffice or the request is wrong.
+    """
+    request = make_request(model, target, folder) | {"level": BuildLevel.ESTIMATE.value}
+    _run_request(python, request, folder, BuildLevel.ESTIMATE, timeout_s, stop, None, on_event, nice)
+    return folder / "output" / "report" / "network_report.json"
 
 
 def run_finn_sweep(
@@ -91,7 +128,7 @@ def run_finn_sweep(
     Where the folder holds the streamlined network, only the foldings are made. Raises as `run_finn_build` does.
     """
     (folder / "output" / "intermediate_models" / "step_sweep_foldings.onnx").unlink(missing_ok=True)
-    sweep = {"proof": "", "level": BuildLevel.ESTIMATE.value, "sweep_targets_fps": list(targets_fps)}
+    sweep = {"level": BuildLevel.ESTIMATE.value, "sweep_targets_fps": list(targets_fps)}
     request = make_request(model, target, folder) | sweep
     _run_request(python, request, folder, BuildLevel.ESTIMATE, timeout_s, stop, None, on_event)
     return folder / "output" / "sweep.json"
@@ -118,25 +155,27 @@ def _run_request(
     stop: Event,
     lock: int | None,
     on_event: Callable[[str], None],
+    nice: int = 0,
 ) -> None:
     """Until FINN's process ended by itself, well or with a FinnBuildError."""
     (folder / "output").mkdir(parents=True, exist_ok=True)
     path = write_text_atomically(folder / "request.json", json.dumps(request, indent=2))
+    command = (*(("nice", "-n", str(nice)) if nice else ()), python, FINN_STEPS, path)
     deadline = time.monotonic() + timeout_s
     for n_killed in range(1, MAX_KILLS + 1):
         if n_finished := count_finished_steps(folder):
             on_event(f"goes on behind {n_finished} finished steps, which are not repeated")
         try:
-            status = _run_finn((python, FINN_STEPS, path), folder, level, deadline, stop, lock)
+            status = _run_finn(command, folder, level, deadline, stop, lock)
         except CommandTimeoutError:
-            raise FinnBuildError(
+            raise FinnTimeoutError(
                 f"timeout_s is {timeout_s:g}; the build took longer and was killed in {last_step(folder)}"
             ) from None
         if status >= 0:
             break
         on_event(f"lost FINN to {signal.Signals(-status).name} in {last_step(folder)}, {n_killed} of {MAX_KILLS} times")
     if status != 0:
-        raise FinnBuildError(_describe_failure(folder, status))
+        raise _make_failure(folder, status)
 
 
 def finn_output(folder: Path) -> FinnOutput:
@@ -186,19 +225,27 @@ def _run_finn(
     )
 
 
-def _describe_failure(folder: Path, status: int) -> str:
-    """One line: what a step left in failure.json, else the last error in FINN's log."""
+def _make_failure(folder: Path, status: int) -> FinnBuildError:
+    """With one line: what a step left in failure.json, else the last error in FINN's log."""
     output, log = folder / "output", folder / "finn.log"
     if status < 0:
-        return f"FINN was killed {MAX_KILLS} times, the last time in {last_step(folder)}; its log is {log}"
+        return FinnKilledError(
+            f"FINN was killed {MAX_KILLS} times, the last time in {last_step(folder)}; its log is {log}"
+        )
     noted = output / "failure.json"
     if noted.is_file():
         failure = json.loads(noted.read_text())
         text = failure["error"] if failure["step"] == "request" else f"{failure['step']} failed: {failure['error']}"
-    else:
-        errors = LOG_ERROR.findall(_read(output / "build_dataflow.log"))
-        errors = errors or LOG_EXCEPTION.findall(_read_last_attempt(folder))
-        text = errors[-1] if errors else f"FINN ended with status {status} in {last_step(folder)}; its log is {log}"
+        is_refused = failure["is_of_network"] and shutil.disk_usage(folder).free >= FULL_DISK_BYTES
+        return (UnbuildableNetworkError if is_refused else FinnBuildError)(_to_line(text))
+    errors = LOG_ERROR.findall(_read(output / "build_dataflow.log"))
+    errors = errors or LOG_EXCEPTION.findall(_read_last_attempt(folder))
+    return FinnBuildError(
+        _to_line(errors[-1] if errors else f"FINN ended with status {status} in {last_step(folder)}; its log is {log}")
+    )
+
+
+def _to_line(text: str) -> str:
     return " ".join(text.split())[:MAX_MESSAGE_LENGTH]
 
 

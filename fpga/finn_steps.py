@@ -104,22 +104,21 @@ class UnmappedLayerError(Exception):
 def run_steps(request: dict[str, Any]) -> int:
     """Run the steps of one build that are not finished yet; 0, or 1 with failure.json in the output folder.
 
-    `request` has model, proof, output_dir, board, clk_period_ns, target_fps, level and parent_pid; with
-    sweep_targets_fps, the network is folded for each of these instead of being built. The models that the
-    finished steps left, in this output folder and of this file's steps, are where it goes on.
+    `request` has model, output_dir, board, clk_period_ns, target_fps, level and parent_pid. With proof, its recorded
+    frames are run; without it nothing comes behind the estimate. With sweep_targets_fps, the network is folded for each
+    of these instead of being built. The models that the finished steps left, in this output folder and of this file's
+    steps, are where it goes on.
     """
     output_dir = Path(str(request["output_dir"]))
     (output_dir / "failure.json").unlink(missing_ok=True)
     try:
         check_request(request)
     except BuildRequestError as error:
-        _write_json(output_dir / "failure.json", {"step": "request", "error": str(error)})
+        _write_json(output_dir / "failure.json", {"step": "request", "error": str(error), "is_of_network": False})
         return 1
     ModelWrapper.save = _save_by_rename
     levels = _levels_up_to(str(request["level"]))
-    steps = [name for level in levels for name in STEPS_OF_LEVEL[level]]
-    if "sweep_targets_fps" in request:
-        steps = [*steps[: steps.index("step_fold_for_target")], "step_sweep_foldings"]
+    steps = list_steps(request, levels)
     n_finished = count_finished_steps(output_dir, steps)
     for name in steps[:n_finished]:
         print(f"Finished before and not repeated: {name}")
@@ -138,6 +137,14 @@ def run_steps(request: dict[str, Any]) -> int:
     )
     model = "" if n_finished else str(request["model"])
     return 0 if build_dataflow_cfg(model, config) == 0 else 1
+
+
+def list_steps(request: dict[str, Any], levels: Sequence[str]) -> list[str]:
+    """The names of all steps of a request, in order."""
+    steps = [name for level in levels for name in STEPS_OF_LEVEL[level]]
+    if "sweep_targets_fps" in request:
+        return [*steps[: steps.index("step_fold_for_target")], "step_sweep_foldings"]
+    return steps if request.get("proof") else steps[: steps.index("step_estimate_network") + 1]
 
 
 def count_finished_steps(output_dir: Path, steps: Sequence[str]) -> int:
@@ -356,7 +363,11 @@ def _note_failure(step: BuildStep) -> BuildStep:
             return step(model, config)
         except Exception as error:
             text = " ".join(str(error).split()) or "no message"
-            failure = {"step": step.__name__, "error": f"{type(error).__name__}: {text}"}
+            failure = {
+                "step": step.__name__,
+                "error": f"{type(error).__name__}: {text}",
+                "is_of_network": not isinstance(error, (OSError, MemoryError)),
+            }
             _write_json(Path(str(config.output_dir)) / "failure.json", failure)
             raise
 

@@ -1,0 +1,69 @@
+"""FINN's estimate alone: what it says, and how a network that FINN refuses is told from a build that did not end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from fpga.finn_build import FinnBuildError, FinnTimeoutError, UnbuildableNetworkError, run_finn_estimate
+from spaces.architecture import ArchitectureConfig, GlobalPool
+from storage.records import BuildTarget
+from tests.fpga.exported_networks import ZCU111, conv, linear
+from workers.model import build_model
+from workers.qonnx_export import write_qonnx
+
+pytestmark = pytest.mark.slow
+
+
+def estimate(
+    python: Path, model: Path, folder: Path, target: BuildTarget = ZCU111, timeout_s: float = 300, nice: int = 0
+) -> Path:
+    return run_finn_estimate(python, model, target, folder, timeout_s=timeout_s, stop=Event(), nice=nice)
+
+
+def test_estimate_ends_with_the_report_and_runs_no_frames(
+    finn_python: Path, export_tiny: Callable[[int], Path], tmp_path: Path
+) -> None:
+    report = estimate(finn_python, export_tiny(0) / "model.onnx", tmp_path, nice=19)
+
+    values = json.loads(report.read_text())
+    assert values["throughput_fps"] >= ZCU111.target_fps
+    assert values["connected"]["lut"] > values["bare"]["lut"] > 100
+    assert not list(tmp_path.rglob("recorded_outputs.npz"))
+    assert not list((tmp_path / "generated").rglob("*.v"))
+
+
+def test_folding_below_the_target_is_an_estimate_too(
+    finn_python: Path, export_tiny: Callable[[int], Path], tmp_path: Path
+) -> None:
+    unreachable = replace(ZCU111, target_fps=100_000_000)
+
+    report = estimate(finn_python, export_tiny(0) / "model.onnx", tmp_path, unreachable)
+
+    assert 0 < json.loads(report.read_text())["throughput_fps"] < 100_000_000
+
+
+def test_network_that_finn_refuses_is_unbuildable(finn_python: Path, tmp_path: Path) -> None:
+    blocks = (conv(4, stride=2), GlobalPool(), linear(24, 4))  # no quantizer of the input
+    architecture = ArchitectureConfig(blocks=blocks, frame_length=32)
+    write_qonnx(build_model(architecture, seed=0), architecture, tmp_path / "model.onnx")
+
+    with pytest.raises(UnbuildableNetworkError, match=r"^step_\w+ failed: "):
+        estimate(finn_python, tmp_path / "model.onnx", tmp_path / "build")
+
+
+def test_timeout_and_wrong_request_are_not_put_down_to_the_network(
+    finn_python: Path, export_tiny: Callable[[int], Path], tmp_path: Path
+) -> None:
+    model = export_tiny(0) / "model.onnx"
+
+    with pytest.raises(FinnTimeoutError, match=r"^timeout_s is 1; "):
+        estimate(finn_python, model, tmp_path / "late", timeout_s=1)
+    with pytest.raises(FinnBuildError, match=r"^board is ZCU999; ") as caught:
+        estimate(finn_python, model, tmp_path / "board", replace(ZCU111, board="ZCU999"))
+    assert not isinstance(caught.value, UnbuildableNetworkError)
