@@ -13,7 +13,7 @@ from search.study_data import study_split
 from spaces.search_space import Design
 from spaces.study_config import StudyConfig
 from storage.artifacts import ArtifactStore
-from storage.builds import load_builds, queue_build
+from storage.builds import load_build, load_builds, queue_build, record_test_accuracy
 from storage.database import Database
 from storage.evaluations import load_trial_evaluations
 from storage.frames import Frames, load_validation_sample
@@ -68,9 +68,10 @@ def promote_trial(
     trial: TrialReport,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Build:
-    """Exports the trial's network with its proof, measures it once on the test part, and queues its build.
+    """Exports the trial's network with its proof, queues its build, and measures it once on the test part.
 
-    Idempotent: a trial that waits, runs or is built for this target already keeps its build. Raises PromotionError.
+    The build is queued first: FINN works while the test part is measured. Idempotent: a trial that waits, runs or is
+    built for this target already keeps its build. Raises PromotionError.
     """
     if not _is_quantized(trial):
         raise PromotionError(
@@ -79,28 +80,29 @@ def promote_trial(
         )
     builds = [b for b in load_builds(database, config.study.name) if b.trial_number == trial.trial_number]
     target = BuildTarget(config.fpga.board, config.fpga.clk_period_ns, config.fpga.target_fps)
-    for build in builds:
-        if build.target == target and build.state is not BuildState.FAILED:
-            return build
-    checkpoint = find_checkpoint(database, artifacts, config.study.name, trial.trial_number)
+    build = next((b for b in builds if b.target == target and b.state is not BuildState.FAILED), None)
     split = study_split(config, file)
-    on_step(f"exporting trial {trial.trial_number}")
-    model, proof = _export(config, trial, checkpoint, load_validation_sample(file, split, N_PROOF_FRAMES))
-    on_step(f"measuring trial {trial.trial_number} on the test part")
-    test_accuracy = _known_test_accuracy(builds)
-    if test_accuracy is None:
-        test_accuracy = measure_test(trial, checkpoint, file, split).overall
-    return queue_build(
-        database,
-        study_name=config.study.name,
-        trial_number=trial.trial_number,
-        model=artifacts.relative(model),
-        proof=artifacts.relative(proof),
-        target=target,
-        timeout_s=config.fpga.timeout_s,
-        is_below_threshold=trial.accuracy < config.objectives.accuracy.threshold,
-        test_accuracy=test_accuracy,
-    )
+    if build is None:
+        checkpoint = find_checkpoint(database, artifacts, config.study.name, trial.trial_number)
+        on_step(f"exporting trial {trial.trial_number}")
+        model, proof = _export(config, trial, checkpoint, load_validation_sample(file, split, N_PROOF_FRAMES))
+        build = queue_build(
+            database,
+            study_name=config.study.name,
+            trial_number=trial.trial_number,
+            model=artifacts.relative(model),
+            proof=artifacts.relative(proof),
+            target=target,
+            timeout_s=config.fpga.timeout_s,
+            is_below_threshold=trial.accuracy < config.objectives.accuracy.threshold,
+            test_accuracy=_known_test_accuracy(builds),
+        )
+    if build.test_accuracy is None:  # also where an earlier promotion was interrupted here
+        on_step(f"measuring trial {trial.trial_number} on the test part")
+        checkpoint = find_checkpoint(database, artifacts, config.study.name, trial.trial_number)
+        record_test_accuracy(database, build.build_id, measure_test(trial, checkpoint, file, split).overall)
+        build = load_build(database, build.build_id)
+    return build
 
 
 def _describe_below_threshold(best: TrialReport, threshold: float) -> str:

@@ -69,6 +69,17 @@ def queue_build(
         return _load(connection, build_id)
 
 
+def record_test_accuracy(db: Database, build_id: int, test_accuracy: float) -> None:
+    """Keeps what a queued or running build's network reaches on the test part, 0 to 1; one that is there stays."""
+    statement = (
+        update(builds)
+        .where(builds.c.build_id == build_id, builds.c.test_accuracy.is_(None))
+        .values(test_accuracy=test_accuracy)
+    )
+    with _transaction(db) as connection:
+        connection.execute(statement)
+
+
 def claim_build(
     db: Database,
     owner: str,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import update
 
 import search.run
 from search.driver_lease import hold_study
@@ -14,6 +15,7 @@ from search.run import main
 from storage.builds import claim_build, fail_build, load_builds
 from storage.database import Database, open_database
 from storage.records import BuildState
+from storage.tables import builds
 
 STUDY_FILE = """
 study: {name: tiny, seed: 1, sampler: random}
@@ -101,6 +103,14 @@ def test_promotion_of_one_trial_is_idempotent(capsys: pytest.CaptureFixture[str]
     assert promote(["tiny", "0"]) == 0
     assert "trial 0 of tiny: build" in capsys.readouterr().out
     assert [build.trial_number for build in load_builds(database, "tiny")].count(0) == 1
+
+
+def test_promotion_that_was_killed_while_measuring_is_measured_by_the_next(database: Database) -> None:
+    build = load_builds(database, "tiny")[0]
+    with database.engine.begin() as connection:
+        connection.execute(update(builds).values(test_accuracy=None))  # as queued, before the test part was measured
+    assert promote(["tiny", str(build.trial_number)]) == 0
+    assert load_builds(database, "tiny")[0] == build
 
 
 def test_failed_build_is_queued_anew_without_a_second_look_at_the_test_part(database: Database) -> None:

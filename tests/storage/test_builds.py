@@ -18,6 +18,7 @@ from storage.builds import (
     load_build,
     load_builds,
     queue_build,
+    record_test_accuracy,
     release_build,
     renew_build_lease,
 )
@@ -357,13 +358,29 @@ def _engine_without_connection(database: Database) -> Engine:
     return engine
 
 
+def test_test_accuracy_is_recorded_once_and_while_a_worker_has_the_build(database: Database) -> None:
+    build = _queue(database, test_accuracy=None)
+    claim_build(database, "worker")
+
+    record_test_accuracy(database, build.build_id, 0.5)
+    record_test_accuracy(database, build.build_id, 0.25)
+
+    recorded = load_build(database, build.build_id)
+    assert (recorded.test_accuracy, recorded.state, recorded.owner) == (0.5, BuildState.RUNNING, "worker")
+
+
 def test_unknown_build_is_an_error(database: Database) -> None:
     with pytest.raises(BuildError, match="build 42 is not in the queue"):
         load_build(database, 42)
 
 
 def _queue(
-    database: Database, *, study_name: str = "dsc4", trial_number: int = 0, target: BuildTarget = TARGET
+    database: Database,
+    *,
+    study_name: str = "dsc4",
+    trial_number: int = 0,
+    target: BuildTarget = TARGET,
+    test_accuracy: float | None = 0.5625,
 ) -> Build:
     return queue_build(
         database,
@@ -374,5 +391,5 @@ def _queue(
         target=target,
         timeout_s=1800,
         is_below_threshold=True,
-        test_accuracy=0.5625,
+        test_accuracy=test_accuracy,
     )
