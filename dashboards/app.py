@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 
+from dashboards.constraint_storage import ConstraintStorage, leave_infeasible_out_of_best_trials
 from dashboards.guard import Guard, GuardRules
 
 UPLOADS = "uploads"
@@ -22,5 +23,6 @@ def create_app(storage: BaseStorage, artifacts: Path, rules: GuardRules) -> Star
     """Optuna dashboard on `storage`, for those whom `rules` lets in; attached files go to `artifacts`/uploads."""
     uploads = artifacts / UPLOADS
     uploads.mkdir(parents=True, exist_ok=True)
-    dashboard = WSGIMiddleware(wsgi(storage, FileSystemArtifactStore(uploads)))
+    leave_infeasible_out_of_best_trials()
+    dashboard = WSGIMiddleware(wsgi(ConstraintStorage(storage), FileSystemArtifactStore(uploads)))
     return Starlette(routes=[Mount("/", dashboard)], middleware=[Middleware(Guard, rules=rules)])
