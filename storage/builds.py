@@ -8,22 +8,17 @@ Each function raises DatabaseError while the database is away or busy for too lo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, and_, case, null, or_, select, update
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 
-from storage.database import Database, DatabaseError, hide_password, insert_row
+from storage.claims import DEADLY, claim_row, end_values, fail_deadly_rows, is_abandoned, transaction, update_owned
+from storage.database import Database, insert_row
 from storage.records import Build, BuildLevel, BuildReport, BuildState, BuildTarget
 from storage.tables import BUILD_KEY, NOT_FAILED, builds, database_time
-
-MAX_ATTEMPTS = 3
-"""Workers that may die of one build before it is failed for good."""
-
 
 FIRST_LEVEL = next(iter(BuildLevel))
 
@@ -64,7 +59,7 @@ def queue_build(
         index_where=NOT_FAILED,
         set_={"study_name": study_name},  # changes nothing, but returns the id of the row that is there
     )
-    with _transaction(db) as connection:
+    with transaction(db) as connection:
         build_id = connection.execute(statement.returning(builds.c.build_id)).scalar_one()
         return _load(connection, build_id)
 
@@ -76,7 +71,7 @@ def record_test_accuracy(db: Database, build_id: int, test_accuracy: float) -> N
         .where(builds.c.build_id == build_id, builds.c.test_accuracy.is_(None))
         .values(test_accuracy=test_accuracy)
     )
-    with _transaction(db) as connection:
+    with transaction(db) as connection:
         connection.execute(statement)
 
 
@@ -93,35 +88,22 @@ def claim_build(
     levels, or its worker's lease has expired. Each claim is one attempt; one whose worker died MAX_ATTEMPTS times is
     failed instead.
     """
-    _fail_deadly_builds(db)
-    candidate = builds.alias()
-    oldest = (
-        select(candidate.c.build_id)
-        .where(_is_waiting(candidate, levels), candidate.c.build_id.not_in(exclude))
-        .order_by(candidate.c.level.is_not(None), candidate.c.build_id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
+    fail_deadly_rows(db, builds, _failure_values(DEADLY))
+    build_id = claim_row(
+        db,
+        builds.c.build_id,
+        owner,
+        lease_s,
+        is_waiting=lambda table: and_(_is_waiting(table, levels), table.c.build_id.not_in(exclude)),
+        order=lambda table: (table.c.level.is_not(None), table.c.build_id),
+        attempt=case((builds.c.state == BuildState.SUCCEEDED.value, 1), else_=builds.c.attempt + 1),
     )
-    claim = (
-        update(builds)
-        .where(builds.c.build_id == oldest, _is_waiting(builds, levels))
-        .values(
-            state=BuildState.RUNNING.value,
-            owner=owner,
-            lease_until=database_time() + lease_s,
-            attempt=case((builds.c.state == BuildState.SUCCEEDED.value, 1), else_=builds.c.attempt + 1),
-        )
-        .returning(builds.c.build_id)
-    )
-    with _transaction(db) as connection:
-        build_id = connection.execute(claim).scalar_one_or_none()
-        return None if build_id is None else _load(connection, build_id)
+    return None if build_id is None else load_build(db, build_id)
 
 
 def renew_build_lease(db: Database, build_id: int, owner: str, lease_s: float = 60) -> bool:
     """Whether `owner` still runs the build, from now for `lease_s` seconds; False when another took it over."""
-    return _update_owned(db, build_id, owner, lease_until=database_time() + lease_s)
+    return update_owned(db, builds.c.build_id, build_id, owner, lease_until=database_time() + lease_s)
 
 
 def finish_build(
@@ -139,8 +121,9 @@ def finish_build(
 
     False, and nothing is changed, when `owner` no longer runs the build.
     """
-    return _update_owned(
+    return update_owned(
         db,
+        builds.c.build_id,
         build_id,
         owner,
         report=asdict(report),
@@ -151,7 +134,7 @@ def finish_build(
         folder=folder,
         log_tail=None,
         state=BuildState.SUCCEEDED.value,
-        **_end_values(),
+        **end_values(),
     )
 
 
@@ -163,13 +146,16 @@ def fail_build(
     A build that has been through a level stays succeeded there, and its note says what failed behind it.
     """
     values = _failure_values(message) | {"log_tail": log_tail}
-    return _update_owned(db, build_id, owner, **values, **({} if folder is None else {"folder": folder}))
+    return update_owned(
+        db, builds.c.build_id, build_id, owner, **values, **({} if folder is None else {"folder": folder})
+    )
 
 
 def release_build(db: Database, build_id: int, owner: str) -> bool:
     """Running back to where it was claimed, and the attempt does not count; False when `owner` no longer runs it."""
-    return _update_owned(
+    return update_owned(
         db,
+        builds.c.build_id,
         build_id,
         owner,
         state=case((_has_level(), BuildState.SUCCEEDED.value), else_=BuildState.QUEUED.value),
@@ -184,24 +170,14 @@ def load_builds(db: Database, study_name: str | None = None) -> list[Build]:
     query = select(builds).order_by(builds.c.build_id)
     if study_name is not None:
         query = query.where(builds.c.study_name == study_name)
-    with _transaction(db) as connection:
+    with transaction(db) as connection:
         return [_to_build(row) for row in connection.execute(query).mappings()]
 
 
 def load_build(db: Database, build_id: int) -> Build:
     """One build. Raises BuildError where there is none of this id."""
-    with _transaction(db) as connection:
+    with transaction(db) as connection:
         return _load(connection, build_id)
-
-
-@contextmanager
-def _transaction(db: Database) -> Iterator[Connection]:
-    try:
-        with db.engine.begin() as connection:
-            yield connection
-    except (InterfaceError, InternalError, OperationalError) as error:  # not answering; other errors are ours
-        reason = " ".join(str(error.orig).split())
-        raise DatabaseError(f"the database {hide_password(db.url)} does not answer: {reason}") from error
 
 
 def _load(connection: Connection, build_id: int) -> Build:
@@ -215,22 +191,8 @@ def _is_waiting(table: FromClause, levels: Collection[BuildLevel]) -> ColumnElem
     is_free = table.c.state.in_((BuildState.QUEUED.value, BuildState.SUCCEEDED.value))
     return and_(
         table.c.next_level.in_([level.value for level in levels]),
-        or_(is_free, _is_abandoned(table)),
+        or_(is_free, is_abandoned(table)),
     )
-
-
-def _is_abandoned(table: FromClause) -> ColumnElement[bool]:
-    return and_(table.c.state == BuildState.RUNNING.value, table.c.lease_until <= database_time())
-
-
-def _fail_deadly_builds(db: Database) -> None:
-    statement = (
-        update(builds)
-        .where(_is_abandoned(builds), builds.c.attempt >= MAX_ATTEMPTS)
-        .values(**_failure_values(f"its worker died or lost the database {MAX_ATTEMPTS} times"))
-    )
-    with _transaction(db) as connection:
-        connection.execute(statement)
 
 
 def _failure_values(message: str) -> dict[str, Any]:
@@ -239,7 +201,7 @@ def _failure_values(message: str) -> dict[str, Any]:
         "message": case((_has_level(), null()), else_=message),
         "level_note": case((_has_level(), builds.c.next_level + f" failed: {message}"), else_=null()),
         "next_level": None,
-        **_end_values(),
+        **end_values(),
     }
 
 
@@ -247,28 +209,10 @@ def _has_level() -> ColumnElement[bool]:
     return builds.c.level.is_not(None)
 
 
-def _end_values() -> dict[str, Any]:
-    return {"lease_until": None, "finished_at": datetime.now(UTC)}
-
-
-def _update_owned(db: Database, build_id: int, current_owner: str, **values: object) -> bool:
-    statement = (
-        update(builds)
-        .where(
-            builds.c.build_id == build_id,
-            builds.c.owner == current_owner,
-            builds.c.state == BuildState.RUNNING.value,
-        )
-        .values(**values)
-    )
-    with _transaction(db) as connection:
-        return connection.execute(statement).rowcount == 1
-
-
 def _to_build(row: RowMapping) -> Build:
     values = dict(row)
     del values["lease_until"]
-    target = BuildTarget(values.pop("board"), values.pop("clk_period_ns"), values.pop("target_fps"))
+    target = BuildTarget(**{name: values.pop(name) for name in ("board", "clk_period_ns", "target_fps", "output")})
     report = values.pop("report")
     level, next_level = _to_level(values.pop("level")), _to_level(values.pop("next_level"))
     state = BuildState(values.pop("state"))

@@ -1,4 +1,4 @@
-"""The shapes of all that is stored: measured networks, their cost, and hardware builds."""
+"""The shapes of all that is stored: measured networks, their cost, hardware estimates and builds."""
 
 from __future__ import annotations
 
@@ -174,6 +174,63 @@ class BuildTarget:
     board: str
     clk_period_ns: float
     target_fps: int
+    output: str = "class"
+    """class: the FPGA gives the class; scores: it gives the integer scores, which the host scales."""
+
+
+class EstimateState(StrEnum):
+    """Life of an estimate: queued -> running -> estimated | unbuildable | failed; a dead worker's is queued again."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    ESTIMATED = "estimated"
+    UNBUILDABLE = "unbuildable"
+    """FINN refuses the network: asked again, it would again."""
+    FAILED = "failed"
+    """Cut short by its time limit, a kill or a full disk: it may be asked for anew."""
+
+
+@dataclass(frozen=True)
+class HardwareEstimate:
+    """FINN's estimate of one architecture, folded for a target; weights are not those of any trial."""
+
+    lut: int
+    """This and the next three: with data width converters and FIFOs."""
+    bram_18k: int
+    uram: int
+    dsp: int
+    throughput_fps: float
+    """Frames per second at the target's clock."""
+    latency_us: float
+    """First sample in to class out, microseconds."""
+    bottleneck_layer: str
+    available: Resources | None
+    """Of the board; None where FINN does not know it."""
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """An estimate as `dataclasses.asdict` and JSON left it."""
+        available = values["available"]
+        return cls(**{**values, "available": None if available is None else Resources(**available)})
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the hardware of one architecture for one target takes, asked for by any number of trials and studies."""
+
+    key: str
+    """Of storage/estimates.py."""
+    architecture_json: str
+    target: BuildTarget
+    timeout_s: int
+    state: EstimateState
+    attempt: int
+    owner: str | None
+    message: str | None
+    """Why there is none, one line."""
+    hardware: HardwareEstimate | None
+    requested_at: datetime
+    finished_at: datetime | None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The tables: one row per study, evaluation, build and lease; all beside Optuna's tables in one database."""
+"""The tables: one row per study, evaluation, estimate, build and lease; all beside Optuna's tables in one database."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 UPGRADES = {
     1: (
@@ -41,8 +41,14 @@ UPGRADES = {
         "UPDATE design_builds SET next_level = 'estimate' WHERE state IN ('queued', 'running')",
         "UPDATE design_builds SET level = 'codegen', next_level = 'stitched_ip' WHERE state = 'succeeded'",
     ),
+    3: (
+        "ALTER TABLE design_builds ADD COLUMN output VARCHAR(16) NOT NULL DEFAULT 'class'",
+        "DROP INDEX design_builds_once",
+        "CREATE UNIQUE INDEX design_builds_once ON design_builds "
+        "(study_name, trial_number, board, clk_period_ns, target_fps, output) WHERE state <> 'failed'",
+    ),
 }
-"""What makes tables of this version those of the next."""
+"""What makes tables of this version those of the next; tables that are new are made before, by their own definition."""
 """Raised by one with each change of a table; a database of another version is refused at open."""
 
 NOT_FAILED = text("state <> 'failed'")
@@ -128,6 +134,7 @@ builds = Table(
     Column("board", String(64), nullable=False),
     Column("clk_period_ns", Double, nullable=False),
     Column("target_fps", BigInteger, nullable=False),
+    Column("output", String(16), nullable=False),
     Column("timeout_s", Integer, nullable=False),
     Column("is_below_threshold", Boolean, nullable=False),
     Column("test_accuracy", Double),
@@ -152,9 +159,30 @@ BUILD_KEY = (
     builds.c.board,
     builds.c.clk_period_ns,
     builds.c.target_fps,
+    builds.c.output,
 )
 
 Index("design_builds_once", *BUILD_KEY, unique=True, sqlite_where=NOT_FAILED, postgresql_where=NOT_FAILED)
+
+estimates = Table(
+    "design_estimates",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("architecture_json", Text, nullable=False),
+    Column("board", String(64), nullable=False),
+    Column("clk_period_ns", Double, nullable=False),
+    Column("target_fps", BigInteger, nullable=False),
+    Column("output", String(16), nullable=False),
+    Column("timeout_s", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("owner", String(255)),
+    Column("lease_until", Double),
+    Column("message", Text),
+    Column("hardware", JSON(none_as_null=True)),
+    Column("requested_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+)
 
 leases = Table(
     "design_leases",

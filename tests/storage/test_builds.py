@@ -98,8 +98,9 @@ def test_other_trial_study_or_target_is_another_build(database: Database) -> Non
     _queue(database, target=replace(TARGET, board="Pynq-Z1"))
     _queue(database, target=replace(TARGET, clk_period_ns=10.0))
     _queue(database, target=replace(TARGET, target_fps=1))
+    _queue(database, target=replace(TARGET, output="scores"))
 
-    assert [build.build_id for build in load_builds(database)] == [1, 2, 3, 4, 5, 6]
+    assert [build.build_id for build in load_builds(database)] == [1, 2, 3, 4, 5, 6, 7]
     assert [build.study_name for build in load_builds(database, "vgg10")] == ["vgg10"]
 
 

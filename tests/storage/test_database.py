@@ -11,7 +11,7 @@ import optuna
 import pytest
 from sqlalchemy import Connection, text
 
-from storage.builds import load_builds
+from storage.builds import load_builds, queue_build
 from storage.database import (
     Database,
     DatabaseError,
@@ -20,8 +20,9 @@ from storage.database import (
     open_database,
     open_existing_database,
 )
+from storage.estimates import claim_estimate
 from storage.evaluations import load_evaluations
-from storage.records import BuildLevel, BuildState
+from storage.records import Build, BuildLevel, BuildState, BuildTarget
 from storage.studies import list_studies, record_study
 
 
@@ -154,7 +155,7 @@ def test_tables_of_another_version_are_refused(database: Database) -> None:
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE design_schema SET version = 99"))
 
-    with pytest.raises(DatabaseError, match="have version 99; expected 3: use the release that made them"):
+    with pytest.raises(DatabaseError, match="have version 99; expected 4: use the release that made them"):
         open_database(database.url)
 
 
@@ -162,6 +163,7 @@ def test_tables_of_the_first_version_are_upgraded_and_keep_what_they_hold(databa
     with database.engine.begin() as connection:
         for column in ("training_path", "is_exact"):
             connection.execute(text(f"ALTER TABLE design_evaluations DROP COLUMN {column}"))
+        _remove_estimates(connection)
         _remove_build_levels(connection)
         connection.execute(text("UPDATE design_schema SET version = 1"))
         connection.execute(
@@ -188,6 +190,7 @@ def test_builds_of_the_second_version_get_the_level_that_they_reached(
     database: Database, state: BuildState, level: BuildLevel | None, next_level: BuildLevel | None
 ) -> None:
     with database.engine.begin() as connection:
+        _remove_estimates(connection)
         _remove_build_levels(connection)
         connection.execute(text("UPDATE design_schema SET version = 2"))
         connection.execute(
@@ -201,6 +204,54 @@ def test_builds_of_the_second_version_get_the_level_that_they_reached(
     (build,) = load_builds(open_database(database.url))
 
     assert (build.state, build.level, build.next_level) == (state, level, next_level)
+
+
+def test_builds_of_the_third_version_are_of_the_class_and_the_output_tells_builds_apart(database: Database) -> None:
+    with database.engine.begin() as connection:
+        _remove_estimates(connection)
+        connection.execute(text("UPDATE design_schema SET version = 3"))
+        connection.execute(
+            text(
+                "INSERT INTO design_builds (study_name, trial_number, model, proof, board, clk_period_ns, target_fps, "
+                "timeout_s, is_below_threshold, state, attempt, queued_at) VALUES ('old', 3, 'm', 'p', 'ZCU111', 5.0, "
+                "100, 60, FALSE, 'queued', 0, '2026-11-20 12:00:00')"
+            )
+        )
+
+    upgraded = open_database(database.url)
+
+    (old,) = load_builds(upgraded)
+    assert (old.build_id, old.target) == (1, BuildTarget("ZCU111", 5.0, 100, "class"))
+    assert _queue_build(upgraded, "class").build_id == old.build_id
+    assert _queue_build(upgraded, "scores").target == BuildTarget("ZCU111", 5.0, 100, "scores")
+    assert claim_estimate(upgraded, "worker") is None  # its table is there
+    assert open_database(database.url).url == upgraded.url
+
+
+def _queue_build(database: Database, output: str) -> Build:
+    return queue_build(
+        database,
+        study_name="old",
+        trial_number=3,
+        model="m",
+        proof="p",
+        target=BuildTarget("ZCU111", 5.0, 100, output),
+        timeout_s=60,
+        is_below_threshold=False,
+        test_accuracy=None,
+    )
+
+
+def _remove_estimates(connection: Connection) -> None:
+    connection.execute(text("DROP TABLE design_estimates"))
+    connection.execute(text("DROP INDEX design_builds_once"))
+    connection.execute(text("ALTER TABLE design_builds DROP COLUMN output"))
+    connection.execute(
+        text(
+            "CREATE UNIQUE INDEX design_builds_once ON design_builds "
+            "(study_name, trial_number, board, clk_period_ns, target_fps) WHERE state <> 'failed'"
+        )
+    )
 
 
 def _remove_build_levels(connection: Connection) -> None:

@@ -1,0 +1,99 @@
+"""Rows that one worker at a time holds under a lease: what the queues of builds and of estimates have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, FromClause, Table, and_, select, update
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+
+from storage.database import Database, DatabaseError, hide_password
+from storage.tables import database_time
+
+MAX_ATTEMPTS = 3
+"""Workers that may die of one row before it is failed for good."""
+
+DEADLY = f"its worker died or lost the database {MAX_ATTEMPTS} times"
+
+RUNNING = "running"
+"""The state of a row that a worker holds, in every queue."""
+
+
+@contextmanager
+def transaction(db: Database) -> Iterator[Connection]:
+    """One transaction. Raises DatabaseError while the database is away or busy for too long."""
+    try:
+        with db.engine.begin() as connection:
+            yield connection
+    except (InterfaceError, InternalError, OperationalError) as error:  # not answering; other errors are ours
+        reason = " ".join(str(error.orig).split())
+        raise DatabaseError(f"the database {hide_password(db.url)} does not answer: {reason}") from error
+
+
+def claim_row(
+    db: Database,
+    key: Column[Any],
+    owner: str,
+    lease_s: float,
+    *,
+    is_waiting: Callable[[FromClause], ColumnElement[bool]],
+    order: Callable[[FromClause], tuple[ColumnElement[Any], ...]],
+    attempt: ColumnElement[int],
+) -> Any | None:
+    """Gives the first row that waits to `owner` for `lease_s` seconds, as `attempt`; its key, or None without one.
+
+    `key` is the table's column; conditions and order are made for the table and for an alias of it.
+    """
+    table = _table(key)
+    candidate = table.alias()
+    first = (
+        select(candidate.c[key.name])
+        .where(is_waiting(candidate))
+        .order_by(*order(candidate))
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    claim = (
+        update(table)
+        .where(key == first, is_waiting(table))
+        .values(state=RUNNING, owner=owner, lease_until=database_time() + lease_s, attempt=attempt)
+        .returning(key)
+    )
+    with transaction(db) as connection:
+        return connection.execute(claim).scalar_one_or_none()
+
+
+def is_abandoned(table: FromClause) -> ColumnElement[bool]:
+    """Whether the row's worker let its lease expire."""
+    return and_(table.c.state == RUNNING, table.c.lease_until <= database_time())
+
+
+def fail_deadly_rows(db: Database, table: Table, values: dict[str, Any]) -> None:
+    """Sets `values` in the rows of which as many workers died as may."""
+    statement = update(table).where(is_abandoned(table), table.c.attempt >= MAX_ATTEMPTS).values(**values)
+    with transaction(db) as connection:
+        connection.execute(statement)
+
+
+def update_owned(db: Database, key: Column[Any], value: object, current_owner: str, **values: object) -> bool:
+    """Sets `values` in the row of this key; False, and nothing is changed, when `current_owner` does not hold it."""
+    table = _table(key)
+    statement = (
+        update(table).where(key == value, table.c.owner == current_owner, table.c.state == RUNNING).values(**values)
+    )
+    with transaction(db) as connection:
+        return connection.execute(statement).rowcount == 1
+
+
+def end_values() -> dict[str, Any]:
+    """What ends the hold on a row, whatever came of it."""
+    return {"lease_until": None, "finished_at": datetime.now(UTC)}
+
+
+def _table(key: Column[Any]) -> Table:
+    assert isinstance(key.table, Table)  # keys are columns of tables, never of queries
+    return key.table
