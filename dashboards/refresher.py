@@ -107,7 +107,7 @@ def _write_study(
 ) -> Iterable[str]:
     """Yields the name of each thing that had to be written, what people look for first."""
     config = parse_study_config(record.text, f"study {record.name}")
-    report = make_study_report(study, config.objectives.accuracy.threshold, builds)
+    report = make_study_report(study, config, builds)
     attributes = study._storage.get_study_system_attrs(study._study_id)  # all notes in one read
     if _write_plot(study, report, attributes):
         yield PARETO_FRONT_ID

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -11,28 +11,37 @@ import optuna
 
 from search.budget import Limits, describe_budget
 from search.driver_lease import DriverLease
+from search.hardware_estimates import HardwareEstimates
 from search.interrupts import Interrupts, SearchInterrupted
 from search.report import count_trials
 from search.study import (
+    Result,
     RunningTrial,
     adopt_trials,
     ask_trial,
     completed_designs,
     count_attempt,
-    tell_copied_result,
     tell_failure,
     tell_result,
+    tell_unbuildable,
 )
 from spaces.study_config import StudyConfig
 from storage.artifacts import ArtifactStore
 from storage.database import Database
 from storage.evaluations import load_trial_evaluations, record_evaluation
+from storage.records import Estimate, EstimateState, Evaluation
 from storage.studies import load_study_record
 from workers.evaluation import DatasetRequest, EvaluationRequest
 from workers.pool import Completed, Failed, Pool
 
 WAIT_S = 1.0
+ESTIMATE_POLL_S = 0.5
 MAX_FAILURES_IN_A_ROW = 3
+WAITING_PER_WORKER = 2
+"""Trained trials that may wait for estimates, for each that trains at once: with more the sampler knows too little."""
+
+ESTIMATE_FAILURE = "EstimateFailed"
+"""The kind of a failure that was the estimate's."""
 
 
 class StopReason(Enum):
@@ -42,6 +51,7 @@ class StopReason(Enum):
     TIME_LIMIT = "the time limit is reached"
     INTERRUPTED = "interrupted"
     FAILURES = "failures of one kind in a row"
+    NO_ESTIMATES = "nobody makes the estimates that trials wait for"
 
 
 @dataclass(frozen=True)
@@ -52,9 +62,18 @@ class SearchOutcome:
     message: str
 
 
+@dataclass(frozen=True)
+class TrainedTrial:
+    """A trial whose evaluations are recorded."""
+
+    trial: RunningTrial
+    evaluations: Sequence[Evaluation]
+    copied_from: int | None = None
+
+
 @dataclass
 class Search:
-    """One run of the loop: its parts, and the trials that are with the pool."""
+    """One run of the loop: its parts, the trials that are with the pool, and those that wait for an estimate."""
 
     config: StudyConfig
     study: optuna.Study
@@ -67,7 +86,13 @@ class Search:
     limits: Limits
     on_change: Callable[[Search], None] = lambda _: None
     on_notice: Callable[[str], None] = lambda _: None
+    estimates: HardwareEstimates | None = None
+    """None where the study asks for no hardware."""
+    find_estimate_problem: Callable[[], str | None] = lambda: None
+    """Why no estimate will be made any more, in one line."""
     running: dict[int, RunningTrial] = field(default_factory=dict)
+    waiting: dict[int, TrainedTrial] = field(default_factory=dict)
+    """Trained, but not yet estimated; by number, in the order they were trained."""
     requests: dict[int, EvaluationRequest] = field(default_factory=dict)
     """What was submitted for each trial, by its number."""
     started: float = field(default_factory=time.monotonic)
@@ -93,14 +118,22 @@ def run_search(search: Search) -> SearchOutcome:
             search.on_change(search)
         try:
             with search.interrupts.breakable():
-                done = search.pool.next_done(WAIT_S)
+                done = _wait(search)
         except SearchInterrupted:
             continue
         search.lease.check()
         if done is not None:
             _settle(search, done, designs)
+        _settle_waiting(search, designs)
         search.on_change(search)
     return outcome
+
+
+def _wait(search: Search) -> Completed | Failed | None:
+    if search.waiting and not search.running:
+        time.sleep(ESTIMATE_POLL_S)
+        return None
+    return search.pool.next_done(WAIT_S)
 
 
 def _find_outcome(search: Search) -> SearchOutcome | None:
@@ -113,35 +146,53 @@ def _find_outcome(search: Search) -> SearchOutcome | None:
         advice = "run again, the study goes on from here (an --extend is remembered)"
         message = f"the time limit of {limits.time_limit_s:.0f} s is reached; {advice}"
         return SearchOutcome(StopReason.TIME_LIMIT, message)
+    if search.waiting and (problem := search.find_estimate_problem()):
+        return SearchOutcome(StopReason.NO_ESTIMATES, _describe_missing_estimates(search, problem))
     counts = count_trials(search.study)
-    if not search.running and not limits.wants_more(counts):
+    if not search.running and not search.waiting and not limits.wants_more(counts):
         return SearchOutcome(StopReason.BUDGET, describe_budget(counts, limits))
     return None
 
 
+def _describe_missing_estimates(search: Search, problem: str) -> str:
+    numbers = ", ".join(map(str, search.waiting))
+    return (
+        f"{problem}; trials {numbers} are trained and wait for their estimates: run again, the study goes on from here"
+    )
+
+
 def _has_room(search: Search) -> bool:
-    """One trial more than runs at once, so that no worker waits for the sampler."""
+    """One trial more than runs at once, so that no worker waits for the sampler; none where too many wait already."""
     counts = count_trials(search.study)
-    most = search.pool.capacity() + 1
-    most = min(most, search.config.workers.max_concurrent or most)
-    return len(search.running) < most and not search.interrupts.is_requested and search.limits.wants_more(counts)
+    capacity = search.pool.capacity()
+    most = min(capacity + 1, search.config.workers.max_concurrent or capacity + 1)
+    return (
+        len(search.running) < most
+        and len(search.waiting) < WAITING_PER_WORKER * capacity
+        and not search.interrupts.is_requested
+        and search.limits.wants_more(counts)
+    )
 
 
 def _start(search: Search, trial: RunningTrial, designs: dict[str, int]) -> None:
+    """Asks for the estimate before the training, which then runs beside it; a network FINN refuses is not trained."""
+    if search.estimates is not None:
+        estimate = search.estimates.request(trial.design.architecture)
+        if estimate.state is EstimateState.UNBUILDABLE:
+            tell_unbuildable(search.study, trial.trial, _name_reason(estimate))
+            return
     original = designs.get(trial.design.model_dump_json())
     if original is None:
         _submit(search, trial)
     else:
-        _copy_result(search, trial, original)
+        _copy_result(search, trial, original, designs)
 
 
-def _copy_result(search: Search, trial: RunningTrial, original: int) -> None:
+def _copy_result(search: Search, trial: RunningTrial, original: int, designs: dict[str, int]) -> None:
     study_name = search.config.study.name
     measured = load_trial_evaluations(search.database, study_name, original)
     evaluations = [replace(e, trial_number=trial.number, training_seconds=0.0) for e in measured]
-    for evaluation in evaluations:
-        record_evaluation(search.database, evaluation)
-    tell_copied_result(search.study, trial.trial, original, evaluations)
+    _finish(search, TrainedTrial(trial, evaluations, original), designs)
 
 
 def _submit(search: Search, trial: RunningTrial) -> None:
@@ -171,17 +222,54 @@ def _find_start(search: Search) -> str:
 def _settle(search: Search, done: Completed | Failed, designs: dict[str, int]) -> None:
     trial = search.running.pop(done.trial_number)
     if isinstance(done, Completed):
-        search.failure_kinds.clear()
-        for evaluation in done.evaluations:
-            record_evaluation(search.database, evaluation)
-        if tell_result(search.study, trial.trial, done.evaluations):
-            designs.setdefault(trial.design.model_dump_json(), trial.number)
-        else:
-            search.on_notice(f"trial {trial.number} was finished elsewhere; its result is kept, but not told")
+        _finish(search, TrainedTrial(trial, done.evaluations), designs)
     elif done.is_infrastructure and count_attempt(trial.trial) < search.config.workers.max_attempts:
         search.on_notice(f"trial {trial.number} lost its worker ({done.kind}); it starts again")
         _submit(search, trial)
     else:
-        search.failure_kinds.append(done.kind)
-        search.on_notice(f"trial {trial.number} failed: {done.traceback.strip().splitlines()[-1]}")
-        tell_failure(search.study, trial.trial, done.kind, done.traceback)
+        _fail(search, trial, done.kind, done.traceback)
+
+
+def _finish(search: Search, trained: TrainedTrial, designs: dict[str, int]) -> None:
+    for evaluation in trained.evaluations:
+        record_evaluation(search.database, evaluation)
+    if search.estimates is None:
+        _tell(search, trained, None, designs)
+    else:
+        search.waiting[trained.trial.number] = trained
+
+
+def _settle_waiting(search: Search, designs: dict[str, int]) -> None:
+    """Tells the trained trials whose estimates are there."""
+    if search.estimates is None:
+        return
+    waiting = {number: trained.trial.design.architecture for number, trained in search.waiting.items()}
+    for number, estimate in search.estimates.look_up(waiting).items():
+        trained = search.waiting.pop(number)
+        if estimate.state is EstimateState.ESTIMATED:
+            _tell(search, trained, estimate, designs)
+        elif estimate.state is EstimateState.UNBUILDABLE:
+            search.on_notice(f"trial {number} was trained, but cannot be built: {_name_reason(estimate)}")
+            tell_unbuildable(search.study, trained.trial.trial, _name_reason(estimate))
+        else:
+            _fail(search, trained.trial, ESTIMATE_FAILURE, _name_reason(estimate))
+
+
+def _name_reason(estimate: Estimate) -> str:
+    return estimate.message or f"the estimate is {estimate.state.value}"
+
+
+def _tell(search: Search, trained: TrainedTrial, estimate: Estimate | None, designs: dict[str, int]) -> None:
+    trial = trained.trial
+    result = Result(trained.evaluations, None if estimate is None else estimate.hardware, trained.copied_from)
+    search.failure_kinds.clear()
+    if tell_result(search.study, trial.trial, search.config, result):
+        designs.setdefault(trial.design.model_dump_json(), trial.number)
+    else:
+        search.on_notice(f"trial {trial.number} was finished elsewhere; its result is kept, but not told")
+
+
+def _fail(search: Search, trial: RunningTrial, kind: str, traceback: str) -> None:
+    search.failure_kinds.append(kind)
+    search.on_notice(f"trial {trial.number} failed: {traceback.strip().splitlines()[-1]}")
+    tell_failure(search.study, trial.trial, kind, traceback)

@@ -1,10 +1,12 @@
-"""Which points no other point beats, and how much of the objective plane they cover."""
+"""Which points no other point beats, and how much of the space of objectives they cover; for any number of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+Direction = Literal["maximize", "minimize"]
 
 
 class Point(NamedTuple):
@@ -19,49 +21,88 @@ class Point(NamedTuple):
 REFERENCE_POINT = Point(accuracy=0.0, inference_cost=1.0)
 """Corner from which the hypervolume is measured: nothing classified rightly, at the cost of the 8-bit VGG10."""
 
+DIRECTIONS: Sequence[Direction] = ("maximize", "minimize")
+"""Of `Point`."""
 
-def non_dominated(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points that no other point beats or equals in both objectives, from cheap to accurate.
+Losses = tuple[float, ...]
+"""A point with all objectives minimized."""
+
+
+def non_dominated(points: Sequence[Sequence[float]], directions: Sequence[Direction] = DIRECTIONS) -> list[int]:
+    """Indices of the points that no other point beats or equals in all objectives, by the second, its best first.
 
     Of equal points the first is kept. Points with NaN are left out.
     """
-    order = sorted(
-        (i for i, point in enumerate(points) if not any(map(math.isnan, point))),
-        key=lambda i: (points[i][1], -points[i][0], i),
-    )
+    losses = {
+        index: _losses(point, directions) for index, point in enumerate(points) if not any(map(math.isnan, point))
+    }
+    # in this order, only a point that comes before another can beat it
+    order = sorted(losses, key=lambda i: (losses[i][1], losses[i][0], losses[i][2:], i))
     front: list[int] = []
-    best_accuracy = -math.inf
     for index in order:
-        if points[index][0] > best_accuracy:
+        if not any(_is_covered(losses[index], losses[other]) for other in reversed(front)):
             front.append(index)
-            best_accuracy = points[index][0]
     return front
 
 
-def hypervolume(points: Sequence[tuple[float, float]], reference: tuple[float, float] = REFERENCE_POINT) -> float:
-    """Area between the front of `points` and `reference`; higher is better.
+def hypervolume(
+    points: Sequence[Sequence[float]],
+    reference: Sequence[float] = REFERENCE_POINT,
+    directions: Sequence[Direction] = DIRECTIONS,
+) -> float:
+    """Volume between the front of `points` and `reference`, the product of their distances; higher is better.
 
-    At most 1 for the default reference. Points that do not beat the reference in both objectives add nothing.
+    At most 1 for the default reference. Points that do not beat the reference in all objectives add nothing. Exact;
+    by exclusive volumes (While, Bradstreet, Barone 2012, "A Fast Way of Calculating Exact Hypervolumes").
     """
-    front = _front_before_reference(points, reference)
-    ends = [*front[1:], reference]  # each point covers from its own cost to that of the next
-    return sum((end[1] - cost) * (accuracy - reference[0]) for (accuracy, cost), end in zip(front, ends, strict=False))
+    corner = _losses(reference, directions)
+    front = [_losses(points[index], directions) for index in non_dominated(points, directions)]
+    return _volume([point for point in front if all(map(float.__lt__, point, corner))], corner)
 
 
 def hypervolume_contributions(
-    points: Sequence[tuple[float, float]], reference: tuple[float, float] = REFERENCE_POINT
+    points: Sequence[Sequence[float]],
+    reference: Sequence[float] = REFERENCE_POINT,
+    directions: Sequence[Direction] = DIRECTIONS,
 ) -> list[float]:
-    """Area that only this point covers, for each of `points`; 0 for dominated and for equal points."""
-    before = hypervolume(points, reference)
-    front = set(non_dominated(points))
+    """Volume that only this point covers, for each of `points`; 0 for dominated and for equal points."""
+    before = hypervolume(points, reference, directions)
+    front = set(non_dominated(points, directions))
     return [
-        before - hypervolume([*points[:index], *points[index + 1 :]], reference) if index in front else 0.0
+        before - hypervolume([*points[:index], *points[index + 1 :]], reference, directions) if index in front else 0.0
         for index in range(len(points))
     ]
 
 
-def _front_before_reference(
-    points: Sequence[tuple[float, float]], reference: tuple[float, float]
-) -> list[tuple[float, float]]:
-    front = [points[index] for index in non_dominated(points)]
-    return [point for point in front if point[0] > reference[0] and point[1] < reference[1]]
+def _losses(point: Sequence[float], directions: Sequence[Direction]) -> Losses:
+    return tuple(
+        -float(value) if way == "maximize" else float(value) for value, way in zip(point, directions, strict=True)
+    )
+
+
+def _is_covered(point: Losses, other: Losses) -> bool:
+    return all(theirs <= mine for mine, theirs in zip(point, other, strict=True))
+
+
+def _volume(front: Sequence[Losses], corner: Losses) -> float:
+    """Of points before the corner that do not dominate each other, sorted by the second objective."""
+    if len(corner) == 2:
+        return _area(front, corner)
+    return sum(
+        _box(point, corner) - _volume(_limit(front[index + 1 :], point), corner) for index, point in enumerate(front)
+    )
+
+
+def _area(front: Sequence[Losses], corner: Losses) -> float:
+    ends = [*front[1:], corner]  # each point covers from its own second objective to that of the next
+    return sum((end[1] - point[1]) * (corner[0] - point[0]) for point, end in zip(front, ends, strict=False))
+
+
+def _box(point: Losses, corner: Losses) -> float:
+    return math.prod(end - start for start, end in zip(point, corner, strict=True))
+
+
+def _limit(others: Sequence[Losses], point: Losses) -> list[Losses]:
+    """The part of the others' volume that lies in the point's own, as a front."""
+    inside = [tuple(map(max, other, point)) for other in others]
+    return [inside[index] for index in non_dominated(inside, ["minimize"] * len(point))]

@@ -9,19 +9,31 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.trial import FrozenTrial
 from rich.console import Console
 from rich.table import Table
 
-from search.pareto import hypervolume, non_dominated
-from search.study import StudyError, completed_trials, open_optuna_storage
-from spaces.study_config import ConfigError, parse_study_config
+from search.objectives import (
+    DEFAULT_OBJECTIVES,
+    LABELS,
+    Constraint,
+    Objective,
+    complete_references,
+    figure_value,
+    find_front,
+    format_figure,
+    measure_hypervolume,
+    study_constraints,
+    study_objectives,
+)
+from search.study import StudyError, completed_trials, load_hardware, open_optuna_storage
+from spaces.study_config import HARDWARE_FIGURES, ConfigError, StudyConfig, parse_study_config
 from storage.builds import load_builds
 from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_existing_database
-from storage.records import Build
+from storage.records import Build, HardwareEstimate
 from storage.studies import list_studies, load_study_record
 
 CSV_COLUMNS = (
@@ -34,6 +46,8 @@ CSV_COLUMNS = (
     "epochs",
     "architecture_id",
 )
+HARDWARE_COLUMNS = ("lut", "dsp", "bram_18k", "uram", "throughput_fps", "latency_us")
+"""Of FINN's estimate, for a study that asks for hardware."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,14 @@ class TrialReport:
     epochs: int
     architecture_id: str
     design_json: str
+    hardware: HardwareEstimate | None = None
+    """None where the study asks for no hardware."""
+    is_feasible: bool = True
+    """Whether all constraints of the study hold."""
+
+    def value(self, name: str) -> float:
+        """Of an objective or a constraint of the study."""
+        return figure_value(self, name)
 
 
 @dataclass(frozen=True)
@@ -78,13 +100,22 @@ class StudyReport:
     trials: tuple[TrialReport, ...]
     """All complete trials, in the order they were asked."""
     front: tuple[TrialReport, ...]
-    """The trials that no other beats, from cheap to accurate."""
+    """The feasible trials that no other one beats, by the second objective, its best value first."""
     hypervolume: float
     builds: tuple[Build, ...]
+    objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES
+    """Accuracy is the first."""
+    constraints: tuple[Constraint, ...] = ()
+
+    @property
+    def asks_for_hardware(self) -> bool:
+        """Whether each trial has FINN's estimate."""
+        names = {objective.name for objective in self.objectives} | {bound.name for bound in self.constraints}
+        return not names.isdisjoint(HARDWARE_FIGURES)
 
     @property
     def best_feasible(self) -> TrialReport | None:
-        """The cheapest trial that reaches the threshold."""
+        """The feasible trial that is best in the second objective and reaches the threshold."""
         return next((trial for trial in self.front if trial.accuracy >= self.threshold), None)
 
 
@@ -95,8 +126,8 @@ def load_study_report(database: Database, study_name: str) -> StudyReport:
         known = ", ".join(list_studies(database)) or "none"
         raise StudyError(f"study is {study_name}; expected one of those in the database: {known}")
     study = _load_study(database, study_name)
-    threshold = parse_study_config(record.text, f"study {study_name}").objectives.accuracy.threshold
-    return make_study_report(study, threshold, load_builds(database, study_name))
+    config = parse_study_config(record.text, f"study {study_name}")
+    return make_study_report(study, config, load_builds(database, study_name))
 
 
 def _load_study(database: Database, study_name: str) -> optuna.Study:
@@ -109,18 +140,22 @@ def _load_study(database: Database, study_name: str) -> optuna.Study:
         ) from None
 
 
-def make_study_report(study: optuna.Study, threshold: float, builds: Sequence[Build]) -> StudyReport:
+def make_study_report(study: optuna.Study, config: StudyConfig, builds: Sequence[Build]) -> StudyReport:
     """The report of a study that is open already."""
-    trials = tuple(_trial_report(trial) for trial in completed_trials(study))
-    points = [(trial.accuracy, trial.inference_cost) for trial in trials]
+    constraints = study_constraints(config)
+    trials = tuple(_trial_report(trial, constraints) for trial in completed_trials(study))
+    feasible = [trial for trial in trials if trial.is_feasible]
+    objectives = complete_references(study_objectives(config), trials)
     return StudyReport(
         study_name=study.study_name,
-        threshold=threshold,
+        threshold=config.objectives.accuracy.threshold,
         counts=count_trials(study),
         trials=trials,
-        front=tuple(trials[index] for index in non_dominated(points)),
-        hypervolume=hypervolume(points),
+        front=tuple(feasible[index] for index in find_front(objectives, feasible)),
+        hypervolume=measure_hypervolume(objectives, feasible),
         builds=tuple(builds),
+        objectives=objectives,
+        constraints=constraints,
     )
 
 
@@ -135,6 +170,8 @@ def report_as_json(report: StudyReport) -> dict[str, object]:
     return {
         "study": report.study_name,
         "threshold": report.threshold,
+        "objectives": {objective.name: objective.direction for objective in report.objectives},
+        "constraints": {constraint.name: _constraint_as_json(constraint) for constraint in report.constraints},
         "hypervolume": report.hypervolume,
         "trials": vars(report.counts),
         "front": [_trial_as_json(trial) for trial in report.front],
@@ -145,17 +182,20 @@ def report_as_json(report: StudyReport) -> dict[str, object]:
 def front_as_csv(report: StudyReport) -> str:
     """The front as comma-separated values with a header line."""
     lines = io.StringIO()
-    rows = [_trial_as_json(trial) for trial in report.front]
-    writer = csv.DictWriter(lines, CSV_COLUMNS, lineterminator="\n")
+    columns = (*CSV_COLUMNS, *HARDWARE_COLUMNS, "is_feasible") if report.asks_for_hardware else CSV_COLUMNS
+    writer = csv.DictWriter(lines, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(_trial_as_json(trial) for trial in report.front)
     return lines.getvalue()
 
 
 def front_as_table(report: StudyReport) -> Table:
     """The front for people; trials that reach the threshold are marked."""
     table = Table(title=f"{report.study_name}: the front", title_justify="left")
-    for column in ("trial", "accuracy", "inference cost", "bit-ops", "weight bits", "parameters"):
+    hardware = HARDWARE_FIGURES if report.asks_for_hardware else ()
+    for column in ("trial", "accuracy", "inference cost", *(LABELS[name] for name in hardware)):
+        table.add_column(column, justify="right")
+    for column in ("bit-ops", "weight bits", "parameters"):
         table.add_column(column, justify="right")
     for trial in report.front:
         mark = "*" if trial.accuracy >= report.threshold else " "
@@ -163,43 +203,70 @@ def front_as_table(report: StudyReport) -> Table:
             str(trial.trial_number),
             f"{trial.accuracy:.2%}{mark}",
             f"{trial.inference_cost:.6f}",
+            *(format_figure(name, trial.value(name)) for name in hardware),
             f"{trial.bit_ops:,.0f}",
             f"{trial.weight_bits:,.0f}",
             f"{trial.parameters:,}",
         )
-    table.caption = f"* reaches {report.threshold:.2%}; hypervolume {report.hypervolume:.4f}"
+    table.caption = _caption(report)
     return table
+
+
+def _caption(report: StudyReport) -> str:
+    parts = [f"* reaches {report.threshold:.2%}", f"hypervolume {report.hypervolume:.4f}"]
+    if report.constraints:
+        n_infeasible = sum(not trial.is_feasible for trial in report.trials)
+        bounds = " and ".join(map(str, report.constraints))
+        parts.append(f"{n_infeasible} of {len(report.trials)} trials break {bounds}")
+    return "; ".join(parts)
 
 
 def builds_as_table(builds: Sequence[Build]) -> Table:
     """The builds and FINN's estimates, for people."""
     table = Table(title="FINN builds (estimates)", title_justify="left")
-    for column in ("trial", "state", "board", "LUT", "BRAM18", "DSP", "frames/s", "latency µs", "same class"):
+    for column in ("trial", "state", "level", "board", "LUT", "BRAM18", "DSP", "frames/s", "latency µs", "same class"):
         table.add_column(column, justify="right")
     for build in builds:
         name = f"{build.trial_number}{' (below threshold)' if build.is_below_threshold else ''}"
-        table.add_row(name, build.state.value, build.target.board, *_report_cells(build))
+        level = build.level.value if build.level else ""
+        table.add_row(name, build.state.value, level, build.target.board, *_report_cells(build))
     return table
 
 
-def _trial_report(trial: FrozenTrial) -> TrialReport:
-    accuracy, inference_cost = trial.values
+def describe_stops(builds: Sequence[Build]) -> list[str]:
+    """A line for each build that failed, or that went no further than its level: which, and why."""
+    failed = [f"build of trial {build.trial_number}: {build.message}" for build in builds if build.message]
+    stopped = [
+        f"build of trial {build.trial_number} stopped at {build.level.value}: {build.level_note}"
+        for build in builds
+        if build.level and build.level_note and not build.message
+    ]
+    return failed + stopped
+
+
+def _trial_report(trial: FrozenTrial, constraints: Sequence[Constraint]) -> TrialReport:
     attributes = trial.user_attrs
-    return TrialReport(
+    report = TrialReport(
         trial_number=trial.number,
-        accuracy=accuracy,
-        inference_cost=inference_cost,
+        accuracy=trial.values[0],
+        inference_cost=attributes["stage_inference_costs"][-1],
         bit_ops=attributes["bit_ops"],
         weight_bits=attributes["weight_bits"],
         parameters=attributes["parameters"],
         epochs=attributes["epochs"],
         architecture_id=attributes["architecture_id"],
         design_json=attributes["design"],
+        hardware=load_hardware(trial),
     )
+    return replace(report, is_feasible=all(bound.excess(report.value(bound.name)) <= 0 for bound in constraints))
+
+
+def _constraint_as_json(constraint: Constraint) -> dict[str, float]:
+    return {"at_most" if constraint.at_least is None else "at_least": constraint.bound}
 
 
 def _trial_as_json(trial: TrialReport) -> dict[str, object]:
-    return {
+    values: dict[str, object] = {
         "trial": trial.trial_number,
         "accuracy": trial.accuracy,
         "inference_cost": trial.inference_cost,
@@ -209,6 +276,10 @@ def _trial_as_json(trial: TrialReport) -> dict[str, object]:
         "epochs": trial.epochs,
         "architecture_id": trial.architecture_id,
     }
+    if trial.hardware is not None:
+        values |= {name: getattr(trial.hardware, name) for name in HARDWARE_COLUMNS}
+        values["is_feasible"] = trial.is_feasible
+    return values
 
 
 def _build_as_json(build: Build) -> dict[str, object]:
@@ -216,6 +287,8 @@ def _build_as_json(build: Build) -> dict[str, object]:
     return {
         "trial": build.trial_number,
         "state": build.state.value,
+        "level": build.level and build.level.value,
+        "level_note": build.level_note,
         "board": build.target.board,
         "clk_period_ns": build.target.clk_period_ns,
         "target_fps": build.target.target_fps,
@@ -275,6 +348,8 @@ def print_report(report: StudyReport) -> None:
     console.print(front_as_table(report))
     if report.builds:
         console.print(builds_as_table(report.builds))
+    for line in describe_stops(report.builds):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -12,15 +12,15 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from search.objectives import figure_value, study_constraints, study_objectives
 from spaces.architecture import ArchitectureError
 from spaces.search_space import Design, SearchSpace
 from spaces.study_config import StudyConfig, StudyPart
 from storage.database import Database, configure_sqlite, creation_lock
-from storage.records import Evaluation
+from storage.records import Evaluation, HardwareEstimate
 from storage.studies import forget_study, load_study_record, record_study, update_study_text
 
 DATABASE_TIMEOUT_S = 60
-METRIC_NAMES = ["accuracy", "inference_cost"]
 
 
 class StudyError(Exception):
@@ -40,6 +40,28 @@ class RunningTrial:
         return self.trial.number
 
 
+@dataclass(frozen=True)
+class Result:
+    """What was measured of one trial."""
+
+    evaluations: Sequence[Evaluation]
+    """One for each stage, in order."""
+    hardware: HardwareEstimate | None = None
+    """None where the study asks for no hardware."""
+    copied_from: int | None = None
+    """An earlier trial of the same design, whose evaluations these are."""
+
+    @property
+    def accuracy(self) -> float:
+        """After the last stage, of validation frames."""
+        return self.evaluations[-1].accuracy
+
+    @property
+    def inference_cost(self) -> float:
+        """After the last stage."""
+        return self.evaluations[-1].cost.inference_cost
+
+
 def open_study(config: StudyConfig, database: Database, provenance: Mapping[str, str]) -> optuna.Study:
     """Creates the study, or opens it to go on where it stopped.
 
@@ -51,15 +73,16 @@ def open_study(config: StudyConfig, database: Database, provenance: Mapping[str,
         forget_study(database, config.study.name)
     record_study(database, config.study.name, config.text, config.fingerprint, provenance)
     update_study_text(database, config.study.name, config.text)
+    objectives = study_objectives(config)
     study = optuna.create_study(
         study_name=config.study.name,
         storage=storage,
-        directions=["maximize", "minimize"],
+        directions=[objective.direction for objective in objectives],
         load_if_exists=True,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the names are for the dashboard only
-        study.set_metric_names(METRIC_NAMES)
+        study.set_metric_names([objective.name for objective in objectives])
     study.sampler = _seeded_sampler(study, config.study)
     return study
 
@@ -131,27 +154,17 @@ def _draw_design(study: optuna.Study, trial: Trial, search_space: SearchSpace) -
     return RunningTrial(trial, design)
 
 
-def tell_result(study: optuna.Study, trial: Trial, evaluations: Sequence[Evaluation]) -> bool:
-    """Tells COMPLETE with the values of the last stage, after all attributes. False where it was finished elsewhere."""
-    last = evaluations[-1]
-    attributes: dict[str, object] = {
-        "bit_ops": last.cost.bit_ops,
-        "weight_bits": last.cost.weight_bits,
-        "parameters": last.cost.parameters,
-        "epochs": last.epochs,
-        "training_seconds": sum(e.training_seconds for e in evaluations),
-        "stage_accuracies": [e.accuracy for e in evaluations],
-        "stage_inference_costs": [e.cost.inference_cost for e in evaluations],
-    }
-    if not _set_attributes(trial, attributes):
+def tell_result(study: optuna.Study, trial: Trial, config: StudyConfig, result: Result) -> bool:
+    """Tells COMPLETE with the values of the objectives, after all attributes and constraints.
+
+    False where it was finished elsewhere.
+    """
+    excess = {bound.name: bound.excess(figure_value(result, bound.name)) for bound in study_constraints(config)}
+    if not (_set_attributes(trial, _attributes(result)) and _set_constraints(trial, excess)):
         return False
-    study.tell(trial.number, values=[last.accuracy, last.cost.inference_cost], skip_if_finished=True)
+    values = [figure_value(result, objective.name) for objective in study_objectives(config)]
+    study.tell(trial.number, values=values, skip_if_finished=True)
     return True
-
-
-def tell_copied_result(study: optuna.Study, trial: Trial, original: int, evaluations: Sequence[Evaluation]) -> bool:
-    """Tells the result of an earlier trial of the same design, which nobody trains again."""
-    return _set_attributes(trial, {"copied_from": original}) and tell_result(study, trial, evaluations)
 
 
 def tell_unbuildable(study: optuna.Study, trial: Trial, reason: str) -> bool:
@@ -191,8 +204,34 @@ def completed_trials(study: optuna.Study) -> list[FrozenTrial]:
     return [trial for trial in trials if "bit_ops" in trial.user_attrs]
 
 
+def load_hardware(trial: FrozenTrial) -> HardwareEstimate | None:
+    """The estimate that a complete trial was told with."""
+    names = [field.name for field in fields(HardwareEstimate)]
+    if not set(names) <= trial.user_attrs.keys():
+        return None
+    return HardwareEstimate.from_json({name: trial.user_attrs[name] for name in names})
+
+
 def _name_data(data: Mapping[str, str]) -> str:
     return f"{data.get('data_file')} ({data.get('data_frames')} frames, hash {data.get('data_set')})"
+
+
+def _attributes(result: Result) -> dict[str, object]:
+    evaluations, last = result.evaluations, result.evaluations[-1]
+    attributes: dict[str, object] = {
+        "bit_ops": last.cost.bit_ops,
+        "weight_bits": last.cost.weight_bits,
+        "parameters": last.cost.parameters,
+        "epochs": last.epochs,
+        "training_seconds": sum(e.training_seconds for e in evaluations),
+        "stage_accuracies": [e.accuracy for e in evaluations],
+        "stage_inference_costs": [e.cost.inference_cost for e in evaluations],
+    }
+    if result.copied_from is not None:
+        attributes["copied_from"] = result.copied_from
+    if result.hardware is not None:
+        attributes |= asdict(result.hardware)
+    return attributes
 
 
 def _set_attributes(trial: Trial, attributes: Mapping[str, object]) -> bool:
@@ -200,6 +239,16 @@ def _set_attributes(trial: Trial, attributes: Mapping[str, object]) -> bool:
         for name, value in attributes.items():
             trial.set_user_attr(name, value)
     except UpdateFinishedTrialError:  # somebody finished it in Optuna dashboard
+        return False
+    return True
+
+
+def _set_constraints(trial: Trial, excess: Mapping[str, float]) -> bool:
+    """Feasible at 0 and below. One that is there, from a run that was killed before it told the trial, is the same."""
+    try:
+        for name in excess.keys() - trial.constraints.keys():
+            trial.set_constraint(name, excess[name])
+    except UpdateFinishedTrialError:
         return False
     return True
 

@@ -80,6 +80,8 @@ def _bare(annotation: Any) -> Any:
 
 def _model_of(field: FieldInfo | Any) -> type[BaseModel]:
     model = _bare(_annotation_of(field))
+    if isinstance(model, UnionType):  # a mapping, or nothing
+        model = get_args(model)[0]
     assert isinstance(model, type)
     assert issubclass(model, BaseModel), "a path of names leads through models only"
     return model

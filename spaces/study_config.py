@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
@@ -35,6 +35,9 @@ def _check_path(path: str) -> str:
     return path
 
 
+HARDWARE_FIGURES = ("lut", "dsp", "bram", "throughput_fps", "latency_us")
+"""The objectives and constraints that FINN's estimate gives."""
+
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 FramesPerCell = Annotated[int, Field(ge=8, le=4096)]
 """Frames of one modulation at one SNR."""
@@ -56,17 +59,82 @@ class AccuracyObjective(Part):
     """From here on a design may go to hardware."""
 
 
-class InferenceCostObjective(Part):
-    """The challenge's score eta; lower is better."""
+class MinimizedObjective(Part):
+    """The challenge's score eta, LUT, DSP, blocks of RAM, or microseconds; lower is better."""
 
     direction: Literal["minimize"] = "minimize"
 
 
-class ObjectivesPart(Part):
-    """What the study optimizes, both at once."""
+class MaximizedObjective(Part):
+    """Frames per second; higher is better."""
+
+    direction: Literal["maximize"] = "maximize"
+
+
+class AtMost(Part):
+    """The largest value that a network of use has."""
+
+    at_most: Annotated[float, Field(gt=0)]
+
+
+class AtLeast(Part):
+    """The smallest value that a network of use has."""
+
+    at_least: Annotated[float, Field(gt=0)]
+
+
+Minimized = Annotated[MinimizedObjective | None, Field(description="a mapping with the keys direction")]
+Maximized = Annotated[MaximizedObjective | None, Field(description="a mapping with the keys direction")]
+UpperBound = Annotated[AtMost | None, Field(description="a mapping with the keys at_most")]
+LowerBound = Annotated[AtLeast | None, Field(description="a mapping with the keys at_least")]
+
+
+class _NamedFigures(Part):
+    """Figures of a network, each there or not; one that is named has a value."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those that are there, in the order of the class."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+    @model_validator(mode="after")
+    def _check_named(self) -> Self:
+        empty = [
+            name for name in type(self).model_fields if name in self.model_fields_set and getattr(self, name) is None
+        ]
+        if empty:
+            fields = type(self).model_fields
+            raise InvalidValueError([Problem((name,), "empty", str(fields[name].description)) for name in empty])
+        return self
+
+
+def _imply_inference_cost(others: dict[str, object]) -> MinimizedObjective | None:
+    return None if any(others.get(name) for name in HARDWARE_FIGURES) else MinimizedObjective()
+
+
+class ObjectivesPart(_NamedFigures):
+    """What the study optimizes, all at once: accuracy, and what is named beside it, or else inference cost."""
 
     accuracy: AccuracyObjective = AccuracyObjective()
-    inference_cost: InferenceCostObjective = InferenceCostObjective()
+    lut: Minimized = None
+    dsp: Minimized = None
+    bram: Minimized = None
+    """In blocks of 18 Kb."""
+    throughput_fps: Maximized = None
+    latency_us: Minimized = None
+    inference_cost: Minimized = Field(default_factory=_imply_inference_cost)
+
+
+class ConstraintsPart(_NamedFigures):
+    """What a network must keep to be of use."""
+
+    inference_cost: UpperBound = None
+    lut: UpperBound = None
+    dsp: UpperBound = None
+    bram: UpperBound = None
+    """In blocks of 18 Kb."""
+    throughput_fps: LowerBound = None
+    latency_us: UpperBound = None
 
 
 class TwinPart(Part):
@@ -128,17 +196,22 @@ Board = Literal[
 
 
 class FpgaPart(Part):
-    """The hardware to build for."""
+    """The hardware to build for, and to estimate where a study asks for its figures."""
 
     board: Board = "ZCU111"
     clk_period_ns: Annotated[float, Field(gt=0)] = 5.0
     target_fps: Annotated[int, Field(ge=1)] = 100_000
     timeout_s: Annotated[int, Field(ge=1)] = 1800
+    output: Literal["class", "scores"] = "class"
+    """What comes out of the FPGA: the class, or the integer scores of all classes, which the host scales."""
+    estimate_processes: Annotated[int, Field(ge=1)] = 2
+    """How many of FINN's estimates run at once beside the training."""
 
 
 class _StudyFile(Part):
     study: StudyPart
     objectives: ObjectivesPart = ObjectivesPart()
+    constraints: ConstraintsPart = ConstraintsPart()
     dataset: DatasetPart = DatasetPart()
     space: SpacePart
     training: TrainingPart = TrainingPart()
@@ -161,10 +234,21 @@ class StudyConfig(_StudyFile):
         return SearchSpace(self.space, self.training, self.pruning, self.budget.epochs)
 
     @property
+    def asks_for_hardware(self) -> bool:
+        """Whether each trial needs FINN's estimate."""
+        return not {*self.objectives.names, *self.constraints.names}.isdisjoint(HARDWARE_FIGURES)
+
+    @property
     def fingerprint(self) -> str:
         """Hexadecimal digits that change with everything that has an effect on the results of a trial."""
         parts = {"objectives", "dataset", "space", "training", "pruning"}
         content = self.model_dump(mode="json", include=parts)
+        content["objectives"] = self.objectives.model_dump(mode="json", include=set(self.objectives.names))
+        if self.constraints.names:
+            content["constraints"] = self.constraints.model_dump(mode="json", exclude_none=True)
+        if self.asks_for_hardware:
+            target = {"board", "clk_period_ns", "target_fps", "output"}
+            content["fpga"] = self.fpga.model_dump(mode="json", include=target)
         content["space"] = self.space.model_dump(mode="json", exclude_defaults=True)
         content |= {"epochs": self.budget.epochs, "seed": self.study.seed, "sampler": self.study.sampler}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import optuna
 
-from search.study import ask_trial, open_study, tell_failure, tell_result, tell_unbuildable
+from search.study import Result, ask_trial, open_study, tell_failure, tell_result, tell_unbuildable
 from spaces.search_space import Design
 from spaces.study_config import parse_study_config
 from storage.builds import claim_build, fail_build, finish_build, queue_build
@@ -74,7 +74,7 @@ def complete_trial(study: optuna.Study, database: Database, pruned_density: floa
     evaluations = list(_evaluations(study.study_name, asked.number, asked.design, pruned_density))
     for evaluation in evaluations:
         record_evaluation(database, evaluation)
-    tell_result(study, asked.trial, evaluations)
+    tell_result(study, asked.trial, config, Result(evaluations))
     return asked.number
 
 

@@ -33,7 +33,9 @@ def test_minimal_study_has_the_documented_defaults() -> None:
     config = parse()
     assert config.study.sampler == "tpe"
     assert (config.objectives.accuracy.direction, config.objectives.accuracy.threshold) == ("maximize", 0.56)
-    assert config.objectives.inference_cost.direction == "minimize"
+    assert config.objectives.names == ("accuracy", "inference_cost")
+    assert config.constraints.names == ()
+    assert not config.asks_for_hardware
     assert (config.dataset.path, config.dataset.frames_per_cell, config.dataset.min_training_snr_db) == (None, None, -6)
     assert config.dataset.validation_fraction == 0.1
     assert config.dataset.twin.model_dump() == {"profile": "deepsig-2018", "frames_per_cell": 64, "seed": 2018}
@@ -56,6 +58,8 @@ def test_minimal_study_has_the_documented_defaults() -> None:
         "clk_period_ns": 5.0,
         "target_fps": 100_000,
         "timeout_s": 1800,
+        "output": "class",
+        "estimate_processes": 2,
     }
 
 
@@ -97,7 +101,7 @@ def test_naming_what_is_the_default_is_the_same_study() -> None:
 
 ABOVE_0 = "expected a number above 0"
 AT_LEAST_1 = "expected a whole number of at least 1"
-PARTS = "one of study, objectives, dataset, space, training, pruning, budget, workers, promotion, fpga"
+PARTS = "one of study, objectives, constraints, dataset, space, training, pruning, budget, workers, promotion, fpga"
 
 
 @pytest.mark.parametrize(

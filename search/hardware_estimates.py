@@ -1,0 +1,58 @@
+"""FINN's estimates that the trials of one run ask for: asked once for each architecture, and looked up until there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from spaces.architecture import ArchitectureConfig
+from spaces.study_config import StudyConfig
+from storage.database import Database
+from storage.estimates import load_estimates, make_estimate_key, request_estimate
+from storage.records import BuildTarget, Estimate, EstimateState
+
+LASTING = (EstimateState.ESTIMATED, EstimateState.UNBUILDABLE)
+"""States of an estimate that is never made again."""
+
+PENDING = (EstimateState.QUEUED, EstimateState.RUNNING)
+
+
+def study_target(config: StudyConfig) -> BuildTarget:
+    """The hardware that the study builds for."""
+    fpga = config.fpga
+    return BuildTarget(fpga.board, fpga.clk_period_ns, fpga.target_fps, fpga.output)
+
+
+class HardwareEstimates:
+    """The estimates of one run: made by another process, kept in the database for all studies."""
+
+    def __init__(self, database: Database, config: StudyConfig) -> None:
+        self._database, self._timeout_s = database, config.fpga.timeout_s
+        self._target = study_target(config)
+        self._was_there: dict[str, bool] = {}
+
+    def request(self, architecture: ArchitectureConfig) -> Estimate:
+        """Asks for the architecture's estimate; one that is there already is returned with its figures."""
+        estimate = request_estimate(self._database, architecture, self._target, self._timeout_s)
+        self._was_there.setdefault(estimate.key, estimate.state in LASTING)
+        return estimate
+
+    def look_up(self, architectures: Mapping[int, ArchitectureConfig]) -> dict[int, Estimate]:
+        """The estimates of trials' architectures that are no longer waited for, by the trials' numbers."""
+        keys = {number: make_estimate_key(one, self._target) for number, one in architectures.items()}
+        ended = self._load_ended(set(keys.values())) if keys else {}
+        return {number: ended[key] for number, key in keys.items() if key in ended}
+
+    def count(self) -> tuple[int, int]:
+        """How many architectures were estimated in this run, and how many had been before."""
+        asked = [key for key, was_there in self._was_there.items() if not was_there]
+        n_made = sum(estimate.state in LASTING for estimate in load_estimates(self._database, asked).values())
+        return n_made, len(self._was_there) - len(asked)
+
+    def describe(self) -> str:
+        """The counts as one line."""
+        n_made, n_before = self.count()
+        return f"estimates: {n_made} made, {n_before} from earlier"
+
+    def _load_ended(self, keys: Collection[str]) -> dict[str, Estimate]:
+        estimates = load_estimates(self._database, keys)
+        return {key: estimate for key, estimate in estimates.items() if estimate.state not in PENDING}
