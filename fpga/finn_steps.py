@@ -450,5 +450,6 @@ def _die_with(parent_pid: int) -> None:
 
 if __name__ == "__main__" and sys.argv[1:] != ["--check-imports"]:
     build_request = json.loads(Path(sys.argv[1]).read_text())
-    _die_with(build_request["parent_pid"])
+    if os.getppid() != 0:  # first in a container, which ends with its worker by container.py
+        _die_with(build_request["parent_pid"])
     sys.exit(run_steps(build_request))
