@@ -59,6 +59,15 @@ def choose_levels(asked: Sequence[str] | None, variables: Mapping[str, str] = os
     return levels
 
 
+def levels_without_tools(levels: Sequence[BuildLevel]) -> tuple[BuildLevel, ...]:
+    """Those that need nothing but FINN, as in a container, which has not this machine's tools. Raises LevelError."""
+    left = tuple(level for level in levels if not TOOLS_OF_LEVEL[level])
+    if not left:
+        able = [level for level, tools in TOOLS_OF_LEVEL.items() if not tools]
+        raise LevelError(f"--levels has {', '.join(levels)}; expected some of {', '.join(able)}: FINN in a container")
+    return left
+
+
 def describe_missing_tools(level: BuildLevel, variables: Mapping[str, str] = os.environ) -> str | None:
     """One line, or None where this machine has all that the level needs."""
     missing = [tool for tool in TOOLS_OF_LEVEL[level] if find_tool(tool, variables) is None]

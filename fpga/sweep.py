@@ -14,7 +14,8 @@ from typing import Any
 
 from fpga.build_cache import make_build_key
 from fpga.finn_build import FinnBuildError, run_finn_sweep
-from fpga.finn_environment import FinnEnvironmentError, ensure_finn_environment
+from fpga.finn_environment import FinnEnvironmentError
+from fpga.own_finn import add_finn_option, find_finn
 from fpga.reports import describe_utilisation
 from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactStore, write_text_atomically
 from storage.builds import load_builds
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parse_arguments(arguments)
     try:
         model = find_model(args)
-        python = ensure_finn_environment(_print_progress)
+        python = find_finn(args.finn, _print_progress)
         target = BuildTarget(args.board, args.clock_period_ns, max(args.targets))
         points = sweep(python, model, target, sorted(set(args.targets)), args.out)
     except (SweepError, DatabaseError) as error:
@@ -181,6 +182,7 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="folder (%(default)s)")
     parser.add_argument("--storage", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)")
     parser.add_argument("--artifacts", type=Path, default=DEFAULT_ARTIFACTS_FOLDER, metavar="DIR", help="(%(default)s)")
+    add_finn_option(parser)
     return parser.parse_args(arguments)
 
 

@@ -1,0 +1,135 @@
+"""Runs FINN's Python in a container that ends with whoever started it; imports nothing of this project.
+
+Called as `python container.py ENGINE IMAGE ARGUMENT...`, where the first argument may be finn_steps.py and the second
+its request: their folders, and those that the request names, are mounted under the same absolute paths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+VARIABLES = ("FINN_BUILD_DIR", "FINN_SETTINGS", "HOME", "NUM_DEFAULT_WORKERS", "OMP_NUM_THREADS", "XILINX_VIVADO")
+"""What FINN is told by the environment, of those that finn_environment.py sets."""
+
+WATCH_S = 0.5
+
+REMOVAL_WAITS_S = (0.0, 1.0, 2.0)
+"""A container is removed more than once: its engine may still have been starting it."""
+
+ENGINE_FAILED = 125
+"""Exit status of `docker run` and `podman run` where they, not the command, failed."""
+
+
+def run_in_container(engine: str, image: str, arguments: Sequence[str]) -> int:
+    """The command's exit status, 128 + N where signal N ended it.
+
+    However this process ends, by `kill -9` too, a guardian of its own session removes the container, and holds all
+    open file descriptors, such as a lock of the folder, until it has.
+    """
+    request = read_request(arguments)
+    name = name_container(arguments)
+    parent_pid = int(str(request.get("parent_pid", os.getppid())))
+    remove_container(engine, name)  # what a machine that lost power, or a killed guardian, left
+    told = start_guardian(engine, name)
+    process = subprocess.Popen(make_command(engine, image, name, arguments, request), stdin=subprocess.DEVNULL)
+    while process.poll() is None:
+        if os.getppid() != parent_pid:
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+        time.sleep(WATCH_S / 5)
+    if process.returncode == ENGINE_FAILED:
+        print(f"ContainerError: {Path(engine).name} could not run {image}; its own words are above", flush=True)
+        return ENGINE_FAILED
+    os.write(told, b"ended")
+    return process.returncode
+
+
+def make_command(
+    engine: str, image: str, name: str, arguments: Sequence[str], request: Mapping[str, object]
+) -> list[str]:
+    """What the engine is called with: no network, no image from elsewhere, this user's files."""
+    options = ["--rm", "--pull", "never", "--network", "none", "--security-opt", "label=disable", "--name", name]
+    options += ["--user", f"{os.getuid()}:{os.getgid()}"]
+    if "podman" in Path(engine).name and os.getuid() != 0:
+        options += ["--userns", "keep-id"]  # else this user is root inside, and UID another user outside
+    for variable in VARIABLES:
+        if variable in os.environ:
+            options += ["--env", f"{variable}={os.environ[variable]}"]
+    for folder, is_read_only in sorted(find_folders(arguments, request).items()):
+        mount = f"type=bind,source={folder},target={folder}"
+        options += ["--mount", mount + (",readonly" if is_read_only else "")]
+    return [engine, "run", *options, "--entrypoint", "python", image, *arguments]
+
+
+def find_folders(arguments: Sequence[str], request: Mapping[str, object]) -> dict[Path, bool]:
+    """Each folder that the command reads or writes, and whether it only reads there."""
+    folders = {Path(arguments[0]).resolve().parent: True} if arguments and arguments[0].endswith(".py") else {}
+    for key in ("model", "proof"):
+        if request.get(key):
+            folders[Path(str(request[key])).absolute().parent] = True
+    written = [Path(os.environ["FINN_BUILD_DIR"])] if "FINN_BUILD_DIR" in os.environ else []
+    if request:
+        written += [Path(arguments[1]).absolute().parent]
+    if "output_dir" in request:
+        written += [Path(str(request["output_dir"])).absolute()]
+    return folders | dict.fromkeys(written, False)
+
+
+def read_request(arguments: Sequence[str]) -> dict[str, object]:
+    """What finn_steps.py is asked, empty where it or another program is asked something else."""
+    if len(arguments) == 2 and arguments[1].endswith(".json"):
+        return dict(json.loads(Path(arguments[1]).read_text()))
+    return {}
+
+
+def name_container(arguments: Sequence[str]) -> str:
+    """Of a request, always the same: what an attempt before left is found by it."""
+    if read_request(arguments):
+        return "finn-" + hashlib.sha256(str(Path(arguments[1]).absolute()).encode()).hexdigest()[:20]
+    return f"finn-{uuid.uuid4().hex[:20]}"
+
+
+def remove_container(engine: str, name: str) -> None:
+    """Kills and removes it; that it is not there is no error."""
+    subprocess.run(
+        [engine, "rm", "--force", name],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def start_guardian(engine: str, name: str) -> int:
+    """The pipe that keeps it waiting: a word ends it, and the pipe's end without a word removes the container."""
+    waits, told = os.pipe()
+    if os.fork():
+        os.close(waits)
+        return told
+    os.setsid()
+    os.close(told)
+    if not os.read(waits, 1):
+        for wait_s in REMOVAL_WAITS_S:
+            time.sleep(wait_s)
+            remove_container(engine, name)
+    os._exit(0)
+
+
+def end_as(status: int) -> int:
+    """The exit status, or this process's end by the signal that ended the container's."""
+    if 128 < status < 128 + signal.NSIG:
+        signal.signal(status - 128, signal.SIG_DFL) if status - 128 not in (signal.SIGKILL, signal.SIGSTOP) else None
+        os.kill(os.getpid(), status - 128)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(end_as(run_in_container(sys.argv[1], sys.argv[2], sys.argv[3:])))

@@ -1,0 +1,197 @@
+"""An existing FINN in place of the made environment: the path of its python, or a container image."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event
+
+import platformdirs
+
+from fpga.finn_environment import (
+    FINN_STEPS,
+    FinnEnvironmentError,
+    Progress,
+    ensure_finn_environment,
+    make_finn_variables,
+)
+from storage.artifacts import write_text_atomically
+
+VARIABLE = "FPGA_FINN"
+"""Names an existing FINN where no --finn does."""
+
+EXPECTED = "expected the path of a python that has FINN+, docker://IMAGE or podman://IMAGE"
+
+CONTAINER = Path(__file__).with_name("container.py")
+
+CHECK_TIMEOUT_S = 300
+
+READ_PACKAGES = """
+import json, sys
+from importlib.metadata import distributions
+packages = sorted((d.metadata["Name"] or "?", d.version, d.read_text("direct_url.json") or "") for d in distributions())
+print(json.dumps({"python": sys.version, "packages": packages}))
+"""
+"""Run by the python in question: what it has, an editable installation's folder too."""
+
+
+def find_finn(
+    given: str | None, on_progress: Progress = print, stop: Event | None = None, cache: Path | None = None
+) -> Path:
+    """The interpreter that runs FINN: of the python or image that --finn or FPGA_FINN names, else of the environment
+    that is made here on first use.
+
+    That of an existing FINN is a script in a folder named by FINN's version and what else tells it from others, so that
+    its builds are known by it. Raises FinnEnvironmentError, and CommandStoppedError once `stop` is set.
+    """
+    given = given or os.environ.get(VARIABLE)
+    if not given:
+        return ensure_finn_environment(on_progress, stop, cache)
+    command, identity = _describe_image(given) if "://" in given else _describe_python(given)
+    packages = _read_packages(given, command)
+    version = _find_version(given, packages)
+    digest = hashlib.sha256(json.dumps([identity, packages]).encode()).hexdigest()[:12]
+    folder = (cache or platformdirs.user_cache_path("fpga-modulation-search")) / f"finn-{version}-own-{digest}"
+    script = folder / "bin" / "python"
+    script.parent.mkdir(parents=True, exist_ok=True)
+    if not (folder / "complete.json").is_file():
+        on_progress(f"FINN+ {version} of {given} is loaded once, to see that it can be")
+        _check_imports(given, command)
+    write_text_atomically(script, f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    script.chmod(0o755)
+    write_text_atomically(folder / "complete.json", json.dumps({"finn": version, "given": given}))
+    return script
+
+
+def is_container(python: Path) -> bool:
+    """Whether the interpreter that `find_finn` gave runs in a container."""
+    noted = python.parent.parent / "complete.json"
+    return noted.is_file() and "://" in json.loads(noted.read_text()).get("given", "")
+
+
+def add_finn_option(parser: argparse.ArgumentParser) -> None:
+    """--finn, for every command that runs FINN."""
+    parser.add_argument(
+        "--finn",
+        metavar="PYTHON|IMAGE",
+        help="an existing FINN+: the path of its python, docker://IMAGE or podman://IMAGE, instead of the environment "
+        f"that is made here; {VARIABLE} says the same",
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m fpga.own_finn PYTHON|IMAGE`: whether FINN can be run so; 1 and one line where it cannot."""
+    parser = argparse.ArgumentParser(prog="python -m fpga.own_finn", description=main.__doc__)
+    parser.add_argument("finn", metavar="PYTHON|IMAGE", help=EXPECTED)
+    given = parser.parse_args(arguments).finn
+    try:
+        python = find_finn(given, lambda line: print(line, flush=True))
+    except FinnEnvironmentError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"builds run with {given}, and are known as those of {python.parent.parent.name}")
+    return 0
+
+
+def _describe_python(given: str) -> tuple[list[str], str]:
+    """The command that runs it, and what tells it from another. Raises FinnEnvironmentError where it is not there."""
+    path = Path(given).expanduser().absolute()
+    if not path.is_file() or not os.access(path, os.X_OK):
+        what = "is a folder" if path.is_dir() else "cannot be executed" if path.is_file() else "does not exist"
+        raise FinnEnvironmentError(f"--finn (or FPGA_FINN) is {given}, which {what}; {EXPECTED}")
+    return [str(path)], str(path)
+
+
+def _describe_image(given: str) -> tuple[list[str], str]:
+    """The same of an image. Raises FinnEnvironmentError where its engine or the image is not there."""
+    match = re.fullmatch(r"(docker|podman)://([\w./:@-]+)", given)
+    if match is None:
+        raise FinnEnvironmentError(f"--finn (or FPGA_FINN) is {given}; {EXPECTED}")
+    engine = shutil.which(match[1])
+    if engine is None:
+        raise FinnEnvironmentError(
+            f"--finn (or FPGA_FINN) is {given}, but {match[1]} is not installed here; {EXPECTED}"
+        )
+    command = [engine, "image", "inspect", "--format", "{{.Id}}", match[2]]
+    inspected = _run(given, command)
+    if inspected.returncode != 0:
+        raise FinnEnvironmentError(
+            f"--finn (or FPGA_FINN) is {given}, an image that {match[1]} does not have or cannot look up; nothing is "
+            f"pulled here. It says: {_last_line(inspected)}"
+        )
+    image_id = inspected.stdout.strip()  # which no later build of the image moves, as it may its name
+    return [sys.executable, "-I", str(CONTAINER), engine, image_id], image_id
+
+
+def _read_packages(given: str, command: Sequence[str]) -> dict[str, object]:
+    result = _run(given, [*command, "-c", READ_PACKAGES])
+    try:
+        return dict(json.loads(result.stdout))
+    except ValueError:
+        problem = f"--finn (or FPGA_FINN) is {given}, which is no python that runs: {_last_line(result)}; {EXPECTED}"
+        raise FinnEnvironmentError(problem) from None
+
+
+def _find_version(given: str, packages: Mapping[str, object]) -> str:
+    found: dict[str, str] = {name.lower(): version for name, version, _ in packages["packages"]}  # type: ignore[attr-defined]
+    if "finn-plus" not in found:
+        raise FinnEnvironmentError(
+            f"--finn (or FPGA_FINN) is {given}, whose python has no package finn-plus; {EXPECTED}"
+        )
+    return found["finn-plus"]
+
+
+def _check_imports(given: str, command: Sequence[str]) -> None:
+    with TemporaryDirectory(prefix="finn-check-") as scratch:
+        variables = make_finn_variables(Path(scratch))
+        result = _run(given, [*command, str(FINN_STEPS), "--check-imports"], variables)
+    if result.returncode != 0:
+        raise FinnEnvironmentError(
+            f"--finn (or FPGA_FINN) is {given}, whose FINN cannot be loaded, or not by the steps here: "
+            f"{_last_line(result)}"
+        )
+
+
+def _run(
+    given: str, command: Sequence[str], variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    if variables is None:
+        variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=CHECK_TIMEOUT_S,
+            check=False,
+            env=variables,
+        )
+    except subprocess.TimeoutExpired:
+        raise FinnEnvironmentError(
+            f"--finn (or FPGA_FINN) is {given}, which did not answer within {CHECK_TIMEOUT_S} s"
+        ) from None
+    except OSError as error:
+        raise FinnEnvironmentError(
+            f"--finn (or FPGA_FINN) is {given}, which cannot be run: {error.strerror}; {EXPECTED}"
+        ) from None
+
+
+def _last_line(result: subprocess.CompletedProcess[str]) -> str:
+    lines = [line for line in (result.stdout + result.stderr).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else f"nothing, exit status {result.returncode}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
