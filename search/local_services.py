@@ -1,4 +1,4 @@
-"""The two processes that a local run starts beside itself: the build worker and the dashboard."""
+"""The processes that a run starts beside itself: the build worker, the estimate worker and the dashboard."""
 
 from __future__ import annotations
 
@@ -51,6 +51,13 @@ class Service:
         lines = self.log.read_text(errors="replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), "")
 
+    def describe_end(self) -> str | None:
+        """That it ended, and its last line; None while it runs."""
+        if self.exit_code is None:
+            return None
+        last_line = self.last_line() or "it said nothing"
+        return f"the {self.name} ended with exit code {self.exit_code}: {last_line}; see {self.log}"
+
     def stop(self) -> None:
         """Asks it to end, and ends it where it does not."""
         if self.exit_code is None:
@@ -67,6 +74,17 @@ def run_build_worker(database_url: str, artifacts: Path, log: Path) -> Iterator[
     """A build worker for the length of the block; it makes FINN's environment first where that is missing."""
     arguments = ["fpga.run", "--database", database_url, "--artifacts", str(artifacts)]
     service = Service("build worker", arguments, log)
+    try:
+        yield service
+    finally:
+        service.stop()
+
+
+@contextmanager
+def run_estimate_worker(database_url: str, artifacts: Path, n_processes: int, log: Path) -> Iterator[Service]:
+    """A maker of hardware estimates for the length of the block; it makes FINN's environment where that is missing."""
+    options = ["--storage", database_url, "--artifacts", str(artifacts), "--processes", str(n_processes)]
+    service = Service("estimate worker", ["fpga.estimate_worker", *options], log)
     try:
         yield service
     finally:

@@ -18,6 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from search.objectives import LABELS, format_figure
 from search.report import StudyReport
 from storage.records import Build
 
@@ -56,6 +57,8 @@ class RunStatus:
     dashboard_url: str | None
     activity: str
     """What the run does just now."""
+    waiting: tuple[int, ...] = ()
+    """Trials that are trained and wait for FINN's estimate."""
 
 
 class ProgressDisplay:
@@ -111,7 +114,8 @@ def render_status(status: RunStatus) -> RenderableType:
     for name, value in _facts(status):
         facts.add_row(Text(name, style="dim"), Text(value))
     running = [Text(_running_line(number, folder), style="cyan") for number, folder in status.running]
-    return Group(facts, *running)
+    waiting = [Text(f"  trial {number}: trained, waits for FINN's estimate", style="cyan") for number in status.waiting]
+    return Group(facts, *running, *waiting)
 
 
 def plain_line(status: RunStatus) -> str:
@@ -121,6 +125,7 @@ def plain_line(status: RunStatus) -> str:
         f"{counts.complete} of {status.n_wanted} trials complete",
         f"{counts.pruned} could not be built",
         f"{counts.failed} failed",
+        *([f"{len(status.waiting)} wait for an estimate"] if status.waiting else []),
         f"best feasible: {_describe_best(status.report)}",
         f"front {len(status.report.front)}",
         f"hypervolume {status.report.hypervolume:.4f}",
@@ -177,11 +182,16 @@ def _describe_time(status: RunStatus, now: float) -> str:
 def _describe_best(report: StudyReport) -> str:
     best = report.best_feasible
     if best is not None:
-        return f"trial {best.trial_number}, {best.accuracy:.2%} at cost {best.inference_cost:.6f}"
+        figures = (f"{_short_label(o.name)} {format_figure(o.name, best.value(o.name))}" for o in report.objectives[1:])
+        return f"trial {best.trial_number}, {best.accuracy:.2%} at {', '.join(figures)}"
     if not report.front:
         return "none yet"
-    most_accurate = report.front[-1]
+    most_accurate = max(report.front, key=lambda trial: trial.accuracy)
     return f"none yet; {most_accurate.accuracy:.2%} of {report.threshold:.2%} reached"
+
+
+def _short_label(name: str) -> str:
+    return "cost" if name == "inference_cost" else LABELS[name]
 
 
 def _describe_builds(builds: Sequence[Build]) -> str:

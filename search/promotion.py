@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.pareto import hypervolume_contributions
+from search.hardware_estimates import study_target
+from search.objectives import measure_contributions
 from search.report import StudyReport, TrialReport
 from search.study_data import study_split
 from spaces.search_space import Design
@@ -18,7 +19,7 @@ from storage.database import Database
 from storage.evaluations import load_trial_evaluations
 from storage.frames import Frames, load_validation_sample
 from storage.radioml import RadioMLFile
-from storage.records import Build, BuildState, BuildTarget
+from storage.records import Build, BuildState
 from storage.split import Split
 
 if TYPE_CHECKING:  # it imports torch, which only a promotion needs
@@ -43,18 +44,23 @@ class Choice:
 def choose_winners(report: StudyReport, top: int) -> Choice:
     """At most `top` trials of the front above the threshold, by the hypervolume that only they cover.
 
+    Only feasible trials are on the front: those that break a constraint of the study are never promoted.
+
     Where none reaches the threshold: the most accurate of the front, marked. Float networks are passed over.
     """
     front = [trial for trial in report.front if _is_quantized(trial)]
     if top == 0:
         return Choice((), False, "promotion.top is 0: nothing is promoted")
+    if report.trials and not any(trial.is_feasible for trial in report.trials):
+        bounds = " and ".join(map(str, report.constraints))
+        return Choice((), False, f"no trial keeps the constraints ({bounds}): nothing is promoted")
     if not front:
         return Choice((), False, "no trial of the front is complete and quantized: nothing is promoted")
     feasible = [trial for trial in front if trial.accuracy >= report.threshold]
     if not feasible:
-        best = front[-1]
+        best = max(front, key=lambda trial: trial.accuracy)
         return Choice((best,), True, _describe_below_threshold(best, report.threshold))
-    contributions = hypervolume_contributions([(trial.accuracy, trial.inference_cost) for trial in feasible])
+    contributions = measure_contributions(report.objectives, feasible)
     order = sorted(range(len(feasible)), key=lambda index: -contributions[index])
     winners = tuple(feasible[index] for index in order[:top])
     return Choice(winners, False, f"{len(winners)} of {len(feasible)} trials above the threshold are promoted")
@@ -79,7 +85,7 @@ def promote_trial(
             "expected a network with at most 8 bits everywhere, for FINN builds no other"
         )
     builds = [b for b in load_builds(database, config.study.name) if b.trial_number == trial.trial_number]
-    target = BuildTarget(config.fpga.board, config.fpga.clk_period_ns, config.fpga.target_fps)
+    target = study_target(config)
     build = next((b for b in builds if b.target == target and b.state is not BuildState.FAILED), None)
     split = study_split(config, file)
     if build is None:

@@ -20,6 +20,7 @@ from search.capacity import CapacityError, check_cluster, check_machine, open_po
 from search.command_line import drop_extension, parse_arguments
 from search.driver_lease import DriverLease, LeaseLostError, hold_study
 from search.hardware import buildable, latest_builds, pending_builds, promote_winners, wait_for_builds
+from search.hardware_estimates import HardwareEstimates
 from search.interrupts import Interrupts, SearchInterrupted
 from search.local_services import (
     Service,
@@ -28,9 +29,11 @@ from search.local_services import (
     module_environment,
     run_build_worker,
     run_dashboard,
+    run_estimate_worker,
 )
 from search.progress import ProgressDisplay, RunStatus, show_work
-from search.report import StudyReport, builds_as_table, count_trials, front_as_csv, front_as_table, make_study_report
+from search.report import StudyReport, count_trials, front_as_csv, make_study_report
+from search.report_tables import builds_as_table, describe_stops, front_as_table
 from search.study import StudyError, check_is_same_study, open_study
 from search.study_data import describe_dataset, open_dataset, prepare_shared_frames
 from spaces.study_config import ConfigError, StudyConfig, load_study_config
@@ -118,6 +121,8 @@ class Run:
     dashboard_port: int | None
     dashboard_url: str | None = None
     activity: str = "searching"
+    estimates: HardwareEstimates | None = None
+    """None where the study asks for no hardware, or is finished."""
     n_complete_at_start: int = 0
     started: float = field(default_factory=time.monotonic)
 
@@ -136,14 +141,18 @@ class Run:
         self.activity = activity
         self.show()
 
-    def show(self, running: Sequence[tuple[int, Path]] = ()) -> None:
-        """Brings the display up to date; `running` holds the trials with the pool, and their folders."""
+    def show(self, running: Sequence[tuple[int, Path]] = (), waiting: Sequence[int] = ()) -> None:
+        """Brings the display up to date.
+
+        `running` holds the trials with the pool, and their folders; `waiting` those that wait for an estimate.
+        """
         self.display.update(
             RunStatus(
                 report=self.report(),
                 n_wanted=self.limits.n_complete,
                 n_complete_at_start=self.n_complete_at_start,
                 running=tuple(running),
+                waiting=tuple(waiting),
                 started=self.started,
                 time_limit_s=self.limits.time_limit_s,
                 dashboard_url=self.dashboard_url,
@@ -186,9 +195,10 @@ def print_results(run: Run, console: Console) -> None:
     console.print(front_as_table(report))
     if report.builds:
         console.print(builds_as_table(report.builds))
-    for build in report.builds:
-        if build.message:
-            console.print(f"build of trial {build.trial_number}: {build.message}", highlight=False, markup=False)
+    for line in describe_stops(report.builds):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if run.estimates is not None:
+        console.print(run.estimates.describe(), highlight=False)
     console.print(f"pages:  python -m dashboards.run{_storage_option(run.args)}", highlight=False, soft_wrap=True)
     console.print(f"table:  {table}", highlight=False, markup=False, soft_wrap=True)
     what = f"report: {page}" if made.returncode == 0 else f"the report page was not written: {made.stderr.strip()}"
@@ -211,8 +221,11 @@ def _search(run: Run) -> bool:
         run.config.dataset.validation_fraction,
     )
     run.show()
-    with closing(open_pool(run.config.workers, run.args.local, run.args.ray_address)) as pool:
+    with ExitStack() as stack:
+        pool = stack.enter_context(closing(open_pool(run.config.workers, run.args.local, run.args.ray_address)))
         run.interrupts.install()  # Ray has handlers of its own
+        worker = _start_estimate_worker(run, stack) if run.config.asks_for_hardware else None
+        run.estimates = HardwareEstimates(run.database, run.config) if worker else None
         outcome = run_search(
             Search(
                 run.config,
@@ -224,15 +237,19 @@ def _search(run: Run) -> bool:
                 run.lease,
                 run.interrupts,
                 run.limits,
-                on_change=lambda search: run.show([(n, search.requests[n].folder) for n in search.running]),
+                on_change=lambda search: run.show(
+                    [(n, search.requests[n].folder) for n in search.running], tuple(search.waiting)
+                ),
                 on_notice=run.display.notice,
+                estimates=run.estimates,
+                find_estimate_problem=lambda: worker.describe_end() if worker else None,
                 started=run.started,
             )
         )
     run.display.notice(f"the search ends: {outcome.message}")
     if outcome.reason is StopReason.INTERRUPTED:
         raise SearchInterrupted
-    return outcome.reason is not StopReason.FAILURES
+    return outcome.reason not in (StopReason.FAILURES, StopReason.NO_ESTIMATES)
 
 
 def _finish_builds(run: Run, worker: Service | None, stack: ExitStack) -> int:
@@ -261,6 +278,12 @@ def _start_build_worker(run: Run, stack: ExitStack) -> Service:
     """Early, for it makes FINN's environment while trials train."""
     log = run.results / "build_worker.log"
     return stack.enter_context(run_build_worker(run.args.storage, run.artifacts.root, log))
+
+
+def _start_estimate_worker(run: Run, stack: ExitStack) -> Service:
+    log = run.results / "estimate_worker.log"
+    n_processes = run.config.fpga.estimate_processes
+    return stack.enter_context(run_estimate_worker(run.args.storage, run.artifacts.root, n_processes, log))
 
 
 def _start_dashboard(run: Run, stack: ExitStack) -> str | None:

@@ -98,7 +98,7 @@ def check_is_same_study(config: StudyConfig, database: Database, data: Mapping[s
     if record.fingerprint != config.fingerprint:
         raise StudyError(
             f"study.name is {config.study.name}; this study was started on {record.created_at:%Y-%m-%d} with another "
-            "space, data set, training, pruning, objectives, seed, sampler or number of epochs; "
+            "space, data set, training, pruning, objectives, constraints, FPGA, seed, sampler or number of epochs; "
             "expected a new name, or those settings as they were"
         )
     before = record.provenance

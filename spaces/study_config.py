@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
@@ -108,10 +109,6 @@ class _NamedFigures(Part):
         return self
 
 
-def _imply_inference_cost(others: dict[str, object]) -> MinimizedObjective | None:
-    return None if any(others.get(name) for name in HARDWARE_FIGURES) else MinimizedObjective()
-
-
 class ObjectivesPart(_NamedFigures):
     """What the study optimizes, all at once: accuracy, and what is named beside it, or else inference cost."""
 
@@ -122,7 +119,14 @@ class ObjectivesPart(_NamedFigures):
     """In blocks of 18 Kb."""
     throughput_fps: Maximized = None
     latency_us: Minimized = None
-    inference_cost: Minimized = Field(default_factory=_imply_inference_cost)
+    inference_cost: Minimized = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _imply_inference_cost(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.keys().isdisjoint({*HARDWARE_FIGURES, "inference_cost"}):
+            return {**given, "inference_cost": {}}
+        return given
 
 
 class ConstraintsPart(_NamedFigures):

@@ -1,3 +1,4 @@
+import itertools
 import math
 import random
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 from optuna._hypervolume import compute_hypervolume
 
-from search.pareto import REFERENCE_POINT, hypervolume, hypervolume_contributions, non_dominated
+from search.pareto import REFERENCE_POINT, Direction, hypervolume, hypervolume_contributions, non_dominated
 
 
 def random_points(seed: int, n_points: int = 40) -> list[tuple[float, float]]:
@@ -70,3 +71,74 @@ def test_contribution_is_the_area_lost_without_the_point() -> None:
 
 def test_equal_points_contribute_nothing_alone() -> None:
     assert hypervolume_contributions([(0.5, 0.2), (0.5, 0.2)]) == [0.0, 0.0]
+
+
+WAYS: tuple[Direction, ...] = ("maximize", "minimize", "minimize", "maximize")
+"""Of up to four objectives."""
+
+GRID = 6
+
+
+def grid_points(seed: int, n_objectives: int, n_points: int) -> list[tuple[int, ...]]:
+    """Points of whole numbers from 0 to GRID; many are equal in an objective, and some in all."""
+    generator = random.Random(seed)
+    return [tuple(generator.randint(0, GRID) for _ in range(n_objectives)) for _ in range(n_points)]
+
+
+def corner(n_objectives: int) -> tuple[int, ...]:
+    return tuple(0 if way == "maximize" else GRID for way in WAYS[:n_objectives])
+
+
+def is_as_good(point: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    pairs = zip(point, other, WAYS, strict=False)
+    return all(mine >= theirs if way == "maximize" else mine <= theirs for mine, theirs, way in pairs)
+
+
+def count_cells(points: list[tuple[int, ...]], n_objectives: int) -> int:
+    """Unit cells of the grid that some point covers: the volume, counted."""
+    cells = itertools.product(range(GRID), repeat=n_objectives)
+    # a point covers a cell when it is as good as the cell's best corner
+    best = (
+        tuple(low + 1 if way == "maximize" else low for low, way in zip(cell, WAYS, strict=False)) for cell in cells
+    )
+    return sum(any(is_as_good(point, cell) for point in points) for cell in best)
+
+
+@pytest.mark.parametrize(("n_objectives", "seed"), list(itertools.product((2, 3, 4), range(6))))
+def test_volume_is_what_counting_cells_gives(n_objectives: int, seed: int) -> None:
+    points = grid_points(seed, n_objectives, n_points=12)
+    volume = hypervolume(points, corner(n_objectives), WAYS[:n_objectives])
+    assert volume == count_cells(points, n_objectives)
+
+
+@pytest.mark.parametrize(("n_objectives", "seed"), list(itertools.product((2, 3, 4), range(4))))
+def test_contributions_are_the_cells_that_one_point_alone_covers(n_objectives: int, seed: int) -> None:
+    points = grid_points(seed, n_objectives, n_points=9)
+    contributions = hypervolume_contributions(points, corner(n_objectives), WAYS[:n_objectives])
+    everything = count_cells(points, n_objectives)
+    without = [count_cells(points[:i] + points[i + 1 :], n_objectives) for i in range(len(points))]
+    assert contributions == [everything - rest for rest in without]
+
+
+@pytest.mark.parametrize(("n_objectives", "seed"), list(itertools.product((2, 3, 4), range(4))))
+def test_front_of_several_objectives_is_what_pairwise_comparison_leaves(n_objectives: int, seed: int) -> None:
+    points = grid_points(seed, n_objectives, n_points=40)
+    front = non_dominated(points, WAYS[:n_objectives])
+    assert front
+    left = {point for point in points if not any(other != point and is_as_good(other, point) for other in points)}
+    assert {points[index] for index in front} == left
+    assert len(front) == len(left)
+    assert [points[index][1] for index in front] == sorted(points[index][1] for index in front)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_volume_of_four_objectives_equals_the_one_of_optuna(seed: int) -> None:
+    generator = random.Random(seed)
+    points = [tuple(generator.random() for _ in range(4)) for _ in range(25)]
+    expected = compute_hypervolume(np.array(points), np.ones(4))
+    assert hypervolume(points, (1.0,) * 4, ["minimize"] * 4) == pytest.approx(expected, rel=1e-12)
+
+
+def test_front_is_sorted_by_the_second_objective_from_its_best() -> None:
+    points = [(0.5, 100.0), (0.4, 300.0), (0.6, 50.0)]
+    assert non_dominated(points, ("maximize", "maximize")) == [1, 0, 2]

@@ -63,6 +63,27 @@ def test_minimal_study_has_the_documented_defaults() -> None:
     }
 
 
+def test_inference_cost_is_an_objective_where_no_other_is_named() -> None:
+    assert parse(objectives={"accuracy": {"threshold": 0.3}}).objectives.names == ("accuracy", "inference_cost")
+    assert parse(objectives={"inference_cost": {}}).objectives.names == ("accuracy", "inference_cost")
+    assert parse(objectives={"lut": {}}).objectives.names == ("accuracy", "lut")
+    named = {"inference_cost": {"direction": "minimize"}, "lut": {}, "throughput_fps": {"direction": "maximize"}}
+    assert parse(objectives=named).objectives.names == ("accuracy", "lut", "throughput_fps", "inference_cost")
+
+
+@pytest.mark.parametrize(
+    ("parts", "asks"),
+    [
+        ({"objectives": {"latency_us": {}}}, True),
+        ({"constraints": {"dsp": {"at_most": 100}}}, True),
+        ({"objectives": {"inference_cost": {}}}, False),
+        ({"constraints": {"inference_cost": {"at_most": 0.05}}}, False),
+    ],
+)
+def test_hardware_is_asked_for_where_one_of_its_figures_is_named(parts: dict[str, object], asks: bool) -> None:
+    assert parse(**parts).asks_for_hardware is asks
+
+
 def test_text_and_path_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "tiny.yaml"
     path.write_text(MINIMAL)
@@ -101,6 +122,8 @@ def test_naming_what_is_the_default_is_the_same_study() -> None:
 
 ABOVE_0 = "expected a number above 0"
 AT_LEAST_1 = "expected a whole number of at least 1"
+OBJECTIVES = "one of accuracy, lut, dsp, bram, throughput_fps, latency_us, inference_cost"
+CONSTRAINTS = "one of inference_cost, lut, dsp, bram, throughput_fps, latency_us"
 PARTS = "one of study, objectives, constraints, dataset, space, training, pruning, budget, workers, promotion, fpga"
 
 
@@ -117,6 +140,21 @@ PARTS = "one of study, objectives, constraints, dataset, space, training, prunin
         ("study.sampler", "cmaes", 'is "cmaes"; expected one of tpe, gp, nsga2, random'),
         ("objectives.accuracy.threshold", 56, f"is 56; {ABOVE_0} and below 1"),
         ("objectives.accuracy.direction", "minimize", 'is "minimize"; expected maximize'),
+        ("objectives.lut", None, "is empty; expected a mapping with the keys direction"),
+        ("objectives.lut", 5, "is 5; expected a mapping with the keys direction"),
+        ("objectives.lut.direction", "maximize", 'is "maximize"; expected minimize'),
+        ("objectives.throughput_fps.direction", "minimize", 'is "minimize"; expected maximize'),
+        ("objectives.lat_us", {}, f"is an unknown key; expected {OBJECTIVES} (did you mean latency_us?)"),
+        ("constraints.lut", {"at_least": 5}, ".at_least is an unknown key; expected at_most"),
+        ("constraints.throughput_fps", {"at_most": 5}, ".at_most is an unknown key; expected at_least"),
+        ("constraints.dsp", {}, ".at_most is missing; expected a number above 0"),
+        ("constraints.dsp", None, "is empty; expected a mapping with the keys at_most"),
+        ("constraints.latency_us.at_most", 0, f"is 0; {ABOVE_0}"),
+        ("constraints.bram.at_most", "many", f'is "many"; {ABOVE_0}'),
+        ("constraints.throughput_fps.at_least", float("inf"), "is inf; expected a finite number"),
+        ("constraints.accuracy", {"at_least": 0.5}, f"is an unknown key; expected {CONSTRAINTS}"),
+        ("fpga.output", "classes", 'is "classes"; expected one of class, scores (did you mean class?)'),
+        ("fpga.estimate_processes", 0, f"is 0; {AT_LEAST_1}"),
         ("dataset.path", "", "is empty; expected the path of a file, or null to use the twin"),
         ("dataset.validation_fraction", 0.5, f"is 0.5; {ABOVE_0} and below 0.5"),
         ("dataset.min_training_snr_db", -21, "is -21; expected a whole number from -20 to 30"),
@@ -290,3 +328,48 @@ def test_fingerprint_does_not_change_with_what_has_no_effect_on_trials(parts: di
 )
 def test_fingerprint_changes_with_what_has_an_effect_on_trials(parts: dict[str, object]) -> None:
     assert parse(**parts).fingerprint != parse().fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "fingerprint"),
+    [
+        ("dsc4", "bb43fc137d8a2b25"),
+        ("matlab11", "eacc4bcbb2092465"),
+        ("rothe9", "5eca50f4cb049736"),
+        ("smoke", "89f8477ccc6b147d"),
+        ("vgg10", "3447d521f3241797"),
+        ("vgg10_baseline", "4b2eb6a618f01b9e"),
+    ],
+)
+def test_studies_of_before_hardware_objectives_keep_their_fingerprint(name: str, fingerprint: str) -> None:
+    """Of the files of 2026-11-20; one that changes on purpose changes here too, and its name with it."""
+    assert load_study_config(Path(__file__).parents[2] / f"spaces/{name}.yaml").fingerprint == fingerprint
+
+
+LUT: dict[str, object] = {"objectives": {"lut": {}}}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"objectives": {"dsp": {}}},
+        {"objectives": {"lut": {}, "inference_cost": {}}},
+        {**LUT, "constraints": {"lut": {"at_most": 5}}},
+        {**LUT, "constraints": {"inference_cost": {"at_most": 5}}},
+        {**LUT, "fpga": {"board": "ZCU104"}},
+        {**LUT, "fpga": {"clk_period_ns": 4.0}},
+        {**LUT, "fpga": {"target_fps": 1}},
+        {**LUT, "fpga": {"output": "scores"}},
+    ],
+)
+def test_fingerprint_of_a_study_that_asks_for_hardware_changes_with_bounds_and_target(parts: dict[str, object]) -> None:
+    assert parse(**parts).fingerprint != parse(**LUT).fingerprint
+
+
+def test_fingerprint_does_not_change_with_how_estimates_are_made() -> None:
+    asked = {**LUT, "fpga": {"timeout_s": 5, "estimate_processes": 7}}
+    assert parse(**asked).fingerprint == parse(**LUT).fingerprint
+
+
+def test_target_has_no_effect_on_a_study_without_hardware_figures() -> None:
+    assert parse(fpga={"target_fps": 1, "output": "scores"}).fingerprint == parse().fingerprint

@@ -1,0 +1,84 @@
+"""What a study has found so far, as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from search.objectives import LABELS, format_figure
+from spaces.study_config import HARDWARE_FIGURES
+from storage.records import Build
+
+if TYPE_CHECKING:  # its command prints these tables
+    from search.report import StudyReport
+
+
+def front_as_table(report: StudyReport) -> Table:
+    """The front for people; trials that reach the threshold are marked."""
+    table = Table(title=f"{report.study_name}: the front", title_justify="left")
+    hardware = HARDWARE_FIGURES if report.asks_for_hardware else ()
+    for column in ("trial", "accuracy", "inference cost", *(LABELS[name] for name in hardware)):
+        table.add_column(column, justify="right")
+    for column in ("bit-ops", "weight bits", "parameters"):
+        table.add_column(column, justify="right")
+    for trial in report.front:
+        mark = "*" if trial.accuracy >= report.threshold else " "
+        table.add_row(
+            str(trial.trial_number),
+            f"{trial.accuracy:.2%}{mark}",
+            f"{trial.inference_cost:.6f}",
+            *(format_figure(name, trial.value(name)) for name in hardware),
+            f"{trial.bit_ops:,.0f}",
+            f"{trial.weight_bits:,.0f}",
+            f"{trial.parameters:,}",
+        )
+    table.caption = _caption(report)
+    return table
+
+
+def builds_as_table(builds: Sequence[Build]) -> Table:
+    """The builds and FINN's estimates, for people."""
+    table = Table(title="FINN builds (estimates)", title_justify="left")
+    for column in ("trial", "state", "level", "board", "LUT", "BRAM18", "DSP", "frames/s", "latency µs", "same class"):
+        table.add_column(column, justify="right")
+    for build in builds:
+        name = f"{build.trial_number}{' (below threshold)' if build.is_below_threshold else ''}"
+        level = build.level.value if build.level else ""
+        table.add_row(name, build.state.value, level, build.target.board, *_report_cells(build))
+    return table
+
+
+def describe_stops(builds: Sequence[Build]) -> list[str]:
+    """A line for each build that failed, or that went no further than its level: which, and why."""
+    failed = [f"build of trial {build.trial_number}: {build.message}" for build in builds if build.message]
+    stopped = [
+        f"build of trial {build.trial_number} stopped at {build.level.value}: {build.level_note}"
+        for build in builds
+        if build.level and build.level_note and not build.message
+    ]
+    return failed + stopped
+
+
+def _caption(report: StudyReport) -> str:
+    parts = [f"* reaches {report.threshold:.2%}", f"hypervolume {report.hypervolume:.4f}"]
+    if report.constraints:
+        n_infeasible = sum(not trial.is_feasible for trial in report.trials)
+        bounds = " and ".join(map(str, report.constraints))
+        parts.append(f"{n_infeasible} of {len(report.trials)} trials break {bounds}")
+    return "; ".join(parts)
+
+
+def _report_cells(build: Build) -> list[str]:
+    report = build.report
+    if report is None:
+        return []
+    return [
+        f"{report.lut:,}",
+        f"{report.bram_18k}",
+        f"{report.dsp}",
+        f"{report.throughput_fps:,.0f}",
+        f"{report.latency_us:,.1f}",
+        f"{report.n_classes_equal} of {report.n_frames_verified}",
+    ]
