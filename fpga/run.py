@@ -3,43 +3,39 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from types import FrameType
-from typing import TypeVar
 
-from fpga.build_lease import LEASE_S, keep_build_lease
+from fpga.claim_lease import LEASE_S, keep_lease
 from fpga.claimed_build import BuildResult, describe_full_disk, find_folder, level_after, make_result
 from fpga.finn_build import FinnBuildError, read_log_tail
-from fpga.finn_environment import FinnEnvironmentError, ensure_finn_environment
-from fpga.machine_tools import LevelError, choose_levels
+from fpga.finn_environment import FinnEnvironmentError
+from fpga.machine_tools import LevelError, choose_levels, levels_without_tools
+from fpga.own_finn import add_finn_option, find_finn, is_container
 from fpga.process_group import CommandStoppedError
 from fpga.reports import ReportError
 from fpga.verification import VerificationError
+from fpga.worker_process import (
+    EXIT_STOPPED,
+    QUEUE_POLL_S,
+    Answer,
+    Report,
+    ask_until_answered,
+    print_event,
+    stop_on_signals,
+)
 from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
-from storage.builds import claim_build, fail_build, finish_build, load_builds, release_build
+from storage.builds import claim_build, fail_build, finish_build, load_builds, release_build, renew_build_lease
 from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_database
 from storage.leases import make_lease_owner
 from storage.records import Build, BuildLevel, BuildReport, BuildState
 
-QUEUE_POLL_S = 2.0
-
-LONGEST_WAIT_S = 30.0
-"""Between two questions to a database that does not answer."""
-
 REFUSAL_S = 300.0
 """How long a build whose files are not here is left alone; then the share may be mounted."""
-
-EXIT_STOPPED = 130
-
-Report = Callable[[str], None]
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -61,15 +57,14 @@ class BuildWorker:
 def main(arguments: list[str] | None = None) -> int:
     """`python -m fpga.run`: 0 when the work is done, 1 when it cannot start, 130 when it was stopped."""
     args = _parse_arguments(arguments)
-    stop = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _make_handler(stop))
+    stop = stop_on_signals()
     try:
         levels = choose_levels(args.levels)
         database = open_database(args.storage)
-        python = ensure_finn_environment(_print_event, stop)
+        python = find_finn(args.finn, print_event, stop)
+        levels = levels_without_tools(levels) if is_container(python) else levels
         store = ArtifactStore(args.artifacts)
-        worker = BuildWorker(database, store, python, make_lease_owner(), stop, _print_event, levels)
+        worker = BuildWorker(database, store, python, make_lease_owner(), stop, print_event, levels)
         run_queue(worker, is_draining=args.drain, max_builds=1 if args.once else None)
     except CommandStoppedError:
         pass
@@ -115,7 +110,11 @@ def run_claimed_build(worker: BuildWorker, build: Build) -> None:
     started = time.monotonic()
     name = _name(build)
     worker.report(f"{name} started, attempt {build.attempt}, for {build.target.board}")
-    with keep_build_lease(worker.database, build, worker.owner, worker.stop, worker.report) as lost_or_stopped:
+
+    def renew(lease_s: float) -> bool:
+        return renew_build_lease(worker.database, build.build_id, worker.owner, lease_s)
+
+    with keep_lease(renew, name, worker.stop, worker.report) as lost_or_stopped:
         try:
             outcome = make_outcome(worker, build, lost_or_stopped)
         except CommandStoppedError:
@@ -222,25 +221,7 @@ def _give_back(worker: BuildWorker, build: Build) -> str:
 
 
 def _ask_database(worker: BuildWorker, ask: Callable[[], Answer]) -> Answer | None:
-    """Asks until the database answers, however long it is away; None when the worker is stopped before.
-
-    A result is never too late: as long as no other worker claimed the build, it is still this one's.
-    """
-    wait_s, is_told = QUEUE_POLL_S, False
-    while True:
-        try:
-            answer = ask()
-        except DatabaseError as error:
-            if not is_told:
-                worker.report(f"{error}; it is asked again until it does")
-                is_told = True
-        else:
-            if is_told:
-                worker.report("the database answers again")
-            return answer
-        if worker.stop.wait(wait_s):
-            return None
-        wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+    return ask_until_answered(ask, worker.stop, worker.report)
 
 
 def _name(build: Build) -> str:
@@ -268,18 +249,8 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help=f"do only these of {', '.join(BuildLevel)} (all that the tools here allow; those behind codegen need "
         "Vivado and Vitis HLS, and are untested)",
     )
+    add_finn_option(parser)
     return parser.parse_args(arguments)
-
-
-def _make_handler(stop: Event) -> Callable[[int, FrameType | None], None]:
-    def handle(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    return handle
-
-
-def _print_event(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,8 @@ def finn(monkeypatch: pytest.MonkeyPatch) -> Finn:
     finn.may_end.set()
     monkeypatch.setattr("fpga.run.make_result", finn.make_result)
     monkeypatch.setattr("fpga.run.QUEUE_POLL_S", 0.05)
-    monkeypatch.setattr("fpga.run.LONGEST_WAIT_S", 0.1)
+    monkeypatch.setattr("fpga.worker_process.QUEUE_POLL_S", 0.05)
+    monkeypatch.setattr("fpga.worker_process.LONGEST_WAIT_S", 0.1)
     return finn
 
 

@@ -1,4 +1,4 @@
-"""The right to run a build, renewed while a worker runs it."""
+"""The right to work on what was claimed from a queue, renewed while a worker does."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
-
-from storage.builds import renew_build_lease
-from storage.database import Database
-from storage.records import Build
 
 LEASE_S = 60.0
 
@@ -19,13 +15,16 @@ POLL_S = 0.2
 
 
 @contextmanager
-def keep_build_lease(
-    database: Database, build: Build, owner: str, stop: Event, report: Callable[[str], None]
+def keep_lease(
+    renew: Callable[[float], bool], name: str, stop: Event, report: Callable[[str], None]
 ) -> Iterator[Event]:
-    """Renews the build's lease meanwhile; the event is set when it was lost, or when `stop` is."""
+    """Renews the lease of `name` meanwhile; the event is set when it was lost, or when `stop` is.
+
+    `renew` makes it last for so many seconds from now; False when another took it over.
+    """
     lost_or_stopped, is_done = Event(), Event()
 
-    def renew() -> None:
+    def keep() -> None:
         renewed = time.monotonic()
         while not is_done.wait(POLL_S):
             if stop.is_set():
@@ -34,13 +33,13 @@ def keep_build_lease(
                 continue
             renewed = time.monotonic()
             try:
-                if not renew_build_lease(database, build.build_id, owner, LEASE_S):
+                if not renew(LEASE_S):
                     lost_or_stopped.set()
-            except Exception as error:  # a database that is away for a moment does not end a build
+            except Exception as error:  # a database that is away for a moment does not end the work
                 reason = " ".join(str(error).split())
-                report(f"the lease of build {build.build_id} could not be renewed: {reason}")
+                report(f"the lease of {name} could not be renewed: {reason}")
 
-    thread = Thread(target=renew, daemon=True)
+    thread = Thread(target=keep, daemon=True)
     thread.start()
     try:
         yield lost_or_stopped

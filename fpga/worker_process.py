@@ -1,0 +1,62 @@
+"""What all workers do alike: they stop on signals, print lines with the time, and wait for a database that is away."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from threading import Event
+from types import FrameType
+from typing import TypeVar
+
+from storage.database import DatabaseError
+
+QUEUE_POLL_S = 2.0
+
+LONGEST_WAIT_S = 30.0
+"""Between two questions to a database that does not answer."""
+
+EXIT_STOPPED = 130
+
+Report = Callable[[str], None]
+
+Answer = TypeVar("Answer")
+
+
+def stop_on_signals() -> Event:
+    """Set by SIGINT and SIGTERM, which from now on do nothing else."""
+    stop = Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+    return stop
+
+
+def print_event(line: str) -> None:
+    """One line with the time."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+def ask_until_answered(ask: Callable[[], Answer], stop: Event, report: Report) -> Answer | None:
+    """Asks until the database answers, however long it is away; None when `stop` is set before.
+
+    A result is never too late: as long as no other worker claimed the row, it is still this one's.
+    """
+    wait_s, is_told = QUEUE_POLL_S, False
+    while True:
+        try:
+            answer = ask()
+        except DatabaseError as error:
+            if not is_told:
+                report(f"{error}; it is asked again until it does")
+                is_told = True
+        else:
+            if is_told:
+                report("the database answers again")
+            return answer
+        if stop.wait(wait_s):
+            return None
+        wait_s = min(2 * wait_s, LONGEST_WAIT_S)
