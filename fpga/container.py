@@ -20,7 +20,9 @@ from pathlib import Path
 VARIABLES = ("FINN_BUILD_DIR", "FINN_SETTINGS", "HOME", "NUM_DEFAULT_WORKERS", "OMP_NUM_THREADS", "XILINX_VIVADO")
 """What FINN is told by the environment, of those that finn_environment.py sets."""
 
-WATCH_S = 0.5
+NULL = subprocess.DEVNULL
+
+WATCH_S = 0.1
 
 REMOVAL_WAITS_S = (0.0, 1.0, 2.0)
 """A container is removed more than once: its engine may still have been starting it."""
@@ -40,11 +42,11 @@ def run_in_container(engine: str, image: str, arguments: Sequence[str]) -> int:
     parent_pid = int(str(request.get("parent_pid", os.getppid())))
     remove_container(engine, name)  # what a machine that lost power, or a killed guardian, left
     told = start_guardian(engine, name)
-    process = subprocess.Popen(make_command(engine, image, name, arguments, request), stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(make_command(engine, image, name, arguments, request), stdin=NULL)
     while process.poll() is None:
         if os.getppid() != parent_pid:
             os.killpg(os.getpgrp(), signal.SIGKILL)
-        time.sleep(WATCH_S / 5)
+        time.sleep(WATCH_S)
     if process.returncode == ENGINE_FAILED:
         print(f"ContainerError: {Path(engine).name} could not run {image}; its own words are above", flush=True)
         return ENGINE_FAILED
@@ -99,13 +101,8 @@ def name_container(arguments: Sequence[str]) -> str:
 
 def remove_container(engine: str, name: str) -> None:
     """Kills and removes it; that it is not there is no error."""
-    subprocess.run(
-        [engine, "rm", "--force", name],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
+    for command in (("kill", name), ("rm", "--force", name)):  # podman's rm asks politely for ten seconds first
+        subprocess.run([engine, *command], stdin=NULL, stdout=NULL, stderr=NULL, check=False)
 
 
 def start_guardian(engine: str, name: str) -> int:
