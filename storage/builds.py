@@ -8,8 +8,8 @@ Each function raises DatabaseError while the database is away or busy for too lo
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import asdict
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,8 @@ from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, and_, 
 
 from storage.claims import DEADLY, claim_row, end_values, fail_deadly_rows, is_abandoned, transaction, update_owned
 from storage.database import Database, insert_row
-from storage.records import Build, BuildLevel, BuildReport, BuildState, BuildTarget
+from storage.records import Build, BuildLevel, BuildReport, BuildState, BuildTarget, Resources
+from storage.rtl_record import RtlCheck
 from storage.tables import BUILD_KEY, NOT_FAILED, builds, database_time
 
 FIRST_LEVEL = next(iter(BuildLevel))
@@ -136,6 +137,22 @@ def finish_build(
         state=BuildState.SUCCEEDED.value,
         **end_values(),
     )
+
+
+def record_rtl_check(db: Database, build_id: int, by_yosys: Mapping[str, Resources], check: RtlCheck) -> bool:
+    """Adds to a succeeded build's report what open-source tools found of its code, with resources by layer's name.
+
+    False, and nothing is changed, where the build is at work or has no report.
+    """
+    is_it = and_(builds.c.build_id == build_id, builds.c.state == BuildState.SUCCEEDED.value)
+    with transaction(db) as connection:
+        report = connection.execute(select(builds.c.report).where(is_it).with_for_update()).scalar_one_or_none()
+        if report is None:
+            return False
+        before = BuildReport.from_json(report)
+        layers = tuple(replace(layer, by_yosys=by_yosys.get(layer.name)) for layer in before.layers)
+        after = replace(before, layers=layers, rtl_check=check)
+        return connection.execute(update(builds).where(is_it).values(report=asdict(after))).rowcount == 1
 
 
 def fail_build(

@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
+from storage.rtl_record import RtlCheck
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -102,6 +104,44 @@ class LayerReport:
     """Outputs computed at once; None where the layer has no such folding."""
     simd: int | None
     """Inputs taken at once."""
+    by_yosys: Resources | None = None
+    """Of the generated RTL by open-source synthesis, a second opinion; None where there is none."""
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """A layer as `dataclasses.asdict` and JSON left it, also one of before a field was there."""
+        by_yosys = values.get("by_yosys")
+        return cls(**{**values, "by_yosys": None if by_yosys is None else Resources(**by_yosys)})
+
+
+@dataclass(frozen=True)
+class MeasuredHardware:
+    """What Vivado measured of a build, beside FINN's estimates and never in their place."""
+
+    core: Resources
+    """Of the network's core, placed and routed by itself."""
+    core_slack_ns: float | None
+    """The worst at the build's clock; negative where the core is too slow for it. None where Vivado named none."""
+    core_fmax_mhz: float | None
+    core_power_w: float | None
+    """By Vivado, with the switching activity it assumes."""
+    vivado: str | None
+    """Version."""
+    fpga: Resources | None = None
+    """Of the whole FPGA, with what moves data in and out; None before the last level, as all that follows."""
+    fpga_slack_ns: float | None = None
+    bitfile: str | None = None
+    """Path in the build's folder."""
+    deployment: str | None = None
+    """Path in the build's folder: bitfile and driver for the board."""
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """As `dataclasses.asdict` and JSON left it."""
+        fpga = values["fpga"]
+        return cls(
+            **{**values, "core": Resources(**values["core"]), "fpga": None if fpga is None else Resources(**fpga)}
+        )
 
 
 @dataclass(frozen=True)
@@ -149,6 +189,10 @@ class BuildReport:
     """QONNX file, streamlined graph, folded graph."""
     not_executed: str | None = None
     """What of the hardware the recorded frames did not run through, in words."""
+    rtl_check: RtlCheck | None = None
+    """What open-source tools found of the generated code; None where nobody asked them."""
+    measured: MeasuredHardware | None = None
+    """By Vivado, from out-of-context synthesis on; None before."""
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -161,8 +205,9 @@ class BuildReport:
             **{
                 **values,
                 **resources,
-                "layers": tuple(LayerReport(**layer) for layer in values.get("layers", ())),
+                "layers": tuple(LayerReport.from_json(layer) for layer in values.get("layers", ())),
                 "agreements": tuple(GraphAgreement(**agreement) for agreement in values.get("agreements", ())),
+                "rtl_check": None if values.get("rtl_check") is None else RtlCheck.from_json(values["rtl_check"]),
             }
         )
 
