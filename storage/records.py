@@ -208,6 +208,7 @@ class BuildReport:
                 "layers": tuple(LayerReport.from_json(layer) for layer in values.get("layers", ())),
                 "agreements": tuple(GraphAgreement(**agreement) for agreement in values.get("agreements", ())),
                 "rtl_check": None if values.get("rtl_check") is None else RtlCheck.from_json(values["rtl_check"]),
+                "measured": None if values.get("measured") is None else MeasuredHardware.from_json(values["measured"]),
             }
         )
 
