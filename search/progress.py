@@ -191,7 +191,7 @@ def _describe_best(report: StudyReport) -> str:
 
 
 def _short_label(name: str) -> str:
-    return "cost" if name == "inference_cost" else LABELS[name]
+    return {"inference_cost": "cost", "latency_us": "latency in µs"}.get(name, LABELS[name])
 
 
 def _describe_builds(builds: Sequence[Build]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from search.budget import Limits
 from search.driver_lease import DriverLease
+from search.hardware_estimates import HardwareEstimates
 from search.interrupts import Interrupts
 from search.loop import Search
 from search.study import check_is_same_study, open_study
@@ -57,6 +58,12 @@ def small_config(pool_kernel_size: str = "2", **replacements: str) -> StudyConfi
     return parse_study_config(text, "small.yaml")
 
 
+def hardware_config(objectives: str = "lut: {}", constraints: str = "", **replacements: str) -> StudyConfig:
+    """The small study with hardware figures as objectives and constraints."""
+    parts = f"objectives: {{{objectives}}}\nconstraints: {{{constraints}}}\nworkers:"
+    return small_config(**{"workers:": parts, **replacements})
+
+
 class FakePool:
     """A pool that measures with a function when it is asked for the next one done."""
 
@@ -100,6 +107,7 @@ def make_search(
         dataset=DatasetRequest("data.hdf5", None, -6, 0.1),
         pool=FakePool(evaluate, capacity),
         lease=DriverLease(database, config.study.name),
+        estimates=HardwareEstimates(database, config) if config.asks_for_hardware else None,
         **{"interrupts": Interrupts(), "limits": Limits(6, 18, None), **options},
     )
 

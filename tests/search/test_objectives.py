@@ -14,9 +14,8 @@ from search.objectives import (
     study_constraints,
     study_objectives,
 )
-from spaces.study_config import StudyConfig
 from storage.records import HardwareEstimate, Resources
-from tests.search.search_study import small_config
+from tests.search.search_study import hardware_config, small_config
 
 HARDWARE = HardwareEstimate(
     lut=10_000,
@@ -41,11 +40,6 @@ class Network:
 
 def network(accuracy: float, **hardware: float) -> Network:
     return Network(accuracy, hardware=replace(HARDWARE, **hardware))  # type: ignore[arg-type]
-
-
-def config(objectives: str = "", constraints: str = "") -> StudyConfig:
-    parts = f"objectives: {{{objectives}}}\nconstraints: {{{constraints}}}\nworkers:"
-    return small_config(**{"workers:": parts})
 
 
 @pytest.mark.parametrize(
@@ -75,7 +69,7 @@ def test_study_that_names_no_objective_has_accuracy_and_inference_cost() -> None
 
 
 def test_named_objectives_have_their_directions() -> None:
-    objectives = study_objectives(config("lut: {}, throughput_fps: {}"))
+    objectives = study_objectives(hardware_config("lut: {}, throughput_fps: {}"))
     assert [(o.name, o.direction) for o in objectives] == [
         ("accuracy", "maximize"),
         ("lut", "minimize"),
@@ -84,7 +78,7 @@ def test_named_objectives_have_their_directions() -> None:
 
 
 def test_reference_is_the_bound_else_the_board_s_resources_else_the_largest_latency() -> None:
-    asked = config("lut: {}, dsp: {}, bram: {}, latency_us: {}, throughput_fps: {}", "lut: {at_most: 20000}")
+    asked = hardware_config("lut: {}, dsp: {}, bram: {}, latency_us: {}, throughput_fps: {}", "lut: {at_most: 20000}")
     networks = [network(0.5, latency_us=90.0), network(0.4, latency_us=70.0)]
     objectives = complete_references(study_objectives(asked), networks)
     assert {o.name: o.reference for o in objectives} == {
@@ -99,11 +93,11 @@ def test_reference_is_the_bound_else_the_board_s_resources_else_the_largest_late
 
 def test_reference_on_an_unknown_board_is_the_largest_value() -> None:
     networks = [network(0.5, lut=7, available=None), network(0.5, lut=9, available=None)]  # type: ignore[arg-type]
-    assert complete_references(study_objectives(config("lut: {}")), networks)[1].reference == 9
+    assert complete_references(study_objectives(hardware_config("lut: {}")), networks)[1].reference == 9
 
 
 def test_nothing_is_covered_before_the_first_trial() -> None:
-    objectives = complete_references(study_objectives(config("lut: {}")), [])
+    objectives = complete_references(study_objectives(hardware_config("lut: {}")), [])
     assert objectives[1].reference is None
     assert measure_hypervolume(objectives, []) == 0.0
     assert measure_contributions(objectives, []) == []
@@ -112,22 +106,22 @@ def test_nothing_is_covered_before_the_first_trial() -> None:
 
 def test_hypervolume_of_resources_is_in_shares_of_the_board() -> None:
     networks = [network(0.5, lut=10_000), network(0.6, lut=20_000)]
-    objectives = complete_references(study_objectives(config("lut: {}")), networks)
+    objectives = complete_references(study_objectives(hardware_config("lut: {}")), networks)
     assert measure_hypervolume(objectives, networks) == pytest.approx(0.25 * 0.5 + 0.5 * 0.6)
     assert measure_contributions(objectives, networks) == pytest.approx([0.25 * 0.5, 0.5 * 0.1])
 
 
 def test_throughput_counts_from_its_bound_in_shares_of_it_else_in_shares_of_the_target() -> None:
     fast = [network(0.5, throughput_fps=150_000.0)]
-    free = study_objectives(config("throughput_fps: {}"))
-    bound = study_objectives(config("throughput_fps: {}", "throughput_fps: {at_least: 120000}"))
+    free = study_objectives(hardware_config("throughput_fps: {}"))
+    bound = study_objectives(hardware_config("throughput_fps: {}", "throughput_fps: {at_least: 120000}"))
     assert measure_hypervolume(free, fast) == pytest.approx(0.5 * 1.5)
     assert measure_hypervolume(bound, fast) == pytest.approx(0.5 * 0.25)
 
 
 def test_front_of_three_objectives_begins_with_the_best_of_the_second() -> None:
     networks = [network(0.6, lut=9), network(0.5, lut=7), network(0.5, lut=9, latency_us=1.0), network(0.4, lut=8)]
-    objectives = complete_references(study_objectives(config("lut: {}, latency_us: {}")), networks)
+    objectives = complete_references(study_objectives(hardware_config("lut: {}, latency_us: {}")), networks)
     assert find_front(objectives, networks) == [1, 0, 2]
 
 
@@ -138,7 +132,9 @@ def test_excess_is_a_share_of_the_bound_and_at_most_0_where_it_holds() -> None:
 
 
 def test_constraints_read_as_sentences() -> None:
-    bounds = study_constraints(config("lut: {}", "throughput_fps: {at_least: 100000}, latency_us: {at_most: 50}"))
+    bounds = study_constraints(
+        hardware_config("lut: {}", "throughput_fps: {at_least: 100000}, latency_us: {at_most: 50}")
+    )
     assert list(map(str, bounds)) == ["frames/s at least 100,000", "latency, µs at most 50.0"]
 
 

@@ -11,12 +11,13 @@ from dashboards.report_page import main as report_page
 from search.loop import run_search
 from search.pareto import hypervolume
 from search.promote import main as promote
-from search.report import front_as_csv, load_study_report, main
+from search.report import CSV_COLUMNS, front_as_csv, load_study_report, main
 from search.report_tables import builds_as_table, front_as_table
 from storage.builds import claim_build, finish_build
 from storage.database import Database
-from storage.records import BuildReport
-from tests.search.search_study import complete, fail, make_search, queue_small_build, small_config
+from storage.records import BuildLevel, BuildReport
+from tests.search.estimate_maker import estimate_maker
+from tests.search.search_study import complete, fail, hardware_config, make_search, queue_small_build, small_config
 from workers.evaluation import EvaluationRequest
 from workers.pool import Completed, Failed
 
@@ -123,6 +124,69 @@ def test_tables_show_front_and_builds(studied: Database) -> None:
     assert "18,432" in text
     assert "99 of 100" in text
     assert "queued" in text
+
+
+@pytest.fixture
+def hardware_study(sqlite: Database, tmp_path: Path) -> Database:
+    """A study of LUT with a bound that some trials break."""
+    config = hardware_config("lut: {}", "throughput_fps: {at_least: 200000}")
+    with estimate_maker(sqlite):
+        run_search(make_search(config, sqlite, tmp_path, complete))
+    return sqlite
+
+
+def test_json_of_a_hardware_study_has_objectives_constraints_and_figures(
+    hardware_study: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = run_json(hardware_study, capsys)
+    assert report["objectives"] == {"accuracy": "maximize", "lut": "minimize"}
+    assert report["constraints"] == {"throughput_fps": {"at_least": 200_000}}
+    assert isinstance(report["hypervolume"], float)
+    front = report["front"]
+    assert isinstance(front, list)
+    assert {"inference_cost", "lut", "dsp", "bram_18k", "uram", "throughput_fps", "latency_us"} <= set(front[0])
+    assert [entry["is_feasible"] for entry in front] == [True] * len(front)
+    assert [entry["lut"] for entry in front] == sorted(entry["lut"] for entry in front)
+    assert all(entry["throughput_fps"] >= 200_000 for entry in front)
+
+
+def test_json_of_a_study_without_hardware_has_no_such_figures(
+    studied: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = run_json(studied, capsys)
+    assert report["objectives"] == {"accuracy": "maximize", "inference_cost": "minimize"}
+    assert report["constraints"] == {}
+    assert isinstance(report["front"], list)
+    assert set(report["front"][0]) == set(CSV_COLUMNS)
+
+
+def test_csv_and_table_of_a_hardware_study_hold_its_figures(hardware_study: Database) -> None:
+    report = load_study_report(hardware_study, "small")
+    rows = list(csv.DictReader(front_as_csv(report).splitlines()))
+    assert [int(row["lut"]) for row in rows] == [trial.value("lut") for trial in report.front]
+    assert {row["is_feasible"] for row in rows} == {"True"}
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(front_as_table(report))
+    text = capture.get()
+    assert f"{report.front[0].value('lut'):,.0f}" in text
+    n_infeasible = sum(not trial.is_feasible for trial in report.trials)
+    assert f"{n_infeasible} of 6 trials break frames/s at least 200,000" in " ".join(text.split())
+
+
+def test_builds_tell_their_level_and_why_they_stopped_there(
+    studied: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = claim_build(studied, "me")
+    assert build is not None
+    note = "stitched_ip needs Vivado, which is not here"
+    assert finish_build(studied, build.build_id, "me", BUILD_REPORT, level=BuildLevel.CODEGEN, level_note=note)
+    builds = run_json(studied, capsys)["builds"]
+    assert isinstance(builds, list)
+    assert (builds[1]["level"], builds[1]["level_note"]) == ("codegen", note)
+    assert main(["small", "--storage", studied.url]) == 0
+    output = capsys.readouterr().out
+    assert f"build of trial {build.trial_number} stopped at codegen: {note}\n" in output
 
 
 def test_unknown_study_is_refused_with_the_known_ones(studied: Database, capsys: pytest.CaptureFixture[str]) -> None:
