@@ -118,13 +118,13 @@ def check_target(report: BuildReport, target: BuildTarget) -> None:
         )
 
 
-def describe_full_disk(folder: Path, error: Exception) -> str | None:
+def describe_full_disk(
+    folder: Path, error: Exception, consequence: str = "the build goes on where it stopped when queued anew"
+) -> str | None:
     """One line where `error` comes of a disk without space, else None."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(nearest).free
     is_no_space = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if not is_no_space and free >= FULL_DISK_BYTES and "No space left on device" not in str(error):
         return None
-    return (
-        f"the disk of {folder} is full, {free / 1e6:.1f} MB free; the build goes on where it stopped when queued anew"
-    )
+    return f"the disk of {folder} is full, {free / 1e6:.1f} MB free; {consequence}"

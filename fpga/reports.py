@@ -9,7 +9,7 @@ from typing import Any
 
 from fpga.resource_formulas import WeightedLayer, estimate_by_rothe
 from fpga.verification import Verification
-from storage.records import BuildReport, LayerReport, Resources
+from storage.records import BuildReport, HardwareEstimate, LayerReport, Resources
 
 NOT_EXECUTED = (
     "the layers' HLS C++ and Verilog, which need Vitis HLS and Vivado; width converters and FIFOs, whose depths need a "
@@ -47,6 +47,25 @@ def read_build_report(folder: Path, verification: Verification) -> BuildReport:
             layers=tuple(LayerReport(**layer) for layer in network["layers"]),
             agreements=verification.agreements,
             not_executed=NOT_EXECUTED,
+        )
+    except KeyError as error:
+        raise ReportError(f"{path} has no field {error}; expected those of fpga/finn_estimates.py") from error
+
+
+def read_hardware_estimate(path: Path) -> HardwareEstimate:
+    """What fpga/finn_estimates.py wrote of a network that was estimated and not built.
+
+    Raises ReportError where the file or a field is missing.
+    """
+    network = _read_json(path)
+    try:
+        connected, available = network["connected"], network["available"]
+        return HardwareEstimate(
+            **{name: int(connected[name]) for name in ("lut", "bram_18k", "uram", "dsp")},
+            throughput_fps=float(network["throughput_fps"]),
+            latency_us=float(network["latency_us"]),
+            bottleneck_layer=network["bottleneck_layer"],
+            available=None if available is None else Resources(**available),
         )
     except KeyError as error:
         raise ReportError(f"{path} has no field {error}; expected those of fpga/finn_estimates.py") from error

@@ -1,0 +1,123 @@
+"""From a claimed estimate to its numbers: the architecture exported without training, folded and estimated by FINN."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+from fpga.claimed_build import describe_full_disk
+from fpga.finn_build import (
+    MAX_KILLS,
+    FinnBuildError,
+    FinnKilledError,
+    FinnTimeoutError,
+    UnbuildableNetworkError,
+    run_finn_estimate,
+)
+from fpga.process_group import CommandTimeoutError, run_in_process_group
+from fpga.reports import ReportError, read_hardware_estimate
+from spaces.architecture import ArchitectureConfig
+from storage.artifacts import ArtifactStore, write_bytes_atomically, write_text_atomically
+from storage.records import Estimate, HardwareEstimate
+
+NICENESS = 19
+"""Trainings go first."""
+
+LOG_NAMES = ("export.log", "finn.log")
+
+
+def make_estimate(
+    store: ArtifactStore, python: Path, estimate: Estimate, *, stop: Event, on_event: Callable[[str], None]
+) -> HardwareEstimate:
+    """Exports the architecture and has FINN estimate it, in a folder that is gone afterwards; its log stays on failure.
+
+    Raises UnbuildableNetworkError where no FPGA takes the network, other FinnBuildError, ReportError or OSError where
+    it could not be found out, and CommandStoppedError on `stop`.
+    """
+    architecture = ArchitectureConfig.model_validate_json(estimate.architecture_json)
+    if not architecture.is_quantized:
+        raise UnbuildableNetworkError(
+            "the network has 32-bit weights or activations; expected at most 8 bits everywhere for an FPGA"
+        )
+    deadline = time.monotonic() + estimate.timeout_s
+    try:
+        with _scratch_folder(store, estimate.key) as folder:
+            model = _export(architecture, folder, deadline, stop)
+            report = run_finn_estimate(
+                python,
+                model,
+                estimate.target,
+                folder,
+                timeout_s=deadline - time.monotonic(),
+                stop=stop,
+                nice=NICENESS,
+                on_event=on_event,
+            )
+            return read_hardware_estimate(report)
+    except (CommandTimeoutError, FinnTimeoutError):
+        raise FinnTimeoutError(f"timeout_s is {estimate.timeout_s}; the estimate took longer and was killed") from None
+
+
+def describe_failure(store: ArtifactStore, error: Exception) -> str:
+    """One line for the estimate's row and the log."""
+    text = " ".join(str(error).split())
+    if not isinstance(error, FinnBuildError | ReportError):
+        text = f"{type(error).__name__}: {text}"
+    return describe_full_disk(store.root, error, "the estimate is made when it is asked for again") or text
+
+
+@contextmanager
+def _scratch_folder(store: ArtifactStore, key: str) -> Iterator[Path]:
+    """A folder of this attempt alone; those that killed workers left of the same estimate are removed."""
+    estimates = store.path("estimates")
+    estimates.mkdir(parents=True, exist_ok=True)
+    for left in estimates.glob(f"{key}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{key}-", dir=estimates))
+    try:
+        yield folder
+    except (CommandTimeoutError, FinnBuildError, ReportError):
+        logs = [folder / name for name in LOG_NAMES]
+        write_bytes_atomically(estimates / f"{key}.log", b"".join(log.read_bytes() for log in logs if log.is_file()))
+        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _export(architecture: ArchitectureConfig, folder: Path, deadline: float, stop: Event) -> Path:
+    """The path of the QONNX file. Raises FinnBuildError, and CommandTimeoutError at the deadline."""
+    given, model, log = folder / "architecture.json", folder / "model.onnx", folder / LOG_NAMES[0]
+    write_text_atomically(given, architecture.model_dump_json())
+    command: list[str | Path] = [
+        "nice",
+        "-n",
+        str(NICENESS),
+        sys.executable,
+        "-m",
+        "workers.architecture_export",
+        given,
+        model,
+    ]
+    for _ in range(MAX_KILLS):
+        status = run_in_process_group(
+            command,
+            log,
+            timeout_s=deadline - time.monotonic(),
+            stop=stop,
+            environment=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        if status >= 0:
+            break
+    else:
+        raise FinnKilledError(f"the export of the network was killed {MAX_KILLS} times")
+    if status != 0:
+        lines = log.read_text(errors="replace").strip().splitlines() or [f"it ended with status {status}"]
+        raise FinnBuildError(f"the network was not exported: {lines[-1]}")
+    return model

@@ -1,0 +1,212 @@
+"""The estimate worker: takes hardware estimates that studies ask for, several at once, beside their trainings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from fpga.claim_lease import LEASE_S, keep_lease
+from fpga.claimed_estimate import describe_failure, make_estimate
+from fpga.finn_build import UnbuildableNetworkError
+from fpga.finn_environment import FinnEnvironmentError
+from fpga.own_finn import add_finn_option, find_finn
+from fpga.process_group import CommandStoppedError
+from fpga.worker_process import (
+    EXIT_STOPPED,
+    QUEUE_POLL_S,
+    Answer,
+    Report,
+    ask_until_answered,
+    print_event,
+    stop_on_signals,
+)
+from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
+from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_database
+from storage.estimates import (
+    claim_estimate,
+    fail_estimate,
+    finish_estimate,
+    release_estimate,
+    renew_estimate_lease,
+)
+from storage.leases import make_lease_owner
+from storage.records import Estimate, HardwareEstimate
+
+
+@dataclass(frozen=True)
+class EstimateWorker:
+    """What one worker works with."""
+
+    database: Database
+    store: ArtifactStore
+    python: Path
+    """The interpreter of FINN's environment."""
+    owner: str
+    stop: Event
+    """Set when the worker shall end: the estimates in work are killed and given back."""
+    report: Report
+    n_processes: int = 1
+    """Estimates made at once."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why there is no estimate, in one line."""
+
+    message: str
+    is_unbuildable: bool
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`python -m fpga.estimate_worker`: 0 when the work is done, 1 when it cannot start, 130 when it was stopped."""
+    args = _parse_arguments(arguments)
+    stop = stop_on_signals()
+    try:
+        database = open_database(args.storage)
+        python = find_finn(args.finn, print_event, stop)
+        store = ArtifactStore(args.artifacts)
+        worker = EstimateWorker(database, store, python, make_lease_owner(), stop, print_event, args.processes)
+        run_queue(worker, is_draining=args.drain)
+    except CommandStoppedError:
+        pass
+    except (ArtifactError, DatabaseError, FinnEnvironmentError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return EXIT_STOPPED if stop.is_set() else 0
+
+
+def run_queue(worker: EstimateWorker, *, is_draining: bool = False) -> int:
+    """How many estimates it ran, `n_processes` at once: until it is stopped or, when draining, none waits."""
+    worker.report("waiting for estimates")
+    with ThreadPoolExecutor(worker.n_processes, thread_name_prefix="estimates") as threads:
+        counts = [threads.submit(_run_one_after_another, worker, is_draining) for _ in range(worker.n_processes)]
+        n_estimates = sum(count.result() for count in counts)
+    if is_draining and not worker.stop.is_set():
+        worker.report("no estimate waits")
+    return n_estimates
+
+
+def run_claimed_estimate(worker: EstimateWorker, estimate: Estimate) -> None:
+    """Makes one estimate and records how it ended: estimated, why not in one line, or given back when stopped."""
+    started, name = time.monotonic(), _name(estimate)
+
+    def renew(lease_s: float) -> bool:
+        return renew_estimate_lease(worker.database, estimate.key, worker.owner, lease_s)
+
+    with keep_lease(renew, name, worker.stop, worker.report) as lost_or_stopped:
+        try:
+            outcome = _make_outcome(worker, estimate, lost_or_stopped)
+        except CommandStoppedError:
+            worker.report(f"{name} {_give_back(worker, estimate)}")
+            return
+        is_recorded = _record_outcome(worker, estimate, outcome)
+    words = f"{_describe_outcome(outcome)}, after {time.monotonic() - started:.0f} s"
+    if is_recorded is None:
+        words += "; this could not be recorded, and it will be made again"
+    worker.report(f"{name} is another worker's now" if is_recorded is False else f"{name}: {words}")
+
+
+def describe_hardware(hardware: HardwareEstimate) -> str:
+    """One line of numbers."""
+    return (
+        f"{hardware.lut} LUT, {hardware.bram_18k} BRAM18, {hardware.dsp} DSP, "
+        f"{hardware.throughput_fps:.0f} frames/s, {hardware.latency_us:.0f} us"
+    )
+
+
+def _run_one_after_another(worker: EstimateWorker, is_draining: bool) -> int:
+    n_estimates = 0
+    try:
+        while not worker.stop.is_set():
+            estimate = _ask_database(worker, lambda: claim_estimate(worker.database, worker.owner, LEASE_S))
+            if estimate is not None:
+                run_claimed_estimate(worker, estimate)
+                n_estimates += 1
+            elif is_draining:
+                break
+            else:
+                worker.stop.wait(QUEUE_POLL_S)
+    except BaseException:  # a fault of ours: the other threads give back what they have, and the worker ends with it
+        worker.stop.set()
+        raise
+    return n_estimates
+
+
+def _make_outcome(worker: EstimateWorker, estimate: Estimate, stop: Event) -> HardwareEstimate | Refusal:
+    """Raises CommandStoppedError on `stop`."""
+
+    def tell(event: str) -> None:
+        worker.report(f"{_name(estimate)} {event}")
+
+    try:
+        return make_estimate(worker.store, worker.python, estimate, stop=stop, on_event=tell)
+    except CommandStoppedError:
+        raise
+    except Exception as error:  # a worker's outermost frame: whatever one estimate does, the next one is made
+        return Refusal(describe_failure(worker.store, error), isinstance(error, UnbuildableNetworkError))
+
+
+def _record_outcome(worker: EstimateWorker, estimate: Estimate, outcome: HardwareEstimate | Refusal) -> bool | None:
+    """False when it is another worker's now, None when the database stayed away until this one was stopped."""
+    owned = (worker.database, estimate.key, worker.owner)
+    if isinstance(outcome, HardwareEstimate):
+        return _ask_database(worker, lambda: finish_estimate(*owned, outcome))
+    return _ask_database(worker, lambda: fail_estimate(*owned, outcome.message, is_unbuildable=outcome.is_unbuildable))
+
+
+def _describe_outcome(outcome: HardwareEstimate | Refusal) -> str:
+    if isinstance(outcome, HardwareEstimate):
+        return describe_hardware(outcome)
+    return f"{'cannot be built' if outcome.is_unbuildable else 'failed'}: {outcome.message}"
+
+
+def _give_back(worker: EstimateWorker, estimate: Estimate) -> str:
+    try:
+        is_released = release_estimate(worker.database, estimate.key, worker.owner)
+    except DatabaseError as error:
+        return f"could not be given back, and waits until its lease ends: {error}"
+    return "given back" if is_released else "is another worker's now"
+
+
+def _ask_database(worker: EstimateWorker, ask: Callable[[], Answer]) -> Answer | None:
+    return ask_until_answered(ask, worker.stop, worker.report)
+
+
+def _name(estimate: Estimate) -> str:
+    return f"estimate {estimate.key[:8]} (attempt {estimate.attempt}, {estimate.target.board})"
+
+
+def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m fpga.estimate_worker", description="Makes the hardware estimates that studies ask for."
+    )
+    parser.add_argument(
+        "--storage", "--database", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)"
+    )
+    parser.add_argument(
+        "--artifacts",
+        type=Path,
+        default=DEFAULT_ARTIFACTS_FOLDER,
+        metavar="DIR",
+        help="folder for scratch files and logs (%(default)s)",
+    )
+    parser.add_argument("--processes", type=_positive, default=1, metavar="N", help="estimates at once (%(default)s)")
+    parser.add_argument("--drain", action="store_true", help="end when no estimate waits instead of waiting")
+    add_finn_option(parser)
+    return parser.parse_args(arguments)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"--processes is {text}; expected a number of at least 1")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
