@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
 from fpga.build_cache import finished_level, is_finished, lock_folder, make_build_key, mark_finished, place_inputs
 from fpga.finn_build import FULL_DISK_BYTES, FinnBuildError, finn_output, run_finn_build
 from fpga.machine_tools import TOOLS_OF_LEVEL, describe_missing_tools
+from fpga.measured_reports import read_measured_hardware
 from fpga.reports import read_build_report
 from fpga.verification import verify_outputs
 from storage.artifacts import ArtifactStore
@@ -75,7 +76,7 @@ def read_result(folder: Path, target: BuildTarget) -> BuildReport:
     output = finn_output(folder)
     report = read_build_report(output.report_folder, verify_outputs(folder / "proof.npz", output.recorded_outputs))
     check_target(report, target)
-    return report
+    return replace(report, measured=read_measured_hardware(folder / "output"))
 
 
 def find_folder(store: ArtifactStore, python: Path, build: Build) -> Path:
