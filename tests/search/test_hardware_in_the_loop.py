@@ -1,0 +1,71 @@
+"""The real command with FINN's own estimates: a study of accuracy against LUT, and the same networks asked again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fpga.finn_environment import ensure_finn_environment
+from search.report import main as report
+from search.run import main
+
+STUDY_FILE = """
+study: {name: looped, seed: 1, sampler: random}
+objectives: {lut: {}}
+constraints: {throughput_fps: {at_least: 20000}}
+dataset: {twin: {frames_per_cell: 8}}
+space:
+  blocks:
+    - {type: input_quantizer}
+    - type: depthwise_separable
+      kernel_size: 7
+      stride: 8
+      out_channels: {choices: [8, 16]}
+      weight_bit_width: {int: [4, 8]}
+      activation_bit_width: 4
+    - {type: global_pool}
+    - {type: linear, out_features: 24, weight_bit_width: 8}
+budget: {trials: 3, epochs: 1}
+promotion: {top: 0}
+fpga: {target_fps: 20000}
+"""
+
+OPTIONS = ("--local", "--no-build", "--no-dashboard")
+
+
+@pytest.mark.slow
+def test_front_of_accuracy_against_lut_is_reported_and_no_estimate_is_made_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FPGA_FINN", str(ensure_finn_environment()))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("RADIOML_2018_01A", raising=False)
+    monkeypatch.chdir(tmp_path)
+    Path("looped.yaml").write_text(STUDY_FILE)
+    Path("again.yaml").write_text(STUDY_FILE.replace("name: looped", "name: again"))
+
+    assert main(["looped.yaml", *OPTIONS]) == 0
+    assert "estimates: 3 made, 0 from earlier" in capsys.readouterr().out
+    first = read_report("looped", capsys)
+    assert first["objectives"] == {"accuracy": "maximize", "lut": "minimize"}
+    assert first["trials"] == {"complete": 3, "pruned": 0, "failed": 0, "running": 0, "waiting": 0}
+    assert first["front"]
+    for trial in first["front"]:
+        assert trial["is_feasible"]
+        assert trial["throughput_fps"] >= 20_000
+        assert trial["lut"] > 500
+        assert trial["latency_us"] > 0
+    luts = [trial["lut"] for trial in first["front"]]
+    assert luts == sorted(luts)
+
+    assert main(["again.yaml", *OPTIONS]) == 0
+    assert "estimates: 0 made, 3 from earlier" in capsys.readouterr().out
+    again = read_report("again", capsys)
+    assert again["front"] == first["front"]
+
+
+def read_report(name: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert report([name, "--json"]) == 0
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
