@@ -1,23 +1,15 @@
-"""The Pareto plot: accuracy against inference cost of all trials, the front, and the published designs to beat."""
+"""What the Pareto plots of a study show: accuracy against each other objective, the front, the designs to beat."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import plotly.graph_objects as go
-
+from dashboards.figure_text import missed_bounds, resources_text, speed_text
+from dashboards.hardware_tables import total_resources
+from search.objectives import Constraint, Objective
 from search.report import StudyReport, TrialReport
 from storage.records import Build, BuildState
-
-FRONT_COLOUR = "#1f5fa8"
-BUILT_COLOUR = "#2a8c55"
-THRESHOLD_COLOUR = "#b5392c"
-TRIAL_COLOUR = "#b4bac2"
-TEXT_COLOUR = "#2b3038"
-GRID_COLOUR = "#eceff3"
-REFERENCE_SYMBOLS = ("star-open", "diamond-open", "square-open", "triangle-up-open")
 
 
 @dataclass(frozen=True)
@@ -47,190 +39,91 @@ class PlotPoint:
 
     trial_number: int
     accuracy: float
-    inference_cost: float
+    value: float
+    """Of the plot's objective."""
     hover: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ParetoFrontData:
-    """All that the plot shows. Accuracy 0 to 1, up is better; inference cost (eta), down is better."""
+    """All that one plot shows. Accuracy 0 to 1, up is better."""
 
     study_name: str
     threshold: float
+    objective: Objective
+    """The x axis."""
+    bound: Constraint | None
+    """On that objective."""
+    has_constraints: bool
+    """Whether the study has any, on whatever figure."""
+    n_objectives: int
+    """Of the study; with more than two, a trial of the front may lie anywhere in one plot."""
     dominated: tuple[PlotPoint, ...]
-    """Complete trials that are not on the front, by trial number."""
+    """Feasible trials that are not on the front, by trial number."""
+    infeasible: tuple[PlotPoint, ...]
+    """Trials that miss a constraint, by trial number."""
     front: tuple[PlotPoint, ...]
-    """By rising inference cost, so by rising accuracy too."""
+    """From the best to the worst value of the plot's objective."""
     built: tuple[PlotPoint, ...]
     """Trials with a finished FINN build."""
     references: tuple[ReferenceDesign, ...]
+    """Published designs, where the plot's objective is known of them."""
 
 
-def pareto_front_data(report: StudyReport) -> ParetoFrontData:
-    """What the plot of this study shows; a study without complete trials gives the threshold and the references."""
+def pareto_front_data(report: StudyReport) -> tuple[ParetoFrontData, ...]:
+    """What each plot of this study shows: one for each objective but accuracy, in their order.
+
+    A study without complete trials gives the threshold and the references.
+    """
+    return tuple(_plot_data(report, objective) for objective in report.objectives[1:])
+
+
+def _plot_data(report: StudyReport, objective: Objective) -> ParetoFrontData:
     on_front = {trial.trial_number for trial in report.front}
     built = {build.trial_number: build for build in report.builds if build.state is BuildState.SUCCEEDED}
-    points = {trial.trial_number: _plot_point(trial, built.get(trial.trial_number)) for trial in report.trials}
+    points = {
+        trial.trial_number: _plot_point(trial, built.get(trial.trial_number), report, objective)
+        for trial in report.trials
+    }
+    infeasible = {trial.trial_number for trial in report.trials if not trial.is_feasible}
+    front = sorted((points[number] for number in on_front), key=lambda point: (point.value, point.accuracy))
     return ParetoFrontData(
         study_name=report.study_name,
         threshold=report.threshold,
-        dominated=tuple(points[number] for number in sorted(points) if number not in on_front),
-        front=tuple(sorted((points[number] for number in on_front), key=lambda point: point.inference_cost)),
+        objective=objective,
+        bound=next((bound for bound in report.constraints if bound.name == objective.name), None),
+        has_constraints=bool(report.constraints),
+        n_objectives=len(report.objectives),
+        dominated=tuple(points[number] for number in sorted(points.keys() - on_front - infeasible)),
+        infeasible=tuple(points[number] for number in sorted(infeasible)),
+        front=tuple(front if objective.direction == "minimize" else reversed(front)),
         built=tuple(points[number] for number in sorted(built) if number in points),
-        references=REFERENCE_DESIGNS,
+        references=REFERENCE_DESIGNS if objective.name == "inference_cost" else (),
     )
 
 
-def pareto_front_figure(data: ParetoFrontData) -> go.Figure:
-    """Inference cost on a logarithmic x axis, accuracy in percent on y; fills its place, 550 x 450 pixels or more."""
-    figure = go.Figure(layout=_layout(data))
-    figure.add_trace(_trials_trace(data.dominated))
-    for reference, symbol in zip(data.references, REFERENCE_SYMBOLS, strict=False):
-        figure.add_trace(_reference_trace(reference, symbol))
-    figure.add_trace(_front_trace(data.front))
-    figure.add_trace(_built_trace(data.built))
-    return figure
-
-
-def _plot_point(trial: TrialReport, build: Build | None) -> PlotPoint:
+def _plot_point(trial: TrialReport, build: Build | None, report: StudyReport, objective: Objective) -> PlotPoint:
     lines = [
         f"<b>trial {trial.trial_number}</b>",
         f"accuracy {trial.accuracy:.2%}",
         f"inference cost {trial.inference_cost:.4g}",
         f"bit-ops {trial.bit_ops:,.0f}",
         f"weight bits {trial.weight_bits:,.0f}",
+        *_estimate_lines(trial),
+        *(f"<b>misses</b> {missed}" for missed in missed_bounds(trial, report.constraints)),
+        *([] if build is None else _build_lines(build)),
     ]
-    if build is not None and build.report is not None:
-        lines += [
-            f"{build.target.board}: {build.report.lut:,} LUT, {build.report.bram_18k} BRAM18, {build.report.dsp} DSP",
-            f"{build.report.throughput_fps:,.0f} frames/s, {build.report.latency_us:,.1f} µs",
-        ]
-    return PlotPoint(trial.trial_number, trial.accuracy, trial.inference_cost, tuple(lines))
+    return PlotPoint(trial.trial_number, trial.accuracy, trial.value(objective.name), tuple(lines))
 
 
-def _trials_trace(points: Sequence[PlotPoint]) -> go.Scatter:
-    return go.Scatter(
-        **_coordinates(points),
-        mode="markers",
-        legendrank=2,
-        name=f"trials ({len(points)} dominated{_remark(points)})",
-        marker={"color": TRIAL_COLOUR, "size": 7},
-    )
+def _estimate_lines(trial: TrialReport) -> Iterable[str]:
+    if trial.hardware is not None:
+        yield f"estimate: {resources_text(trial.hardware)}"
+        yield speed_text(trial.hardware.throughput_fps, trial.hardware.latency_us)
+        yield f"bottleneck {trial.hardware.bottleneck_layer}"
 
 
-def _front_trace(points: Sequence[PlotPoint]) -> go.Scatter:
-    return go.Scatter(
-        **_coordinates(points),
-        mode="lines+markers+text",
-        legendrank=1,
-        name=f"Pareto front ({len(points)}{_remark(points)})",
-        line={"color": FRONT_COLOUR, "width": 2, "shape": "hv"},
-        marker={"color": FRONT_COLOUR, "size": 9, "line": {"color": "white", "width": 1}},
-        text=_labels(_drawable(points)),
-        textposition="top left",  # up and left of a front nothing else can lie
-        textfont={"color": FRONT_COLOUR, "size": 11},
-        cliponaxis=False,
-    )
-
-
-def _built_trace(points: Sequence[PlotPoint]) -> go.Scatter:
-    return go.Scatter(
-        **_coordinates(points),
-        mode="markers",
-        legendrank=3,
-        name=f"built with FINN ({len(points)}{_remark(points)})",
-        marker={"color": BUILT_COLOUR, "size": 15, "symbol": "circle-open", "line": {"width": 3}},
-    )
-
-
-def _reference_trace(reference: ReferenceDesign, symbol: str) -> go.Scatter:
-    lines = f"accuracy {reference.accuracy:.2%}<br>inference cost {reference.inference_cost:.4g}"
-    return go.Scatter(
-        x=[reference.inference_cost],
-        y=[reference.accuracy],
-        mode="markers",
-        legendrank=4,
-        name=reference.name,
-        marker={"color": TEXT_COLOUR, "size": 11, "symbol": symbol, "line": {"width": 1.5}},
-        hovertemplate=f"<b>{reference.name}</b> (published)<br>{lines}<extra></extra>",
-    )
-
-
-def _coordinates(points: Sequence[PlotPoint]) -> dict[str, object]:
-    drawable = _drawable(points)
-    return {
-        "x": [point.inference_cost for point in drawable],
-        "y": [point.accuracy for point in drawable],
-        "hovertext": ["<br>".join(point.hover) for point in drawable],
-        "hovertemplate": "%{hovertext}<extra></extra>",
-    }
-
-
-def _drawable(points: Sequence[PlotPoint]) -> list[PlotPoint]:
-    """Those that a logarithmic axis has a place for: a network whose weights were all pruned has cost 0."""
-    return [point for point in points if point.inference_cost > 0]
-
-
-def _remark(points: Sequence[PlotPoint]) -> str:
-    n_left_out = len(points) - len(_drawable(points))
-    return f", {n_left_out} at cost 0 not drawn" if n_left_out else ""
-
-
-def _labels(points: Sequence[PlotPoint]) -> list[str]:
-    """#trial beside each point of the front, left out where the one before would be written over."""
-    labels: list[str] = []
-    last: PlotPoint | None = None
-    for point in points:
-        is_free = last is None or not _is_near(last, point, points)
-        labels.append(f"#{point.trial_number}" if is_free else "")
-        last = point if is_free else last
-    return labels
-
-
-def _is_near(one: PlotPoint, other: PlotPoint, points: Sequence[PlotPoint]) -> bool:
-    costs = [math.log10(point.inference_cost) for point in points]
-    accuracies = [point.accuracy for point in points]
-    width = max(*costs, math.log10(1.0)) - min(costs)
-    height = max(max(accuracies) - min(accuracies), 0.05)
-    across = abs(math.log10(other.inference_cost) - math.log10(one.inference_cost)) / max(width, 0.5)
-    return across < 0.06 and abs(other.accuracy - one.accuracy) / height < 0.06
-
-
-def _layout(data: ParetoFrontData) -> go.Layout:
-    axis = {"gridcolor": GRID_COLOUR, "linecolor": TEXT_COLOUR, "ticks": "outside", "automargin": True}
-    return go.Layout(
-        template="none",
-        title={"text": f"Pareto front of {data.study_name}", "x": 0, "xref": "paper", "font": {"size": 15}},
-        font={"family": "Helvetica, Arial, sans-serif", "size": 13, "color": TEXT_COLOUR},
-        xaxis={
-            **axis,
-            "type": "log",
-            "dtick": 1,
-            "minor": {"ticks": "outside", "ticklen": 3},
-            "title": {"text": "inference cost η (8-bit VGG10 = 1), lower is better", "standoff": 10},
-        },
-        yaxis={**axis, "tickformat": ".0%", "title": {"text": "accuracy, all SNRs, higher is better", "standoff": 15}},
-        shapes=[_threshold_line(data.threshold)],
-        annotations=[_threshold_label(data.threshold)],
-        legend={"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top", "font": {"size": 11}},
-        margin={"l": 60, "r": 20, "t": 40, "b": 40},
-        hoverlabel={"align": "left"},
-    )
-
-
-def _threshold_line(threshold: float) -> dict[str, object]:
-    line = {"color": THRESHOLD_COLOUR, "width": 1.5, "dash": "dash"}
-    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": threshold, "y1": threshold, "line": line}
-
-
-def _threshold_label(threshold: float) -> dict[str, object]:
-    return {
-        "text": f"threshold {threshold:.0%}",
-        "xref": "paper",
-        "x": 1,
-        "xanchor": "right",
-        "y": threshold,
-        "yanchor": "top",
-        "showarrow": False,
-        "font": {"color": THRESHOLD_COLOUR, "size": 12},
-    }
+def _build_lines(build: Build) -> Iterable[str]:
+    if build.report is not None:
+        yield f"{build.target.board}: {resources_text(total_resources(build.report))}"
+        yield speed_text(build.report.throughput_fps, build.report.latency_us)

@@ -17,10 +17,11 @@ from optuna_dashboard import save_note, save_plotly_graph_object
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from optuna_dashboard._note import get_note_from_system_attrs
 
-from dashboards.pareto_front import pareto_front_data, pareto_front_figure
+from dashboards.pareto_figure import pareto_front_figure
+from dashboards.pareto_front import ParetoFrontData, pareto_front_data
 from dashboards.study_note import study_note
 from dashboards.trial_note import TrialFacts, trial_note
-from search.report import StudyReport, make_study_report
+from search.report import StudyReport, TrialReport, make_study_report
 from spaces.search_space import Design
 from spaces.study_config import parse_study_config
 from storage.builds import load_builds
@@ -32,7 +33,7 @@ from storage.studies import StudyRecord, load_study_record
 logger = logging.getLogger(__name__)
 
 PARETO_FRONT_ID = "pareto-front"
-"""The plot's id in the study: a new plot replaces the old one."""
+"""The id in the study of the second objective's plot: a new plot replaces the old one. Others add their objective."""
 
 MAX_WRITES = 50
 """Of one study and refresh: writing takes the database from the pages, and the rest follows in the next refresh."""
@@ -109,8 +110,10 @@ def _write_study(
     config = parse_study_config(record.text, f"study {record.name}")
     report = make_study_report(study, config, builds)
     attributes = study._storage.get_study_system_attrs(study._study_id)  # all notes in one read
-    if _write_plot(study, report, attributes):
-        yield PARETO_FRONT_ID
+    for index, data in enumerate(pareto_front_data(report)):
+        plot_id = PARETO_FRONT_ID if index == 0 else f"{PARETO_FRONT_ID}-{data.objective.name}"
+        if _write_plot(study, plot_id, data, attributes):
+            yield plot_id
     if _write_note(study, None, study_note(report, config), attributes):
         yield "study note"
     for trial, facts in _all_facts(study, database, report):
@@ -120,11 +123,11 @@ def _write_study(
             yield f"note of trial {trial.number}"
 
 
-def _write_plot(study: optuna.Study, report: StudyReport, attributes: Mapping[str, Any]) -> bool:
-    figure = pareto_front_figure(pareto_front_data(report))
-    is_new = bool(get_plotly_graph_objects(attributes).get(PARETO_FRONT_ID) != figure.to_json())
+def _write_plot(study: optuna.Study, plot_id: str, data: ParetoFrontData, attributes: Mapping[str, Any]) -> bool:
+    figure = pareto_front_figure(data)
+    is_new = bool(get_plotly_graph_objects(attributes).get(plot_id) != figure.to_json())
     if is_new:
-        save_plotly_graph_object(study, figure, graph_object_id=PARETO_FRONT_ID)
+        save_plotly_graph_object(study, figure, graph_object_id=plot_id)
     return is_new
 
 
@@ -144,8 +147,9 @@ def _all_facts(
     for evaluation in load_evaluations(database, report.study_name):
         evaluations[evaluation.trial_number].append(evaluation)
     finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    results = {result.trial_number: result for result in report.trials}
     for trial in sorted(finished, key=_urgency(report)):
-        yield trial, _facts(trial, report, evaluations[trial.number])
+        yield trial, _facts(trial, report, results.get(trial.number), evaluations[trial.number])
 
 
 def _urgency(report: StudyReport) -> Callable[[FrozenTrial], tuple[int, bool, int]]:
@@ -155,19 +159,21 @@ def _urgency(report: StudyReport) -> Callable[[FrozenTrial], tuple[int, bool, in
     return lambda trial: (-latest_build.get(trial.number, 0), trial.number not in front, -trial.number)
 
 
-def _facts(trial: FrozenTrial, report: StudyReport, evaluations: Sequence[Evaluation]) -> TrialFacts:
+def _facts(
+    trial: FrozenTrial, report: StudyReport, result: TrialReport | None, evaluations: Sequence[Evaluation]
+) -> TrialFacts:
     attributes = trial.user_attrs
-    accuracy, inference_cost = trial.values or (None, None)
     return TrialFacts(
         study_name=report.study_name,
         trial_number=trial.number,
         state=trial.state.name.lower(),
         design=Design.model_validate_json(attributes["design"]) if "design" in attributes else None,
-        accuracy=accuracy,
-        inference_cost=inference_cost,
+        result=result,
         evaluations=tuple(sorted(evaluations, key=lambda evaluation: evaluation.stage)),
         builds=tuple(build for build in report.builds if build.trial_number == trial.number),
         is_on_front=any(point.trial_number == trial.number for point in report.front),
         copied_from=attributes.get("copied_from"),
         message=attributes.get("unbuildable") or attributes.get("traceback"),
+        objectives=report.objectives,
+        constraints=report.constraints,
     )

@@ -4,30 +4,45 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 import optuna
 
-from dashboards.pareto_front import pareto_front_data, pareto_front_figure
-from dashboards.trial_note import verification_sentence
-from search.report import StudyReport, TrialReport, load_study_report
+from dashboards.build_text import build_sentences
+from dashboards.figure_text import NAMES
+from dashboards.hardware_tables import hardware_table, layer_table
+from dashboards.pareto_figure import pareto_front_figure
+from dashboards.pareto_front import pareto_front_data
+from dashboards.study_tables import (
+    BUILD_COUNTS_REMARK,
+    builds_table,
+    constraints_table,
+    finished_trials,
+    front_table,
+    hardware_target,
+)
+from dashboards.text_table import TextTable, table_as_html
+from search.report import StudyReport, load_study_report
 from search.study import StudyError
-from spaces.study_config import ConfigError
+from spaces.study_config import ConfigError, parse_study_config
 from storage.artifacts import write_text_atomically
 from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_existing_database
-from storage.records import Build
+from storage.records import Build, HardwareEstimate
 from storage.studies import StudyRecord, load_study_record
 
 STYLE = """
-body { font: 15px/1.5 Helvetica, Arial, sans-serif; color: #2b3038; max-width: 62rem; margin: 2rem auto }
+body { font: 15px/1.5 Helvetica, Arial, sans-serif; color: #2b3038 }
+body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.6rem; margin-bottom: 0 } h2 { font-size: 1.15rem; margin-top: 2.2rem }
+h3 { font-size: 1rem; margin-top: 1.8rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-.wide { overflow-x: auto }
-th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #e3e7ec; white-space: nowrap }
-th { font-weight: 600 } th:first-child, td:first-child { text-align: left; padding-left: 0 }
-td.text { white-space: normal; text-align: left }
+.wide { overflow-x: auto; margin: .8rem 0 }
+th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #e3e7ec; white-space: nowrap }
+th { font-weight: 600; white-space: normal; vertical-align: bottom }
+th:first-child, td:first-child { text-align: left; padding-left: 0 }
+.marked { font-weight: 600 }
 pre { background: #f5f7f9; padding: 1rem; overflow-x: auto; font-size: 13px }
 .quiet { color: #69717c }
 """
@@ -60,118 +75,94 @@ def write_report_page(database: Database, study_name: str, path: Path) -> None:
 
 
 def report_page(report: StudyReport, record: StudyRecord) -> str:
-    """The page: plot, front, builds, the study's YAML and what it was run with; needs no network to be shown."""
+    """The page: plots, front, builds, the study's YAML and what it was run with; needs no network to be shown."""
     name = escape(report.study_name)
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name}: accuracy against inference cost</title>
+<title>{name}: {escape(_title(report))}</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <h1>{name}</h1>
 <p class="quiet">{escape(_summary(report, record))}</p>
-{_plot(report)}
+{_plots(report)}
+{_constraints(report, record)}
 <h2>Pareto front</h2>
 {_front(report)}
 <h2>FINN builds</h2>
-{_builds(report.builds)}
+{_builds(report)}
 <h2>Study file</h2>
 <pre>{escape(record.text)}</pre>
 <h2>Run with</h2>
-{_table(("what", "version"), [(escape(key), escape(value)) for key, value in sorted(record.provenance.items())])}
+{table_as_html(TextTable(("what", "version"), tuple(sorted(record.provenance.items()))))}
 </body>
 </html>
 """
 
 
+def _title(report: StudyReport) -> str:
+    return "accuracy against " + " and ".join(NAMES[objective.name] for objective in report.objectives[1:])
+
+
 def _summary(report: StudyReport, record: StudyRecord) -> str:
-    counts = report.counts
     return (
-        f"Started {record.created_at:%Y-%m-%d %H:%M} UTC. {counts.complete} trials complete, {counts.running} running, "
-        f"{counts.pruned} could not be built, {counts.failed} failed. Accuracy threshold {report.threshold:.2%}, "
-        f"hypervolume {report.hypervolume:.4f}."
+        f"Started {record.created_at:%Y-%m-%d %H:%M} UTC. {finished_trials(report)}, {report.counts.running} running. "
+        f"Accuracy threshold {report.threshold:.2%}, hypervolume {report.hypervolume:.4f}."
     )
 
 
-def _plot(report: StudyReport) -> str:
-    figure = pareto_front_figure(pareto_front_data(report)).update_layout(height=PLOT_HEIGHT_PX)
+def _plots(report: StudyReport) -> str:
     options = {"displaylogo": False, "responsive": True}
-    return str(figure.to_html(full_html=False, include_plotlyjs=True, div_id="pareto-front", config=options))
+    return "\n".join(
+        pareto_front_figure(data)
+        .update_layout(height=PLOT_HEIGHT_PX)
+        .to_html(
+            full_html=False,
+            include_plotlyjs=index == 0,  # once for all plots
+            div_id=f"pareto-front-{data.objective.name}",
+            config=options,
+        )
+        for index, data in enumerate(pareto_front_data(report))
+    )
+
+
+def _constraints(report: StudyReport, record: StudyRecord) -> str:
+    parts = ["<h2>Constraints</h2>", table_as_html(constraints_table(report))] if report.constraints else []
+    if report.asks_for_hardware:
+        target = hardware_target(parse_study_config(record.text, f"study {record.name}"))
+        parts.append(f"<p>Hardware figures are FINN's estimates: {escape(target)}.</p>")
+    return "\n".join(parts)
 
 
 def _front(report: StudyReport) -> str:
-    if not report.front:
-        return "<p>No trial is complete yet.</p>"
-    header = ("trial", "accuracy", "reaches threshold", "inference cost η", "bit-ops", "weight bits", "parameters")
-    return _table((*header, "architecture"), [_front_row(trial, report.threshold) for trial in report.front])
+    if report.front:
+        return table_as_html(front_table(report))
+    return "<p>No trial keeps all constraints yet.</p>" if report.trials else "<p>No trial is complete yet.</p>"
 
 
-def _front_row(trial: TrialReport, threshold: float) -> tuple[str, ...]:
-    return (
-        str(trial.trial_number),
-        f"{trial.accuracy:.2%}",
-        "yes" if trial.accuracy >= threshold else "no",
-        f"{trial.inference_cost:.4g}",
-        f"{trial.bit_ops:,.0f}",
-        f"{trial.weight_bits:,.0f}",
-        f"{trial.parameters:,}",
-        f"<code>{escape(trial.architecture_id)}</code>",
-    )
-
-
-def _builds(builds: Sequence[Build]) -> str:
-    if not builds:
+def _builds(report: StudyReport) -> str:
+    if not report.builds:
         return "<p>No trial was sent to FINN yet.</p>"
-    header = (
-        "trial",
-        "state",
-        "board",
-        "clock ns",
-        "LUT",
-        "BRAM18",
-        "URAM",
-        "DSP",
-        "frames/s",
-        "latency µs",
-        "test accuracy",
-    )
-    notes = [f"<p>Trial {build.trial_number}: {escape(note)}</p>" for build in builds for note in _build_notes(build)]
-    return "\n".join([_table(header, [_build_row(build) for build in builds]), *notes])
+    estimates = {trial.trial_number: trial.hardware for trial in report.trials}
+    details = [_build_details(build, estimates.get(build.trial_number)) for build in report.builds]
+    remark = f'<p class="quiet">{escape(BUILD_COUNTS_REMARK)}</p>'
+    return "\n".join([table_as_html(builds_table(report.builds)), remark, *details])
 
 
-def _build_row(build: Build) -> tuple[str, ...]:
-    report = build.report
-    numbers: tuple[str, ...] = ("",) * 6
-    if report is not None:
-        counts = (f"{count:,}" for count in (report.lut, report.bram_18k, report.uram, report.dsp))
-        numbers = (*counts, f"{report.throughput_fps:,.0f}", f"{report.latency_us:,.1f}")
-    return (
-        str(build.trial_number),
-        build.state.value,
-        escape(build.target.board),
-        f"{build.target.clk_period_ns:g}",
-        *numbers,
-        "" if build.test_accuracy is None else f"{build.test_accuracy:.2%}",
-    )
-
-
-def _build_notes(build: Build) -> Iterable[str]:
-    if build.is_below_threshold:
-        yield "below the accuracy threshold, built so that the whole chain is seen."
-    if build.message:
-        yield build.message
+def _build_details(build: Build, estimate: HardwareEstimate | None) -> str:
+    parts = [
+        f"<h3>Trial {build.trial_number}: build {build.build_id}, {escape(build.target.board)}</h3>",
+        f"<p>{escape(' '.join(build_sentences(build)))}</p>",
+    ]
+    if build.log_tail:
+        parts.append(f"<p>The last lines of its log:</p>\n<pre>{escape(build.log_tail)}</pre>")
     if build.report is not None:
-        yield verification_sentence(build.report)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Cells are HTML already."""
-    head = "".join(f"<th>{cell}</th>" for cell in header)
-    body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table>\n<tr>{head}</tr>\n{body}\n</table></div>'
+        tables = hardware_table(estimate, [build]), layer_table(build.report)
+        parts.extend(table_as_html(table) for table in tables if table is not None)
+    return "\n".join(parts)
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -4,30 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dashboards.trial_note import markdown_table, verification_sentence
-from search.report import StudyReport, TrialReport
+from dashboards.build_text import build_sentences
+from dashboards.figure_text import NAMES, figure_text, objective_text
+from dashboards.study_tables import (
+    BUILD_COUNTS_REMARK,
+    builds_table,
+    constraints_table,
+    finished_trials,
+    front_table,
+    hardware_target,
+)
+from dashboards.text_table import plain_markdown, table_as_markdown
+from search.report import StudyReport
 from spaces.study_config import DatasetPart, StudyConfig
 from storage.records import Build
 
 
 def study_note(report: StudyReport, config: StudyConfig) -> str:
     """The note as GitHub-flavoured Markdown; the same study gives the same text."""
-    parts = [_description(config), _progress(report)]
+    parts = [_description(report, config), *_hardware(report, config), _progress(report)]
     if report.front:
-        parts.append(_front_table(report))
+        parts.append("### Pareto front\n\n" + table_as_markdown(front_table(report)))
     if report.builds:
-        parts.append("### FINN builds\n\n" + _builds_table(report.builds))
+        parts.append("### FINN builds\n\n" + _builds(report.builds))
     parts.append(f"As one HTML file: `python -m dashboards.report_page {report.study_name} --out report.html`")
     return "\n\n".join(parts)
 
 
-def _description(config: StudyConfig) -> str:
+def _description(report: StudyReport, config: StudyConfig) -> str:
     stages = len(config.pruning.stages)
+    objectives = ", ".join(map(objective_text, report.objectives))
     return (
-        f"Searches quantized networks for modulation classification that are accurate and cheap: "
+        f"Searches quantized networks for modulation classification by {objectives}: "
         f"{config.budget.trials} trials of {config.budget.epochs} epochs and {stages} pruning stages, "
         f"sampler `{config.study.sampler}`, seed {config.study.seed}, data: {_dataset(config.dataset)}. "
-        f"A network is of use from an accuracy of **{config.objectives.accuracy.threshold:.0%}**."
+        f"A network is of use from an accuracy of **{report.threshold:.0%}**"
+        f"{' and where all constraints hold' if report.constraints else ''}."
     )
 
 
@@ -37,59 +49,26 @@ def _dataset(dataset: DatasetPart) -> str:
     return f"`RADIOML_2018_01A` or else a generated twin, profile `{dataset.twin.profile}`"
 
 
+def _hardware(report: StudyReport, config: StudyConfig) -> list[str]:
+    parts = [table_as_markdown(constraints_table(report))] if report.constraints else []
+    if report.asks_for_hardware:
+        parts.append(f"Hardware figures are FINN's estimates: {hardware_target(config)}.")
+    return parts
+
+
 def _progress(report: StudyReport) -> str:
-    counts, best = report.counts, report.best_feasible
-    reached = (
-        "no network has reached it yet"
-        if best is None
-        else f"the cheapest that reaches it is trial {best.trial_number}: η {best.inference_cost:.4g}"
-    )
-    return (
-        f"{counts.complete} trials complete, {counts.pruned} could not be built, {counts.failed} failed; {reached}. "
-        f"Hypervolume {report.hypervolume:.4f}."
-    )
+    best = report.best_feasible
+    reached = "no network has reached the threshold yet"
+    if best is not None:
+        second = report.objectives[1].name
+        value = f"{NAMES[second]} {figure_text(second, best.value(second))}"
+        reached = f"the best that reaches the threshold is trial {best.trial_number}: {value}"
+    return f"{finished_trials(report)}; {reached}. Hypervolume {report.hypervolume:.4f}."
 
 
-def _front_table(report: StudyReport) -> str:
-    header = ["front: trial", "accuracy", "reaches threshold", "η", "bit-ops", "weight bits", "parameters"]
-    rows = [_front_row(trial, report.threshold) for trial in report.front]
-    return markdown_table(header, rows)
-
-
-def _front_row(trial: TrialReport, threshold: float) -> list[str]:
-    return [
-        str(trial.trial_number),
-        f"{trial.accuracy:.2%}",
-        "yes" if trial.accuracy >= threshold else "no",
-        f"{trial.inference_cost:.4g}",
-        f"{trial.bit_ops:,.0f}",
-        f"{trial.weight_bits:,.0f}",
-        f"{trial.parameters:,}",
-    ]
-
-
-def _builds_table(builds: Sequence[Build]) -> str:
-    header = ["trial", "state", "board", "LUT", "BRAM18", "DSP", "frames/s", "latency µs"]
-    notes = [
-        f"Trial {build.trial_number}: {verification_sentence(build.report)}"
-        for build in builds
-        if build.report is not None
-    ]
-    return "\n\n".join([markdown_table(header, [_build_row(build) for build in builds]), *notes])
-
-
-def _build_row(build: Build) -> list[str]:
-    name = f"{build.trial_number}{' (below threshold)' if build.is_below_threshold else ''}"
-    report = build.report
-    if report is None:
-        return [name, build.state.value, build.target.board, "", "", "", "", ""]
-    return [
-        name,
-        build.state.value,
-        build.target.board,
-        f"{report.lut:,}",
-        f"{report.bram_18k:,}",
-        f"{report.dsp:,}",
-        f"{report.throughput_fps:,.0f}",
-        f"{report.latency_us:,.1f}",
-    ]
+def _builds(builds: Sequence[Build]) -> str:
+    parts = [table_as_markdown(builds_table(builds)), BUILD_COUNTS_REMARK]
+    for build in builds:
+        points = [f"- {plain_markdown(sentence)}" for sentence in build_sentences(build)]
+        parts.append("\n".join([f"Trial {build.trial_number}, build {build.build_id}:\n", *points]))
+    return "\n\n".join(parts)

@@ -1,23 +1,20 @@
-"""The note of one trial in Optuna dashboard, in Markdown: architecture, accuracy and cost per stage, builds."""
+"""The note of one trial in Optuna dashboard, in Markdown: objectives, constraints, architecture, stages, hardware."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from dashboards.build_text import STATE_WORDS, level_sentences, target_sentence, verification_sentences
+from dashboards.figure_text import NAMES, bound_text, figure_text, holds
+from dashboards.hardware_tables import hardware_table, layer_table
+from dashboards.text_table import markdown_table, plain_markdown, table_as_markdown
+from search.objectives import DEFAULT_OBJECTIVES, Constraint, Objective
+from search.report import TrialReport
 from spaces.architecture import ArchitectureConfig, BlockShape, infer_shapes
 from spaces.search_space import Design
-from storage.records import Build, BuildReport, BuildState, Evaluation
-
-BUILD_STATE_WORDS = {
-    BuildState.QUEUED: "queued, waits for a build worker (`python -m fpga.run`)",
-    BuildState.RUNNING: "running",
-    BuildState.SUCCEEDED: "succeeded",
-    BuildState.FAILED: "failed",
-}
-
-COLUMN_GAP = "\N{EM SPACE}"
+from storage.records import Build, Evaluation
 
 
 @dataclass(frozen=True)
@@ -30,8 +27,8 @@ class TrialFacts:
     """Optuna's word in small letters: complete, pruned or fail."""
     design: Design | None
     """None where the parameters give no network that can be built."""
-    accuracy: float | None
-    inference_cost: float | None
+    result: TrialReport | None
+    """None unless the trial is complete."""
     evaluations: tuple[Evaluation, ...]
     """By stage; empty unless something was measured."""
     builds: tuple[Build, ...]
@@ -41,6 +38,10 @@ class TrialFacts:
     """The earlier trial of the same network, whose result this one has."""
     message: str | None
     """Why the trial was stopped or failed."""
+    objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES
+    """Of the study."""
+    constraints: tuple[Constraint, ...] = ()
+    """Of the study."""
 
 
 def trial_note(facts: TrialFacts) -> str:
@@ -48,26 +49,18 @@ def trial_note(facts: TrialFacts) -> str:
     parts = [_headline(facts)]
     if facts.message:
         parts.append(code_block(facts.message))
+    if facts.result is not None and facts.constraints:
+        parts.append(_constraint_table(facts, facts.result))
     if facts.design is not None:
         parts.append("### Architecture\n\n" + _architecture_table(facts.design.architecture))
     if facts.evaluations:
         parts.append("### Accuracy and cost\n\n" + _stage_table(facts.evaluations, facts.design))
         parts.append("### Density per layer\n\n" + _density_table(facts.evaluations))
+    parts.extend(_hardware_part(facts))
     parts.extend(_build_part(build) for build in facts.builds)
-    if facts.state == "complete":
+    if facts.result is not None:
         parts.append(_promotion_hint(facts))
     return "\n\n".join(parts)
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table whose first column is to the left and all others to the right; cells must not hold line breaks or |."""
-    lines = [_table_line(header), "| :-- |" + " --: |" * (len(header) - 1), *(_table_line(row) for row in rows)]
-    return "\n".join(lines)
-
-
-def _table_line(cells: Sequence[str]) -> str:
-    """Wide spaces between the cells, which Optuna dashboard would draw side by side."""
-    return f"| {' | '.join([cells[0], *(COLUMN_GAP + cell for cell in cells[1:])])} |"
 
 
 def code_block(text: str) -> str:
@@ -79,15 +72,35 @@ def code_block(text: str) -> str:
 
 
 def _headline(facts: TrialFacts) -> str:
-    if facts.accuracy is None or facts.inference_cost is None:
+    if facts.result is None:
         words = {"pruned": "cannot be built", "fail": "failed"}
         return f"**Trial {facts.trial_number}**: {words.get(facts.state, facts.state)}."
-    place = "on the Pareto front" if facts.is_on_front else "not on the Pareto front"
+    result = facts.result
+    figures = [
+        f"{NAMES[objective.name]} **{figure_text(objective.name, result.value(objective.name))}**"
+        for objective in facts.objectives
+    ]
     copied = "" if facts.copied_from is None else f" Same network as trial {facts.copied_from}: measured there."
-    return (
-        f"**Trial {facts.trial_number}**: accuracy **{facts.accuracy:.2%}**, "
-        f"inference cost η **{facts.inference_cost:.4g}**, {place}.{copied}"
-    )
+    return f"**Trial {facts.trial_number}**: {', '.join(figures)}, {_place(facts, result)}.{copied}"
+
+
+def _place(facts: TrialFacts, result: TrialReport) -> str:
+    if not result.is_feasible:
+        return "**infeasible**"
+    return "on the Pareto front" if facts.is_on_front else "not on the Pareto front"
+
+
+def _constraint_table(facts: TrialFacts, result: TrialReport) -> str:
+    rows = [
+        [
+            NAMES[bound.name],
+            bound_text(bound),
+            figure_text(bound.name, result.value(bound.name)),
+            "yes" if holds(bound, result) else "**no**",
+        ]
+        for bound in facts.constraints
+    ]
+    return markdown_table(["constraint", "asked for", "this network", "holds"], rows)
 
 
 def _architecture_table(architecture: ArchitectureConfig) -> str:
@@ -154,70 +167,38 @@ def _percent(fraction: float | None) -> str:
     return "" if fraction is None else f"{fraction:.1%}"
 
 
+def _hardware_part(facts: TrialFacts) -> list[str]:
+    table = hardware_table(None if facts.result is None else facts.result.hardware, facts.builds)
+    if table is None:
+        return []
+    remark = "The estimate is of the architecture, whatever its weights. In brackets: share of the board."
+    return [f"### Hardware\n\n{table_as_markdown(table)}\n\n{remark}"]
+
+
 def _build_part(build: Build) -> str:
-    target = build.target
-    lines = [
-        f"### Build {build.build_id}: {target.board}, {BUILD_STATE_WORDS[build.state]}",
-        f"Asked for {target.target_fps:,} frames/s at {target.clk_period_ns:g} ns.",
-    ]
-    if build.is_below_threshold:
-        lines.append("**Below the accuracy threshold**: built so that the whole chain is seen.")
-    if build.test_accuracy is not None:
-        lines.append(f"Accuracy on the test part: **{build.test_accuracy:.2%}**.")
+    lines = [f"### Build {build.build_id}: {build.target.board}, {STATE_WORDS[build.state]}", _build_list(build)]
     if build.message:
         lines.append(code_block(build.message))
-    if build.report is not None:
-        lines.append(_report_table(build.report))
-        if build.report.layers:
-            lines.append(_layer_table(build.report))
-        lines.append(verification_sentence(build.report))
+    if build.log_tail:
+        lines.append(f"The last lines of its log:\n\n{code_block(build.log_tail)}")
+    layers = None if build.report is None else layer_table(build.report)
+    if layers is not None:
+        lines.append(table_as_markdown(layers))
     return "\n\n".join(lines)
 
 
-def _report_table(report: BuildReport) -> str:
-    rows = [
-        *_lut_rows(report),
-        ["BRAM (18 Kb)", f"{report.bram_18k:,}"],
-        ["URAM", f"{report.uram:,}"],
-        ["DSP", f"{report.dsp:,}"],
-        ["throughput", f"{report.throughput_fps:,.0f} frames/s"],
-        ["latency", f"{report.latency_us:,.1f} µs"],
-        ["slowest layer", f"`{report.bottleneck_layer}`, {report.bottleneck_cycles:,} cycles"],
-    ]
-    return markdown_table(["FINN's estimate", ""], rows)
-
-
-def _lut_rows(report: BuildReport) -> list[list[str]]:
-    if report.connected is None:
-        return [["LUT", f"{report.lut:,}"]]
-    share = "" if report.available is None else f", {report.connected.lut / report.available.lut:.1%} of the board"
-    return [
-        ["LUT, layers alone", f"{report.lut:,}"],
-        ["LUT, with width converters and FIFOs", f"{report.connected.lut:,}{share}"],
-    ]
-
-
-def _layer_table(report: BuildReport) -> str:
-    header = ["layer", "PE", "SIMD", "cycles", "LUT", "BRAM", "URAM", "DSP"]
-    rows = [
-        [f"`{layer.name}`", _cell(layer.pe), _cell(layer.simd)]
-        + [f"{value:,}" for value in (layer.cycles, layer.lut, layer.bram_18k, layer.uram, layer.dsp)]
-        for layer in report.layers
-    ]
-    return markdown_table(header, rows)
-
-
-def verification_sentence(report: BuildReport) -> str:
-    """Whether FINN's graph computes what the trained network does, in one sentence."""
-    equal, total = report.n_classes_equal, report.n_frames_verified
-    if total == 0:
-        return "Not verified: no frames were run through FINN's graph."
-    verdict = "Verified" if equal == total else "**Not equal**"
-    sentence = f"{verdict}: FINN's graph gave the class of the trained network on {equal} of {total} frames."
-    if report.agreements:
-        counts = ", ".join(f"{agreement.graph} {agreement.n_scores_equal}" for agreement in report.agreements)
-        sentence += f" Frames with all integer scores equal: {counts}."
-    return sentence if report.not_executed is None else f"{sentence} Not executed: {report.not_executed}."
+def _build_list(build: Build) -> str:
+    """One point each, for Optuna dashboard does not break long lines."""
+    points = [plain_markdown(sentence) for sentence in (target_sentence(build), *level_sentences(build))]
+    if build.is_below_threshold:
+        points.append("**Below the accuracy threshold**: built so that the whole chain is seen.")
+    if build.test_accuracy is not None:
+        points.append(f"Accuracy on the test part: **{build.test_accuracy:.2%}**.")
+    if build.report is not None:
+        verdict, *more = map(plain_markdown, verification_sentences(build.report))
+        is_verified = build.report.n_classes_equal == build.report.n_frames_verified
+        points += [verdict if is_verified else f"**{verdict}**", *more]
+    return "\n".join(f"- {point}" for point in points)
 
 
 def _promotion_hint(facts: TrialFacts) -> str:

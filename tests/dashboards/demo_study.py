@@ -1,9 +1,10 @@
-"""A study as the search leaves it, made without training: real tables, real costs, accuracies from a formula."""
+"""Studies as the search leaves them, made without training: real tables and costs, other figures from formulas."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import optuna
 
@@ -13,12 +14,21 @@ from spaces.study_config import parse_study_config
 from storage.builds import claim_build, fail_build, finish_build, queue_build
 from storage.database import Database
 from storage.evaluations import record_evaluation
-from storage.records import BuildReport, BuildTarget, Evaluation
+from storage.records import (
+    BuildReport,
+    BuildTarget,
+    Evaluation,
+    GraphAgreement,
+    HardwareEstimate,
+    LayerReport,
+    Resources,
+)
+from storage.studies import load_study_record
 from workers.inference_cost import count_cost, list_mac_layers
 
 STUDY_FILE = """
 study: {name: %s, seed: 5, sampler: random}
-objectives: {accuracy: {direction: maximize, threshold: 0.56}, inference_cost: {direction: minimize}}
+%s
 space:
   blocks:
     - {type: input_quantizer, bit_width: 8}
@@ -42,6 +52,25 @@ pruning:
 budget: {trials: 40, epochs: 6}
 """
 
+TWO_OBJECTIVES = """
+objectives: {accuracy: {direction: maximize, threshold: 0.56}, inference_cost: {direction: minimize}}
+"""
+
+HARDWARE = """
+objectives: {accuracy: {direction: maximize, threshold: 0.56}, lut: {direction: minimize}}
+constraints: {throughput_fps: {at_least: 100000}, lut: {at_most: 25000}}
+"""
+
+THREE_OBJECTIVES = """
+objectives:
+  accuracy: {direction: maximize, threshold: 0.56}
+  lut: {direction: minimize}
+  throughput_fps: {direction: maximize}
+constraints: {dsp: {at_most: 60}}
+"""
+
+ZCU111 = Resources(lut=425_280, bram_18k=2_160, uram=80, dsp=4_272)
+
 BUILD_REPORT = BuildReport(
     lut=18432,
     bram_18k=27,
@@ -55,10 +84,35 @@ BUILD_REPORT = BuildReport(
     n_classes_equal=100,
 )
 
+LAYERS = (  # name, PE, SIMD, cycles, LUT, BRAM18, DSP
+    ("ConvolutionInputGenerator_rtl_0", None, 1, 1_065, 412, 1, 0),
+    ("VVAU_hls_0", 2, 9, 1_536, 2_210, 3, 0),
+    ("MVAU_hls_0", 8, 4, 1_536, 5_120, 8, 4),
+    ("ConvolutionInputGenerator_rtl_1", None, 2, 1_044, 530, 2, 0),
+    ("MVAU_hls_2", 12, 4, 2_048, 9_640, 12, 8),
+    ("LabelSelect_hls_0", 1, None, 24, 520, 1, 0),
+)
 
-def make_demo_study(database: Database, name: str = "demo", n_trials: int = 40) -> optuna.Study:
+DETAILED_BUILD_REPORT = replace(
+    BUILD_REPORT,
+    connected=Resources(lut=24_100, bram_18k=41, uram=0, dsp=12),
+    available=ZCU111,
+    layers=tuple(
+        LayerReport(name, lut=lut, bram_18k=bram, uram=0, dsp=dsp, cycles=cycles, pe=pe, simd=simd)
+        for name, pe, simd, cycles, lut, bram, dsp in LAYERS
+    ),
+    agreements=(GraphAgreement("qonnx", 100, 100), GraphAgreement("folded", 100, 100)),
+    not_executed="hardware code",
+)
+"""As builds give it since they tell each layer."""
+
+
+def make_demo_study(
+    database: Database, name: str = "demo", n_trials: int = 40, goals: str = TWO_OBJECTIVES
+) -> optuna.Study:
     """A study of `n_trials` trials: the last failed, the one before cannot be built, all others are complete."""
-    study = open_study(parse_study_config(STUDY_FILE % name, "demo"), database, {"git": "0123abc", "python": "3.11"})
+    config = parse_study_config(STUDY_FILE % (name, goals), "demo")
+    study = open_study(config, database, {"git": "0123abc", "python": "3.11"})
     for _ in range(n_trials - 2):
         complete_trial(study, database)
     tell_unbuildable(study, study.ask(), "blocks[1].kernel_size is 27; expected at most the length there, 16")
@@ -68,13 +122,16 @@ def make_demo_study(database: Database, name: str = "demo", n_trials: int = 40) 
 
 def complete_trial(study: optuna.Study, database: Database, pruned_density: float = 0.35) -> int:
     """One more complete trial of two stages, its cost 0 where `pruned_density` is; returns its number."""
-    config = parse_study_config(STUDY_FILE % study.study_name, "demo")
+    record = load_study_record(database, study.study_name)
+    assert record is not None
+    config = parse_study_config(record.text, "demo")
     asked = ask_trial(study, config.search_space)
     assert asked is not None
     evaluations = list(_evaluations(study.study_name, asked.number, asked.design, pruned_density))
     for evaluation in evaluations:
         record_evaluation(database, evaluation)
-    tell_result(study, asked.trial, config, Result(evaluations))
+    hardware = _estimate(asked.design) if config.asks_for_hardware else None
+    tell_result(study, asked.trial, config, Result(evaluations, hardware))
     return asked.number
 
 
@@ -93,20 +150,46 @@ def queue_demo_build(database: Database, study_name: str, trial_number: int) -> 
     )
 
 
-def finish_demo_build(database: Database, study_name: str, trial_number: int) -> None:
-    """Promotes a trial and builds it."""
+def finish_demo_build(
+    database: Database,
+    study_name: str,
+    trial_number: int,
+    report: BuildReport = BUILD_REPORT,
+    level_note: str | None = None,
+) -> None:
+    """Promotes a trial and builds it, up to generated code."""
     queue_demo_build(database, study_name, trial_number)
     build = claim_build(database, "demo")
     assert build is not None
-    finish_build(database, build.build_id, "demo", BUILD_REPORT)
+    finish_build(database, build.build_id, "demo", report, level_note=level_note)
 
 
-def fail_demo_build(database: Database, study_name: str, trial_number: int, message: str) -> None:
+def fail_demo_build(
+    database: Database, study_name: str, trial_number: int, message: str, log_tail: str | None = None
+) -> None:
     """Promotes a trial whose build fails."""
     queue_demo_build(database, study_name, trial_number)
     build = claim_build(database, "demo")
     assert build is not None
-    fail_build(database, build.build_id, "demo", message)
+    fail_build(database, build.build_id, "demo", message, log_tail=log_tail)
+
+
+def _estimate(design: Design) -> HardwareEstimate:
+    """Resources that grow with the bit operations, and a first layer that sets the pace."""
+    cost = count_cost(design.architecture, {layer.name: 1.0 for layer in list_mac_layers(design.architecture)})
+    lut = 2_500 + int(cost.bit_ops / 900)
+    first = design.architecture.blocks[1].model_dump()
+    cycles = 1024 // first["stride"] * first["kernel_size"] // 8
+    return HardwareEstimate(
+        lut=lut,
+        bram_18k=4 + lut // 1_500,
+        uram=0,
+        dsp=lut // 700,
+        throughput_fps=200e6 / cycles,
+        latency_us=cycles / 100,
+        bottleneck_layer="MVAU_hls_2",
+        available=ZCU111,
+    )
 
 
 def _evaluations(study_name: str, trial_number: int, design: Design, pruned_density: float) -> Iterator[Evaluation]:

@@ -3,29 +3,56 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
 
-from dashboards.pareto_front import REFERENCE_DESIGNS, ParetoFrontData, pareto_front_data, pareto_front_figure
+from dashboards.pareto_figure import pareto_front_figure
+from dashboards.pareto_front import REFERENCE_DESIGNS, ParetoFrontData, pareto_front_data
 from search.report import StudyReport, load_study_report
 from storage.database import open_database
-from tests.dashboards.demo_study import finish_demo_build, make_demo_study, queue_demo_build
+from tests.dashboards.demo_study import (
+    DETAILED_BUILD_REPORT,
+    HARDWARE,
+    THREE_OBJECTIVES,
+    TWO_OBJECTIVES,
+    finish_demo_build,
+    make_demo_study,
+    queue_demo_build,
+)
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> StudyReport:
-    """40 trials; the cheapest of the front is built, the most accurate one waits."""
-    database = open_database(f"sqlite:///{tmp_path_factory.mktemp('pareto')}/studies.db")
-    make_demo_study(database)
+def make_report(folder: Path, goals: str) -> StudyReport:
+    """40 trials; the first of the front is built, the last one waits."""
+    database = open_database(f"sqlite:///{folder}/studies.db")
+    make_demo_study(database, goals=goals)
     front = load_study_report(database, "demo").front
     finish_demo_build(database, "demo", front[0].trial_number)
     queue_demo_build(database, "demo", front[-1].trial_number)
     return load_study_report(database, "demo")
 
 
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> StudyReport:
+    """Accuracy against inference cost."""
+    return make_report(tmp_path_factory.mktemp("pareto"), TWO_OBJECTIVES)
+
+
+@pytest.fixture(scope="module")
+def hardware(tmp_path_factory: pytest.TempPathFactory) -> StudyReport:
+    """Accuracy against LUT, with bounds on LUT and frames/s."""
+    return make_report(tmp_path_factory.mktemp("hardware"), HARDWARE)
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> StudyReport:
+    """Accuracy, LUT and frames/s, with a bound on DSP."""
+    return make_report(tmp_path_factory.mktemp("three"), THREE_OBJECTIVES)
+
+
 def test_each_complete_trial_is_either_dominated_or_on_the_front(report: StudyReport) -> None:
-    data = pareto_front_data(report)
+    data = _only_plot(report)
 
     shown = [point.trial_number for point in (*data.dominated, *data.front)]
     assert sorted(shown) == [trial.trial_number for trial in report.trials]
@@ -34,7 +61,7 @@ def test_each_complete_trial_is_either_dominated_or_on_the_front(report: StudyRe
 
 
 def test_only_finished_builds_are_marked_and_show_their_numbers(report: StudyReport) -> None:
-    built = pareto_front_data(report).built
+    built = _only_plot(report).built
 
     assert [point.trial_number for point in built] == [report.front[0].trial_number]
     assert "ZCU111: 18,432 LUT, 27 BRAM18, 12 DSP" in built[0].hover
@@ -42,7 +69,7 @@ def test_only_finished_builds_are_marked_and_show_their_numbers(report: StudyRep
 
 
 def test_inference_cost_is_on_a_logarithmic_x_axis_and_accuracy_on_y(report: StudyReport) -> None:
-    figure = pareto_front_figure(pareto_front_data(report))
+    figure = pareto_front_figure(_only_plot(report))
 
     front = _trace(figure, "Pareto front (")
     assert figure.layout.xaxis.type == "log"
@@ -52,14 +79,14 @@ def test_inference_cost_is_on_a_logarithmic_x_axis_and_accuracy_on_y(report: Stu
 
 
 def test_the_threshold_is_a_labelled_line(report: StudyReport) -> None:
-    figure = pareto_front_figure(pareto_front_data(report))
+    figure = pareto_front_figure(_only_plot(report))
 
     assert (figure.layout.shapes[0].y0, figure.layout.shapes[0].y1) == (0.56, 0.56)
     assert figure.layout.annotations[0].text == "threshold 56%"
 
 
 def test_published_designs_are_hollow_markers_at_their_published_figures(report: StudyReport) -> None:
-    figure = pareto_front_figure(pareto_front_data(report))
+    figure = pareto_front_figure(_only_plot(report))
 
     shown = {(trace.name, trace.y[0], trace.x[0]) for trace in figure.data if "published" in trace.hovertemplate}
     assert shown == {
@@ -72,29 +99,29 @@ def test_published_designs_are_hollow_markers_at_their_published_figures(report:
 
 
 def test_labels_that_would_be_written_over_each_other_are_left_out(report: StudyReport) -> None:
-    data = pareto_front_data(report)
+    data = _only_plot(report)
     neighbour = replace(data.front[0], trial_number=99, accuracy=data.front[0].accuracy + 1e-4)
-    crowded = replace(data, front=(data.front[0], replace(neighbour, inference_cost=neighbour.inference_cost * 1.001)))
+    crowded = replace(data, front=(data.front[0], replace(neighbour, value=neighbour.value * 1.001)))
 
     assert list(_trace(pareto_front_figure(crowded), "Pareto front (").text) == [f"#{data.front[0].trial_number}", ""]
 
 
 def test_a_trial_at_cost_0_is_named_in_the_legend_instead_of_drawn(report: StudyReport) -> None:
-    data = pareto_front_data(report)
-    free = replace(data.front[0], trial_number=99, accuracy=1 / 24, inference_cost=0.0)
+    data = _only_plot(report)
+    free = replace(data.front[0], trial_number=99, accuracy=1 / 24, value=0.0)
 
     figure = pareto_front_figure(replace(data, front=(free, *data.front), built=(free, *data.built)))
 
     front = _trace(figure, "Pareto front (")
     assert front.name == f"Pareto front ({len(data.front) + 1}, 1 at cost 0 not drawn)"
-    assert list(front.x) == [point.inference_cost for point in data.front]
+    assert list(front.x) == [point.value for point in data.front]
     assert len(front.text) == len(front.hovertext) == len(data.front)
     assert _trace(figure, "built with FINN").name == "built with FINN (2, 1 at cost 0 not drawn)"
 
 
 def test_a_front_of_nothing_but_cost_0_is_drawn_empty(report: StudyReport) -> None:
-    data = pareto_front_data(report)
-    free = replace(data.front[0], inference_cost=0.0)
+    data = _only_plot(report)
+    free = replace(data.front[0], value=0.0)
 
     figure = pareto_front_figure(replace(data, dominated=(free, free), front=(free,), built=()))
 
@@ -102,17 +129,126 @@ def test_a_front_of_nothing_but_cost_0_is_drawn_empty(report: StudyReport) -> No
     assert _trace(figure, "trials (").name == "trials (2 dominated, 2 at cost 0 not drawn)"
 
 
-def test_a_study_without_trials_shows_the_threshold_and_the_published_designs() -> None:
-    figure = pareto_front_figure(ParetoFrontData("empty", 0.56, (), (), (), REFERENCE_DESIGNS))
+def test_a_study_without_trials_shows_the_threshold_and_the_published_designs(report: StudyReport) -> None:
+    empty = replace(_only_plot(report), dominated=(), front=(), built=())
+
+    figure = pareto_front_figure(empty)
 
     assert list(_trace(figure, "Pareto front (0)").x) == []
     assert list(_trace(figure, "BacalhauNet").y) == [0.56241]
 
 
 def test_the_same_study_gives_the_same_figure(report: StudyReport) -> None:
-    first, second = (pareto_front_figure(pareto_front_data(report)).to_json() for _ in range(2))
+    first, second = (pareto_front_figure(_only_plot(report)).to_json() for _ in range(2))
 
     assert first == second
+
+
+def test_a_study_of_two_objectives_without_constraints_has_the_plot_it_always_had(report: StudyReport) -> None:
+    figure = pareto_front_figure(_only_plot(report))
+
+    assert [trace.name.partition(" (")[0] for trace in figure.data] == [
+        "trials",
+        *(design.name for design in REFERENCE_DESIGNS),
+        "Pareto front",
+        "built with FINN",
+    ]
+    assert figure.layout.title.text == "Pareto front of demo"
+    assert figure.layout.xaxis.title.text == "inference cost η (8-bit VGG10 = 1), lower is better"
+    assert len(figure.layout.shapes) == 1
+
+
+def test_x_is_the_second_objective_without_designs_that_have_no_figure_for_it(hardware: StudyReport) -> None:
+    figure = pareto_front_figure(_only_plot(hardware))
+
+    front = _trace(figure, "Pareto front (")
+    assert figure.layout.xaxis.title.text == "LUT, FINN's estimate, lower is better"
+    assert list(front.x) == [trial.value("lut") for trial in hardware.front]
+    assert list(front.x) == sorted(front.x)
+    assert not any("published" in trace.hovertemplate for trace in figure.data)
+
+
+def test_infeasible_trials_have_a_look_of_their_own_and_say_what_they_miss(hardware: StudyReport) -> None:
+    data = _only_plot(hardware)
+
+    infeasible = _trace(pareto_front_figure(data), "infeasible (8)")
+    numbers = [trial.trial_number for trial in hardware.trials if not trial.is_feasible]
+    assert [point.trial_number for point in data.infeasible] == numbers
+    assert infeasible.marker.symbol == "x-thin"
+    most_accurate = next(point for point in data.infeasible if point.trial_number == 37)
+    assert "<b>misses</b> LUT 49,858, at most 25,000 asked for" in most_accurate.hover
+    assert "<b>misses</b> throughput 74,405 frames/s, at least 100,000 frames/s asked for" in most_accurate.hover
+
+
+def test_feasible_trials_miss_nothing(hardware: StudyReport) -> None:
+    data = _only_plot(hardware)
+
+    assert len(data.dominated) == 24
+    assert not any("misses" in line for point in (*data.dominated, *data.front) for line in point.hover)
+
+
+def test_hover_has_the_estimate(hardware: StudyReport) -> None:
+    point = next(point for point in _only_plot(hardware).infeasible if point.trial_number == 37)
+
+    assert "estimate: 49,858 LUT, 37 BRAM18, 71 DSP" in point.hover
+    assert "74,405 frames/s, 26.9 µs" in point.hover
+    assert "bottleneck MVAU_hls_2" in point.hover
+
+
+def test_hover_has_a_builds_totals_with_all_that_connects_its_layers(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/studies.db")
+    make_demo_study(database, n_trials=4)
+    finish_demo_build(database, "demo", 0, DETAILED_BUILD_REPORT)
+
+    (built,) = _only_plot(load_study_report(database, "demo")).built
+
+    assert "ZCU111: 24,100 LUT, 41 BRAM18, 12 DSP" in built.hover
+
+
+def test_a_bound_on_the_axis_is_a_labelled_line(hardware: StudyReport) -> None:
+    figure = pareto_front_figure(_only_plot(hardware))
+
+    assert (figure.layout.shapes[1].x0, figure.layout.shapes[1].x1) == (25_000, 25_000)
+    assert figure.layout.annotations[1].text == "at most 25,000"
+
+
+def test_three_objectives_are_two_plots_of_one_front_that_is_no_line(three: StudyReport) -> None:
+    lut, throughput = pareto_front_data(three)
+
+    figures = [pareto_front_figure(lut), pareto_front_figure(throughput)]
+    fronts = [_trace(figure, "Pareto front (9)") for figure in figures]
+    assert {point.trial_number for point in lut.front} == {trial.trial_number for trial in three.front}
+    assert {point.trial_number for point in throughput.front} == {trial.trial_number for trial in three.front}
+    assert [front.mode for front in fronts] == ["markers+text", "markers+text"]
+    assert [figure.layout.title.text for figure in figures] == [
+        "demo: accuracy against LUT",
+        "demo: accuracy against throughput",
+    ]
+    assert figures[1].layout.xaxis.title.text == "frames/s, FINN's estimate, higher is better"
+
+
+def test_a_front_of_an_objective_to_maximize_begins_at_its_largest_value(three: StudyReport) -> None:
+    _, throughput = pareto_front_data(three)
+
+    front = _trace(pareto_front_figure(throughput), "Pareto front (")
+    assert list(front.x) == sorted(front.x, reverse=True)
+    assert front.textposition == "top right"
+
+
+def test_the_axis_is_logarithmic_where_values_are_far_apart_and_none_is_0(hardware: StudyReport) -> None:
+    data = _only_plot(hardware)
+    far = pareto_front_figure(data)
+    near = pareto_front_figure(replace(data, dominated=(), infeasible=()))
+    none = pareto_front_figure(replace(data, front=(replace(data.front[0], value=0.0), *data.front)))
+
+    assert [figure.layout.xaxis.type for figure in (far, near, none)] == ["log", "linear", "linear"]
+    assert 0.0 in _trace(none, "Pareto front (").x
+    assert "10,000" in far.layout.xaxis.ticktext
+
+
+def _only_plot(report: StudyReport) -> ParetoFrontData:
+    (data,) = pareto_front_data(report)
+    return data
 
 
 def _trace(figure: go.Figure, start: str) -> go.Scatter:

@@ -9,12 +9,19 @@ import optuna
 import pytest
 from optuna.storages import BaseStorage
 from optuna_dashboard import save_note
+from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from dashboards.refresher import OWN_NOTES_HEADING, PARETO_FRONT_ID, Refresher, merge_notes
 from search.report import load_study_report
 from search.study import open_optuna_storage
 from storage.database import Database, open_database
-from tests.dashboards.demo_study import complete_trial, make_demo_study, queue_demo_build
+from tests.dashboards.demo_study import (
+    HARDWARE,
+    THREE_OBJECTIVES,
+    complete_trial,
+    make_demo_study,
+    queue_demo_build,
+)
 
 
 @pytest.fixture
@@ -66,6 +73,40 @@ def test_a_trial_at_cost_0_on_the_front_has_its_plot_and_note(database: Database
     assert f"**Trial {number}**: accuracy" in text
     assert "inference cost η **0**, on the Pareto front." in text
     assert "1 at cost 0 not drawn" in text
+
+
+def test_each_objective_but_accuracy_has_a_plot(database: Database) -> None:
+    make_demo_study(database, n_trials=6, goals=THREE_OBJECTIVES)
+    storage = open_optuna_storage(database)
+
+    assert Refresher(storage, database).refresh() == 2 + 1 + 6
+    assert Refresher(storage, database).refresh() == 0
+
+    (study,) = storage.get_all_studies()
+    plots = get_plotly_graph_objects(storage.get_study_system_attrs(study._study_id))
+    assert set(plots) == {PARETO_FRONT_ID, f"{PARETO_FRONT_ID}-throughput_fps"}
+    assert "accuracy against LUT" in plots[PARETO_FRONT_ID]
+
+
+def test_trial_notes_of_a_hardware_study_have_objectives_constraints_and_the_estimate(database: Database) -> None:
+    make_demo_study(database, n_trials=6, goals=HARDWARE)
+    storage = open_optuna_storage(database)
+
+    Refresher(storage, database).refresh()
+
+    text = "".join(_attributes(storage).values())
+    assert "**Trial 0**: accuracy **48.87%**, LUT **5,199**, on the Pareto front." in text
+    assert "at least 100,000 frames/s" in text
+    assert "5,199 (1.2%)" in text
+
+
+def test_a_trial_completed_by_hand_has_a_note_without_figures(database: Database) -> None:
+    study = make_demo_study(database, n_trials=3)
+    study.tell(study.ask(), [0.9, 0.001])
+    storage = open_optuna_storage(database)
+
+    assert Refresher(storage, database).refresh() == 1 + 1 + 4
+    assert "**Trial 3**: complete." in "".join(_attributes(storage).values())
 
 
 def test_one_study_may_be_named_and_others_stay_untouched(database: Database) -> None:

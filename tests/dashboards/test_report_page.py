@@ -16,7 +16,15 @@ from search.report import load_study_report
 from storage.database import Database, open_database
 from storage.studies import load_study_record
 from tests.dashboards.demo_server import run_module
-from tests.dashboards.demo_study import complete_trial, fail_demo_build, finish_demo_build, make_demo_study
+from tests.dashboards.demo_study import (
+    DETAILED_BUILD_REPORT,
+    HARDWARE,
+    THREE_OBJECTIVES,
+    complete_trial,
+    fail_demo_build,
+    finish_demo_build,
+    make_demo_study,
+)
 
 EVIL = "</script><script>alert(1)</script>"
 
@@ -102,6 +110,55 @@ def test_a_study_with_a_trial_at_cost_0_on_the_front_has_a_page(tmp_path: Path) 
 
     assert "1 at cost 0 not drawn" in page
     assert f"<td>{number}</td>" in page
+
+
+def test_page_of_a_hardware_study_has_constraints_estimates_and_each_layer_of_a_build(tmp_path: Path) -> None:
+    database = _database(tmp_path)
+    make_demo_study(database, goals=HARDWARE)
+    finish_demo_build(database, "demo", 26, DETAILED_BUILD_REPORT, level_note="no <Vivado> here")
+
+    page = _page(database)
+
+    assert "<title>demo: accuracy against LUT</title>" in page
+    assert "<td>throughput</td><td>at least 100,000 frames/s</td><td>33 of 38</td>" in page
+    assert "38 trials complete (8 of them infeasible), 1 could not be built, 1 failed, 0 running." in page
+    assert "<td>26</td><td>38.95%</td><td>no</td><td>3,145</td><td>4</td><td>6</td><td>416,667</td>" in page
+    assert "<tr><td>LUT</td><td>3,145 (0.7%)</td><td>18,432</td><td>24,100 (5.7%)</td></tr>" in page
+    assert '<tr class="marked"><td>MVAU_hls_2 (bottleneck)</td><td>12</td><td>4</td><td>2,048</td>' in page
+    assert "Got to level 2 of 5, codegen: generated hardware code. No further: no &lt;Vivado&gt; here." in page
+
+
+def test_a_failed_build_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    database = _database(tmp_path)
+    make_demo_study(database, n_trials=4)
+    fail_demo_build(database, "demo", 0, "step_x failed", log_tail=f"line 1\n{EVIL}")
+
+    page = _page(database)
+
+    assert "Failed: step_x failed" in page
+    assert "<pre>line 1\n&lt;/script&gt;" in page
+    assert EVIL not in page
+
+
+def test_page_of_three_objectives_has_two_plots_and_one_copy_of_the_library(tmp_path: Path) -> None:
+    database = _database(tmp_path)
+    make_demo_study(database, n_trials=6, goals=THREE_OBJECTIVES)
+
+    page = _page(database)
+
+    assert [page.count(f'id="pareto-front-{name}"') for name in ("lut", "throughput_fps")] == [1, 1]
+    assert page.count("plotly.js v") == 1
+    assert "<title>demo: accuracy against LUT and throughput</title>" in page
+
+
+def test_a_study_whose_trials_all_miss_a_constraint_says_so(tmp_path: Path) -> None:
+    database = _database(tmp_path)
+    make_demo_study(database, n_trials=6, goals=HARDWARE.replace("100000", "100000000"))
+
+    page = _page(database)
+
+    assert "No trial keeps all constraints yet." in page
+    assert "infeasible (4)" in page
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from search.report import load_study_report
 from search.study import open_optuna_storage
 from storage.database import Database, open_database
 from tests.dashboards.demo_server import ROOT, Server, run_module, running_server
-from tests.dashboards.demo_study import complete_trial, finish_demo_build, make_demo_study
+from tests.dashboards.demo_study import HARDWARE, complete_trial, finish_demo_build, make_demo_study
 
 PATIENCE_S = 30.0
 
@@ -68,6 +68,20 @@ def test_each_finished_trial_has_its_note(server: Server) -> None:
     assert "| 1, pruning |" in notes[0]
     assert "cannot be built" in notes[38]
     assert "ValueError: `a|b`" in notes[39]
+
+
+def test_infeasible_trials_are_told_from_feasible_ones(tmp_path: Path) -> None:
+    study = make_demo_study(_database(tmp_path), goals=HARDWARE)
+    infeasible = [trial.number for trial in study.trials if any(value > 0 for value in trial.constraints.values())]
+    with running_server(tmp_path) as server:
+        answer = httpx.get(f"{server.address}/api/studies/1").json()
+
+    shown = [trial["number"] for trial in answer["trials"] if any(value > 0 for value in trial["constraints"])]
+    assert len(shown) == 8
+    assert shown == infeasible
+    assert [trial["number"] for trial in answer["best_trials"]] == sorted(
+        trial.trial_number for trial in load_study_report(_database(tmp_path), "demo").front
+    )
 
 
 def test_new_trials_and_builds_appear_while_the_server_runs(tmp_path: Path) -> None:

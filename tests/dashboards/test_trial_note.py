@@ -7,20 +7,21 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dashboards.trial_note import TrialFacts, code_block, markdown_table, trial_note, verification_sentence
+from dashboards.trial_note import TrialFacts, code_block, trial_note
+from search.objectives import Constraint, Objective
+from search.report import TrialReport
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from spaces.search_space import Design, PruningStage, TrainingSettings
 from storage.records import (
     Build,
+    BuildLevel,
     BuildState,
     BuildTarget,
     Cost,
     Evaluation,
-    GraphAgreement,
-    LayerReport,
-    Resources,
+    HardwareEstimate,
 )
-from tests.dashboards.demo_study import BUILD_REPORT
+from tests.dashboards.demo_study import BUILD_REPORT, DETAILED_BUILD_REPORT, ZCU111
 
 BLOCK = DepthwiseSeparable(out_channels=24, kernel_size=27, stride=2, weight_bit_width=6, activation_bit_width=5)
 LINEAR = Linear(out_features=24, weight_bit_width=8)
@@ -66,7 +67,31 @@ BUILD = Build(
     queued_at=datetime(2026, 1, 1, tzinfo=UTC),
     finished_at=datetime(2026, 1, 2, tzinfo=UTC),
 )
-FACTS = TrialFacts("demo", 7, "complete", DESIGN, 0.56241, 0.016211, (TRAINED, PRUNED), (BUILD,), True, None, None)
+RESULT = TrialReport(
+    trial_number=7,
+    accuracy=0.56241,
+    inference_cost=0.016211,
+    bit_ops=COST.bit_ops,
+    weight_bits=COST.weight_bits,
+    parameters=6_000,
+    epochs=8,
+    architecture_id="0123",
+    design_json="{}",
+)
+FACTS = TrialFacts("demo", 7, "complete", DESIGN, RESULT, (TRAINED, PRUNED), (BUILD,), True, None, None)
+
+ESTIMATE = HardwareEstimate(
+    lut=25_560, bram_18k=27, uram=0, dsp=12, throughput_fps=85_123.4, latency_us=61.3,
+    bottleneck_layer="MVAU_rtl_1", available=ZCU111,
+)  # fmt: skip
+HARDWARE_FACTS = replace(
+    FACTS,
+    result=replace(RESULT, hardware=ESTIMATE, is_feasible=False),
+    builds=(),
+    is_on_front=False,
+    objectives=(Objective("accuracy", "maximize", "", 0), Objective("lut", "minimize", "", None)),
+    constraints=(Constraint("throughput_fps", at_least=100_000), Constraint("dsp", at_most=12)),
+)
 
 
 def test_note_has_accuracy_cost_and_place() -> None:
@@ -102,6 +127,7 @@ def test_note_has_the_numbers_of_the_build() -> None:
     assert "### Build 3: ZCU111, succeeded" in note
     assert "Accuracy on the test part: **56.17%**." in note
     assert "Below the accuracy threshold" not in note
+    assert ["hardware", "build 3, layers alone"] in _rows(note)
     assert ["LUT", "18,432"] in _rows(note)
     assert ["BRAM (18 Kb)", "27"] in _rows(note)
     assert ["DSP", "12"] in _rows(note)
@@ -110,31 +136,75 @@ def test_note_has_the_numbers_of_the_build() -> None:
     assert "Verified: FINN's graph gave the class of the trained network on 100 of 100 frames." in note
 
 
-def test_note_of_a_build_has_both_totals_each_layer_and_what_was_not_executed() -> None:
-    report = replace(
-        BUILD_REPORT,
-        connected=Resources(lut=25560, bram_18k=27, uram=0, dsp=12),
-        available=Resources(lut=425_000, bram_18k=2160, uram=80, dsp=4272),
-        layers=(LayerReport("MVAU_hls_2", 123, 1, 0, 2, cycles=2048, pe=6, simd=None),),
-        agreements=(GraphAgreement("qonnx", 100, 100), GraphAgreement("folded", 99, 100)),
-        not_executed="Verilog",
-    )
+def test_note_of_a_build_has_both_totals_with_their_share_of_the_board() -> None:
+    rows = _rows(trial_note(replace(FACTS, builds=(replace(BUILD, report=DETAILED_BUILD_REPORT),))))
 
-    note = trial_note(replace(FACTS, builds=(replace(BUILD, report=report),)))
+    assert ["hardware", "build 3, layers alone", "build 3, with width converters and FIFOs"] in rows
+    assert ["LUT", "18,432", "24,100 (5.7%)"] in rows
+    assert ["BRAM (18 Kb)", "27", "41 (1.9%)"] in rows
+    assert ["URAM", "0", "0"] in rows
+    assert ["bottleneck layer", "", "MVAU_hls_2, 2,048 cycles"] in rows
 
-    assert ["LUT, layers alone", "18,432"] in _rows(note)
-    assert ["LUT, with width converters and FIFOs", "25,560, 6.0% of the board"] in _rows(note)
-    assert ["`MVAU_hls_2`", "6", "", "2,048", "123", "1", "0", "2"] in _rows(note)
-    assert "Frames with all integer scores equal: qonnx 100, folded 99. Not executed: Verilog." in note
+
+def test_note_of_a_build_has_each_layer_and_marks_the_bottleneck() -> None:
+    note = trial_note(replace(FACTS, builds=(replace(BUILD, report=DETAILED_BUILD_REPORT),)))
+
+    rows = _rows(note)
+    assert ["layer", "PE", "SIMD", "cycles", "LUT", "BRAM18", "URAM", "DSP"] in rows
+    assert ["VVAU_hls_0", "2", "9", "1,536", "2,210", "3", "0", "0"] in rows
+    assert ["**MVAU_hls_2 (bottleneck)**", "12", "4", "2,048", "9,640", "12", "0", "8"] in rows
+    assert ["all layers", "", "", "", "18,432", "27", "0", "12"] in rows
+    assert note.count("(bottleneck)") == 1
+    assert "- Frames with all integer scores equal: qonnx 100, folded 100.\n- Not executed: hardware code." in note
+
+
+def test_note_of_a_build_says_how_far_it_got_why_no_further_and_what_it_waits_for() -> None:
+    stopped = replace(BUILD, level=BuildLevel.CODEGEN, level_note="no `vivado` here.", next_level=None)
+    waiting = replace(BUILD, level=BuildLevel.ESTIMATE, next_level=BuildLevel.CODEGEN)
+
+    note = trial_note(replace(FACTS, builds=(stopped, waiting)))
+
+    assert "- Got to level 2 of 5, codegen: generated hardware code.\n- No further: no \\`vivado\\` here.\n" in note
+    assert "- Got to level 1 of 5, estimate: FINN's estimates.\n- Waits for codegen: generated hardware code." in note
+
+
+def test_note_has_the_estimate_of_a_trial_without_a_build() -> None:
+    rows = _rows(trial_note(HARDWARE_FACTS))
+
+    assert ["hardware", "estimate before training"] in rows
+    assert ["LUT", "25,560 (6.0%)"] in rows
+    assert ["throughput", "85,123 frames/s"] in rows
+    assert ["latency", "61.3 µs"] in rows
+    assert ["bottleneck layer", "MVAU_rtl_1"] in rows
+
+
+def test_note_has_the_build_of_the_trained_network_beside_the_estimate() -> None:
+    rows = _rows(trial_note(replace(HARDWARE_FACTS, builds=(BUILD,))))
+
+    assert ["hardware", "estimate before training", "build 3, layers alone"] in rows
+    assert ["LUT", "25,560 (6.0%)", "18,432"] in rows
+
+
+def test_note_names_the_objectives_of_its_study() -> None:
+    assert "**Trial 7**: accuracy **56.24%**, LUT **25,560**, **infeasible**." in trial_note(HARDWARE_FACTS)
+
+
+def test_note_has_each_constraint_and_whether_it_holds() -> None:
+    rows = _rows(trial_note(HARDWARE_FACTS))
+
+    assert ["throughput", "at least 100,000 frames/s", "85,123 frames/s", "**no**"] in rows
+    assert ["DSP", "at most 12", "12", "yes"] in rows
 
 
 def test_note_of_a_build_that_failed_has_its_reason_and_no_numbers() -> None:
     failed = replace(BUILD, state=BuildState.FAILED, report=None, message="step_x | <b>no</b>", is_below_threshold=True)
+    failed = replace(failed, log_tail="Error in ```x```\nexit 1")
 
     note = trial_note(replace(FACTS, builds=(failed,)))
 
     assert "### Build 3: ZCU111, failed" in note
     assert "```\nstep_x | <b>no</b>\n```" in note
+    assert "The last lines of its log:\n\n````\nError in ```x```\nexit 1\n````" in note
     assert "**Below the accuracy threshold**" in note
     assert "LUT" not in note
 
@@ -145,7 +215,7 @@ def test_note_says_how_to_promote() -> None:
 
 @pytest.mark.parametrize(("state", "words"), [("fail", "failed"), ("pruned", "cannot be built")])
 def test_note_of_a_trial_without_result_has_the_reason_and_no_promotion(state: str, words: str) -> None:
-    note = trial_note(TrialFacts("demo", 8, state, None, None, None, (), (), False, None, "ValueError: no\n"))
+    note = trial_note(TrialFacts("demo", 8, state, None, None, (), (), False, None, "ValueError: no\n"))
 
     assert note == f"**Trial 8**: {words}.\n\n```\nValueError: no\n```"
 
@@ -159,21 +229,17 @@ def test_code_block_holds_fences_of_the_text() -> None:
 
 
 def test_unequal_classes_are_said_plainly() -> None:
-    sentence = verification_sentence(replace(BUILD_REPORT, n_classes_equal=97))
+    note = trial_note(replace(FACTS, builds=(replace(BUILD, report=replace(BUILD_REPORT, n_classes_equal=97)),)))
 
-    assert sentence == "**Not equal**: FINN's graph gave the class of the trained network on 97 of 100 frames."
+    assert "- **Not equal: FINN's graph gave the class of the trained network on 97 of 100 frames.**" in note
 
 
 def test_unverified_builds_are_not_called_verified() -> None:
-    sentence = verification_sentence(replace(BUILD_REPORT, n_classes_equal=0, n_frames_verified=0))
+    report = replace(BUILD_REPORT, n_classes_equal=0, n_frames_verified=0)
 
-    assert sentence == "Not verified: no frames were run through FINN's graph."
+    note = trial_note(replace(FACTS, builds=(replace(BUILD, report=report),)))
 
-
-def test_tables_have_one_cell_per_column_in_each_line() -> None:
-    lines = markdown_table(["a", "b"], [["1", ""], ["", "2"]]).splitlines()
-
-    assert [line.count("|") for line in lines] == [3, 3, 3, 3]
+    assert "- Not verified: no frames were run through FINN's graph." in note
 
 
 def _rows(note: str) -> list[list[str]]:

@@ -1,0 +1,68 @@
+"""What is said of a build: how far it got and why no further, whether it is right, and why it failed."""
+
+from __future__ import annotations
+
+from storage.records import Build, BuildLevel, BuildReport, BuildState
+
+STATE_WORDS = {
+    BuildState.QUEUED: "queued, waits for a build worker",
+    BuildState.RUNNING: "running",
+    BuildState.SUCCEEDED: "succeeded",
+    BuildState.FAILED: "failed",
+}
+
+LEVEL_WORDS = {
+    BuildLevel.ESTIMATE: "FINN's estimates",
+    BuildLevel.CODEGEN: "generated hardware code",
+    BuildLevel.STITCHED_IP: "one IP core",
+    BuildLevel.OUT_OF_CONTEXT_SYNTH: "the core synthesised by itself",
+    BuildLevel.BITFILE: "a bitfile",
+}
+
+
+def level_sentences(build: Build) -> list[str]:
+    """How far the build got, why it went no further, and what it waits for; nothing before its first level."""
+    if build.level is None:
+        return []
+    levels = list(BuildLevel)
+    sentences = [
+        f"Got to level {levels.index(build.level) + 1} of {len(levels)}, {build.level.value}: "
+        f"{LEVEL_WORDS[build.level]}."
+    ]
+    if build.level_note:
+        sentences.append(f"No further: {build.level_note.rstrip('.')}.")
+    if build.next_level is not None:
+        sentences.append(f"Waits for {build.next_level.value}: {LEVEL_WORDS[build.next_level]}.")
+    return sentences
+
+
+def target_sentence(build: Build) -> str:
+    """What was asked for."""
+    return f"Asked for {build.target.target_fps:,} frames/s at {build.target.clk_period_ns:g} ns."
+
+
+def verification_sentences(report: BuildReport) -> list[str]:
+    """Whether FINN's graph computes what the trained network does; the first is the verdict."""
+    equal, total = report.n_classes_equal, report.n_frames_verified
+    if total == 0:
+        return ["Not verified: no frames were run through FINN's graph."]
+    verdict = "Verified" if equal == total else "Not equal"
+    sentences = [f"{verdict}: FINN's graph gave the class of the trained network on {equal} of {total} frames."]
+    if report.agreements:
+        counts = ", ".join(f"{agreement.graph} {agreement.n_scores_equal}" for agreement in report.agreements)
+        sentences.append(f"Frames with all integer scores equal: {counts}.")
+    if report.not_executed is not None:
+        sentences.append(f"Not executed: {report.not_executed}.")
+    return sentences
+
+
+def build_sentences(build: Build) -> list[str]:
+    """All that is said of a build in one paragraph."""
+    sentences = [target_sentence(build), *level_sentences(build)]
+    if build.is_below_threshold:
+        sentences.append("Below the accuracy threshold, built so that the whole chain is seen.")
+    if build.message:
+        sentences.append(f"Failed: {build.message}")
+    if build.report is not None:
+        sentences.extend(verification_sentences(build.report))
+    return sentences

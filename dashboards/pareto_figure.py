@@ -1,0 +1,247 @@
+"""The Pareto plot as a figure: accuracy against one other objective of all trials, the front, the designs to beat."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from dashboards.figure_text import DIRECTION_WORDS, NAMES, bound_text
+from dashboards.pareto_front import ParetoFrontData, PlotPoint, ReferenceDesign
+from spaces.study_config import HARDWARE_FIGURES
+
+FRONT_COLOUR = "#1f5fa8"
+BUILT_COLOUR = "#2a8c55"
+THRESHOLD_COLOUR = "#b5392c"
+TRIAL_COLOUR = "#b4bac2"
+INFEASIBLE_COLOUR = "#cf7f72"
+TEXT_COLOUR = "#2b3038"
+GRID_COLOUR = "#eceff3"
+REFERENCE_SYMBOLS = ("star-open", "diamond-open", "square-open", "triangle-up-open")
+
+LEAST_LOG_RATIO = 10
+"""Largest to smallest value from which on hardware figures get a logarithmic axis; inference cost always has one."""
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """The x axis: which points have a place on it, and where."""
+
+    is_logarithmic: bool
+
+    def drawable(self, points: Sequence[PlotPoint]) -> list[PlotPoint]:
+        """All; on a logarithmic axis those above 0: a network whose weights were all pruned has cost 0."""
+        return [point for point in points if point.value > 0 or not self.is_logarithmic]
+
+    def remark(self, points: Sequence[PlotPoint]) -> str:
+        """For the legend: how many could not be drawn."""
+        n_left_out = len(points) - len(self.drawable(points))
+        return f", {n_left_out} at cost 0 not drawn" if n_left_out else ""
+
+    def position(self, value: float) -> float:
+        """Of a drawable value along the axis."""
+        return math.log10(value) if self.is_logarithmic else value
+
+
+def pareto_front_figure(data: ParetoFrontData) -> go.Figure:
+    """The plot's objective on x, accuracy in percent on y; fills its place, 550 x 450 pixels or more."""
+    axis = _choose_axis(data)
+    figure = go.Figure(layout=_layout(data, axis))
+    figure.add_trace(_trials_trace(data.dominated, axis))
+    if data.has_constraints:
+        figure.add_trace(_infeasible_trace(data.infeasible, axis))
+    for reference, symbol in zip(data.references, REFERENCE_SYMBOLS, strict=False):
+        figure.add_trace(_reference_trace(reference, symbol))
+    figure.add_trace(_front_trace(data, axis))
+    figure.add_trace(_built_trace(data.built, axis))
+    return figure
+
+
+def _choose_axis(data: ParetoFrontData) -> _Axis:
+    if data.objective.name == "inference_cost":
+        return _Axis(is_logarithmic=True)
+    values = [point.value for point in (*data.dominated, *data.infeasible, *data.front)]
+    return _Axis(is_logarithmic=bool(values) and min(values) > 0 and max(values) >= LEAST_LOG_RATIO * min(values))
+
+
+def _trials_trace(points: Sequence[PlotPoint], axis: _Axis) -> go.Scatter:
+    return go.Scatter(
+        **_coordinates(points, axis),
+        mode="markers",
+        legendrank=2,
+        name=f"trials ({len(points)} dominated{axis.remark(points)})",
+        marker={"color": TRIAL_COLOUR, "size": 7},
+    )
+
+
+def _infeasible_trace(points: Sequence[PlotPoint], axis: _Axis) -> go.Scatter:
+    return go.Scatter(
+        **_coordinates(points, axis),
+        mode="markers",
+        legendrank=2,
+        name=f"infeasible ({len(points)}{axis.remark(points)})",
+        marker={
+            "color": INFEASIBLE_COLOUR,
+            "size": 8,
+            "symbol": "x-thin",
+            "line": {"width": 1.5, "color": INFEASIBLE_COLOUR},
+        },
+    )
+
+
+def _front_trace(data: ParetoFrontData, axis: _Axis) -> go.Scatter:
+    points = data.front
+    is_line = data.n_objectives == 2  # seen from one side, a front of more objectives is no line
+    return go.Scatter(
+        **_coordinates(points, axis),
+        mode="lines+markers+text" if is_line else "markers+text",
+        legendrank=1,
+        name=f"Pareto front ({len(points)}{axis.remark(points)})",
+        line={"color": FRONT_COLOUR, "width": 2, "shape": "hv"},
+        marker={"color": FRONT_COLOUR, "size": 9, "line": {"color": "white", "width": 1}},
+        text=_labels(axis.drawable(points), _axis_span(data, axis), axis),
+        # on the better side of a front of two objectives nothing else can lie
+        textposition="top left" if data.objective.direction == "minimize" else "top right",
+        textfont={"color": FRONT_COLOUR, "size": 11},
+        cliponaxis=False,
+    )
+
+
+def _built_trace(points: Sequence[PlotPoint], axis: _Axis) -> go.Scatter:
+    return go.Scatter(
+        **_coordinates(points, axis),
+        mode="markers",
+        legendrank=3,
+        name=f"built with FINN ({len(points)}{axis.remark(points)})",
+        marker={"color": BUILT_COLOUR, "size": 15, "symbol": "circle-open", "line": {"width": 3}},
+    )
+
+
+def _reference_trace(reference: ReferenceDesign, symbol: str) -> go.Scatter:
+    lines = f"accuracy {reference.accuracy:.2%}<br>inference cost {reference.inference_cost:.4g}"
+    return go.Scatter(
+        x=[reference.inference_cost],
+        y=[reference.accuracy],
+        mode="markers",
+        legendrank=4,
+        name=reference.name,
+        marker={"color": TEXT_COLOUR, "size": 11, "symbol": symbol, "line": {"width": 1.5}},
+        hovertemplate=f"<b>{reference.name}</b> (published)<br>{lines}<extra></extra>",
+    )
+
+
+def _coordinates(points: Sequence[PlotPoint], axis: _Axis) -> dict[str, object]:
+    drawable = axis.drawable(points)
+    return {
+        "x": [point.value for point in drawable],
+        "y": [point.accuracy for point in drawable],
+        "hovertext": ["<br>".join(point.hover) for point in drawable],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+    }
+
+
+def _axis_span(data: ParetoFrontData, axis: _Axis) -> float:
+    """How much of the axis is seen, in its positions."""
+    points = axis.drawable((*data.dominated, *data.infeasible, *data.front))
+    values = [point.value for point in points] + [design.inference_cost for design in data.references]
+    positions = [axis.position(value) for value in values] or [0.0]
+    least = 0.5 if axis.is_logarithmic else 1.0
+    return max(max(positions) - min(positions), least)
+
+
+def _labels(points: Sequence[PlotPoint], span: float, axis: _Axis) -> list[str]:
+    """#trial beside each point of the front, left out where one before would be written over."""
+    height = max((point.accuracy for point in points), default=0) - min((point.accuracy for point in points), default=0)
+    labels: list[str] = []
+    labelled: list[PlotPoint] = []
+    for point in points:
+        is_free = not any(
+            abs(axis.position(point.value) - axis.position(other.value)) < 0.06 * span
+            and abs(point.accuracy - other.accuracy) < 0.06 * max(height, 0.05)
+            for other in labelled
+        )
+        labels.append(f"#{point.trial_number}" if is_free else "")
+        labelled += [point] if is_free else []
+    return labels
+
+
+def _layout(data: ParetoFrontData, axis: _Axis) -> go.Layout:
+    look = {"gridcolor": GRID_COLOUR, "linecolor": TEXT_COLOUR, "ticks": "outside", "automargin": True}
+    shapes, annotations = [_threshold_line(data.threshold)], [_threshold_label(data.threshold)]
+    if data.bound is not None:
+        shapes.append(_bound_line(data.bound.bound))
+        annotations.append(_bound_label(data.bound.bound, bound_text(data.bound), axis))
+    return go.Layout(
+        template="none",
+        title={"text": _title(data), "x": 0, "xref": "paper", "font": {"size": 15}},
+        font={"family": "Helvetica, Arial, sans-serif", "size": 13, "color": TEXT_COLOUR},
+        xaxis={**look, **_scale(data, axis), "title": {"text": _axis_title(data), "standoff": 10}},
+        yaxis={**look, "tickformat": ".0%", "title": {"text": "accuracy, all SNRs, higher is better", "standoff": 15}},
+        shapes=shapes,
+        annotations=annotations,
+        legend={"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top", "font": {"size": 11}},
+        margin={"l": 60, "r": 20, "t": 40, "b": 40},
+        hoverlabel={"align": "left"},
+    )
+
+
+def _title(data: ParetoFrontData) -> str:
+    if data.n_objectives == 2:
+        return f"Pareto front of {data.study_name}"
+    return f"{data.study_name}: accuracy against {NAMES[data.objective.name]}"
+
+
+def _axis_title(data: ParetoFrontData) -> str:
+    objective = data.objective
+    source = ", FINN's estimate" if objective.name in HARDWARE_FIGURES else ""
+    return f"{objective.label}{source}, {DIRECTION_WORDS[objective.direction]}"
+
+
+def _scale(data: ParetoFrontData, axis: _Axis) -> dict[str, object]:
+    if not axis.is_logarithmic:
+        return {"type": "linear", "rangemode": "tozero", "tickformat": ",~f"}
+    decades = {"type": "log", "dtick": 1, "minor": {"ticks": "outside", "ticklen": 3}}
+    if data.objective.name == "inference_cost":
+        return decades
+    ticks = [
+        digit * 10.0**decade for decade in range(-3, 10) for digit in (1, 2, 5)
+    ]  # a plot may show one decade alone
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:,.10g}" for tick in ticks]}
+
+
+def _threshold_line(threshold: float) -> dict[str, object]:
+    line = {"color": THRESHOLD_COLOUR, "width": 1.5, "dash": "dash"}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": threshold, "y1": threshold, "line": line}
+
+
+def _threshold_label(threshold: float) -> dict[str, object]:
+    return {
+        "text": f"threshold {threshold:.0%}",
+        "xref": "paper",
+        "x": 1,
+        "xanchor": "right",
+        "y": threshold,
+        "yanchor": "top",
+        "showarrow": False,
+        "font": {"color": THRESHOLD_COLOUR, "size": 12},
+    }
+
+
+def _bound_line(bound: float) -> dict[str, object]:
+    line = {"color": THRESHOLD_COLOUR, "width": 1.5, "dash": "dot"}
+    return {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": bound, "x1": bound, "line": line}
+
+
+def _bound_label(bound: float, text: str, axis: _Axis) -> dict[str, object]:
+    return {
+        "text": text,
+        "x": axis.position(bound),
+        "xanchor": "right",
+        "yref": "paper",
+        "y": 0,
+        "yanchor": "bottom",
+        "showarrow": False,
+        "font": {"color": THRESHOLD_COLOUR, "size": 12},
+    }

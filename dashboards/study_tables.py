@@ -1,0 +1,90 @@
+"""A whole study as text and tables: how far it is, its constraints, its front, its builds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dashboards.figure_text import NAMES, bound_text
+from dashboards.hardware_tables import total_resources
+from dashboards.text_table import TextTable
+from search.objectives import format_figure
+from search.report import StudyReport, TrialReport
+from spaces.study_config import HARDWARE_FIGURES, StudyConfig
+from storage.records import Build
+
+HARDWARE_TITLES = {**NAMES, "throughput_fps": "frames/s", "latency_us": "latency µs"}
+
+BUILD_COUNTS_REMARK = "LUT, BRAM18, URAM and DSP of a build hold width converters and FIFOs, where its report has them."
+
+
+def finished_trials(report: StudyReport) -> str:
+    """How many trials of each kind there are."""
+    counts = report.counts
+    n_infeasible = sum(not trial.is_feasible for trial in report.trials)
+    infeasible = f" ({n_infeasible} of them infeasible)" if report.constraints else ""
+    return f"{counts.complete} trials complete{infeasible}, {counts.pruned} could not be built, {counts.failed} failed"
+
+
+def hardware_target(config: StudyConfig) -> str:
+    """What the estimates are made for."""
+    fpga = config.fpga
+    return f"{fpga.board}, {fpga.clk_period_ns:g} ns, folded for {fpga.target_fps:,} frames/s"
+
+
+def constraints_table(report: StudyReport) -> TextTable:
+    """Each constraint with its bound, and how many complete trials keep it."""
+    rows = [
+        (
+            NAMES[bound.name],
+            bound_text(bound),
+            f"{sum(bound.excess(trial.value(bound.name)) <= 0 for trial in report.trials)} of {len(report.trials)}",
+        )
+        for bound in report.constraints
+    ]
+    return TextTable(("constraint", "asked for", "trials that keep it"), tuple(rows))
+
+
+def front_table(report: StudyReport) -> TextTable:
+    """The front in its order, with the hardware estimates of a study that asks for them."""
+    hardware = HARDWARE_FIGURES if report.asks_for_hardware else ()
+    header = ["trial", "accuracy", "reaches threshold", *(HARDWARE_TITLES[name] for name in hardware)]
+    header += ["inference cost η", "bit-ops", "weight bits", "parameters", "architecture"]
+    return TextTable(tuple(header), tuple(_front_row(trial, report.threshold, hardware) for trial in report.front))
+
+
+def builds_table(builds: Sequence[Build]) -> TextTable:
+    """The builds in the order they were queued; BUILD_COUNTS_REMARK says what their counts hold."""
+    header = ("trial", "state", "level", "board", "clock ns", "LUT", "BRAM18", "URAM", "DSP", "frames/s", "latency µs")
+    return TextTable((*header, "test accuracy"), tuple(_build_row(build) for build in builds))
+
+
+def _front_row(trial: TrialReport, threshold: float, hardware: Sequence[str]) -> tuple[str, ...]:
+    return (
+        str(trial.trial_number),
+        f"{trial.accuracy:.2%}",
+        "yes" if trial.accuracy >= threshold else "no",
+        *(format_figure(name, trial.value(name)) for name in hardware),
+        f"{trial.inference_cost:.4g}",
+        f"{trial.bit_ops:,.0f}",
+        f"{trial.weight_bits:,.0f}",
+        f"{trial.parameters:,}",
+        trial.architecture_id,
+    )
+
+
+def _build_row(build: Build) -> tuple[str, ...]:
+    report = build.report
+    figures: tuple[str, ...] = ("",) * 6
+    if report is not None:
+        total = total_resources(report)
+        counts = (f"{count:,}" for count in (total.lut, total.bram_18k, total.uram, total.dsp))
+        figures = (*counts, f"{report.throughput_fps:,.0f}", f"{report.latency_us:,.1f}")
+    return (
+        str(build.trial_number),
+        build.state.value,
+        "" if build.level is None else build.level.value,
+        build.target.board,
+        f"{build.target.clk_period_ns:g}",
+        *figures,
+        "" if build.test_accuracy is None else f"{build.test_accuracy:.2%}",
+    )

@@ -1,0 +1,59 @@
+"""Plain text and tables of it, written as Markdown for Optuna dashboard or as HTML for a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+_MARKUP = re.compile(r"([\\`*\[\]<>|~#]|(?<!\w)_|_(?!\w))")
+"""What Markdown might take for its own; not an underscore within a word."""
+
+COLUMN_GAP = "\N{EM SPACE}"
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Cells as people read them, without any markup; as many in each row as in the header."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    marked: Collection[int] = ()
+    """Rows that stand out, from 0."""
+
+
+def table_as_markdown(table: TextTable) -> str:
+    """As `markdown_table`, the first cell of a marked row in bold."""
+    rows = [
+        (f"**{row[0]}**", *row[1:]) if index in table.marked else row
+        for index, row in enumerate([tuple(map(plain_markdown, row)) for row in table.rows])
+    ]
+    return markdown_table(table.header, rows)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose first column is to the left and all others to the right; cells must not hold line breaks or |."""
+    lines = [_table_line(header), "| :-- |" + " --: |" * (len(header) - 1), *(_table_line(row) for row in rows)]
+    return "\n".join(lines)
+
+
+def plain_markdown(text: str) -> str:
+    """One line of text as it is, whatever Markdown it may hold."""
+    return _MARKUP.sub(r"\\\1", " ".join(text.split()))
+
+
+def table_as_html(table: TextTable) -> str:
+    """As a table that may be scrolled sideways; marked rows are of the class `marked`."""
+    rows = [_html_row(row, ' class="marked"' if index in table.marked else "") for index, row in enumerate(table.rows)]
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in table.header)
+    return f'<div class="wide"><table>\n<tr>{head}</tr>\n' + "\n".join(rows) + "\n</table></div>"
+
+
+def _table_line(cells: Sequence[str]) -> str:
+    """Wide spaces between the cells, which Optuna dashboard would draw side by side."""
+    return f"| {' | '.join([cells[0], *(COLUMN_GAP + cell for cell in cells[1:])])} |"
+
+
+def _html_row(cells: Sequence[str], attribute: str) -> str:
+    return f"<tr{attribute}>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
