@@ -115,6 +115,12 @@ def format_figure(name: str, value: float) -> str:
     return f"{value:,.1f}" if name == "latency_us" else f"{value:,.0f}"
 
 
+def describe_figure(name: str, value: float) -> str:
+    """The value with its name, for a sentence."""
+    label = {"inference_cost": "cost", "latency_us": "latency in µs"}.get(name, LABELS[name])
+    return f"{label} {format_figure(name, value)}"
+
+
 def complete_references(objectives: Sequence[Objective], trials: Sequence[Measured]) -> tuple[Objective, ...]:
     """The objectives with the references that only trials tell: the board's resources, else the largest value.
 

@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.objectives import LABELS, format_figure
+from search.objectives import describe_figure
 from search.report import StudyReport
 from storage.records import Build
 
@@ -182,16 +182,12 @@ def _describe_time(status: RunStatus, now: float) -> str:
 def _describe_best(report: StudyReport) -> str:
     best = report.best_feasible
     if best is not None:
-        figures = (f"{_short_label(o.name)} {format_figure(o.name, best.value(o.name))}" for o in report.objectives[1:])
+        figures = (describe_figure(one.name, best.value(one.name)) for one in report.objectives[1:])
         return f"trial {best.trial_number}, {best.accuracy:.2%} at {', '.join(figures)}"
     if not report.front:
         return "none yet"
     most_accurate = max(report.front, key=lambda trial: trial.accuracy)
     return f"none yet; {most_accurate.accuracy:.2%} of {report.threshold:.2%} reached"
-
-
-def _short_label(name: str) -> str:
-    return {"inference_cost": "cost", "latency_us": "latency in µs"}.get(name, LABELS[name])
 
 
 def _describe_builds(builds: Sequence[Build]) -> str:

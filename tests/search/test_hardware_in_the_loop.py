@@ -65,6 +65,24 @@ def test_front_of_accuracy_against_lut_is_reported_and_no_estimate_is_made_twice
     assert again["front"] == first["front"]
 
 
+@pytest.mark.slow
+def test_run_ends_with_the_reason_when_no_estimate_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FPGA_FINN", "/no/such/python")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("RADIOML_2018_01A", raising=False)
+    monkeypatch.chdir(tmp_path)
+    Path("looped.yaml").write_text(STUDY_FILE)
+    assert main(["looped.yaml", *OPTIONS]) == 1
+    output = capsys.readouterr().out
+    assert "the search ends: the estimate worker ended with exit code " in output
+    assert "/no/such/python" in output
+    assert "trained and wait for their estimates: run again, the study goes on from here" in output
+    assert "estimates: 0 made, 0 from earlier" in output
+    assert read_report("looped", capsys)["trials"]["failed"] == 0
+
+
 def read_report(name: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     assert report([name, "--json"]) == 0
     result: dict[str, Any] = json.loads(capsys.readouterr().out)
