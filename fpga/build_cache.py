@@ -33,7 +33,7 @@ def make_build_key(model: Path, target: BuildTarget, environment: str) -> str:
     """32 hex digits of the network's file, the target, FINN's environment by name, and our code that runs in it."""
     parts = [
         model.read_bytes(),
-        f"{target.board} {target.clk_period_ns!r} {target.target_fps} {environment}".encode(),
+        f"{target.board} {target.clk_period_ns!r} {target.target_fps} {target.output} {environment}".encode(),
         *(path.read_bytes() for path in FINN_SIDE),
     ]
     digests = b"".join(hashlib.sha256(part).digest() for part in parts)

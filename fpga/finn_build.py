@@ -142,6 +142,7 @@ def make_request(model: Path, target: BuildTarget, folder: Path) -> dict[str, ob
         "board": target.board,
         "clk_period_ns": target.clk_period_ns,
         "target_fps": target.target_fps,
+        "output": target.output,
         "parent_pid": os.getpid(),
     }
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from finn.util.verification import despecialize_model
 from finn_estimates import MAC_LAYERS
 from finn_execution import GraphRunner, Tensors
+from finn_host_io import quantize_frame
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 
@@ -50,7 +51,7 @@ def write_proof(
     """
     graphs = {
         "qonnx": open_qonnx(qonnx, host_io["logit_scale"]),
-        "streamlined": open_streamlined(streamlined),
+        "streamlined": open_streamlined(streamlined, host_io),
         "folded": open_folded(folded, host_io),
     }
     written: dict[str, npt.ArrayLike] = {"logit_scale": host_io["logit_scale"]}
@@ -86,34 +87,24 @@ def open_qonnx(model: ModelWrapper, logit_scale: float) -> ProvenGraph:
     )
 
 
-def open_streamlined(model: ModelWrapper) -> ProvenGraph:
-    """Integers between thresholds, standard ONNX otherwise."""
-    top = model.get_nodes_by_op_type("TopK")[0]
-    thresholds = [node.output[0] for node in model.get_nodes_by_op_type("MultiThreshold")]
-    return ProvenGraph(
-        model,
-        to_input=lambda frame: frame[np.newaxis, :, :, np.newaxis].astype(np.float32),  # (1, channels, length, 1)
-        read_scores=lambda tensors: tensors[top.input[0]].ravel(),
-        read_activations=lambda tensors: [_to_integers(tensors[name]) for name in thresholds],
-    )
+def open_streamlined(model: ModelWrapper, host_io: Mapping[str, Any]) -> ProvenGraph:
+    """Integers between thresholds, standard ONNX otherwise; its output is the scores."""
+    return _open_integers(model, host_io, "MultiThreshold", model.graph.output[0].name)
 
 
 def open_folded(model: ModelWrapper, host_io: Mapping[str, Any]) -> ProvenGraph:
     """The hardware layers with their final folding and bit widths, in Python: neither their C++ nor their Verilog."""
     model = despecialize_model(model)
-    top = model.get_nodes_by_op_type("LabelSelect")[0]
-    given = model.graph.input[0].name
-    thresholds = [given, *(node.output[0] for node in model.get_nodes_by_op_type("Thresholding"))]
+    top = model.get_nodes_by_op_type("LabelSelect")
+    return _open_integers(model, host_io, "Thresholding", top[0].input[0] if top else model.graph.output[0].name)
 
-    def quantize_on_host(frame: np.ndarray) -> np.ndarray:
-        integers = np.searchsorted(host_io["input_thresholds"], frame, side="right") + host_io["input_offset"]
-        quantized: np.ndarray = integers.T[np.newaxis, :, np.newaxis, :].astype(np.float32)
-        return quantized  # (1, length, 1, channels)
 
+def _open_integers(model: ModelWrapper, host_io: Mapping[str, Any], quantizer: str, scores: str) -> ProvenGraph:
+    thresholds = [model.graph.input[0].name, *(node.output[0] for node in model.get_nodes_by_op_type(quantizer))]
     return ProvenGraph(
         model,
-        to_input=quantize_on_host,
-        read_scores=lambda tensors: tensors[top.input[0]].ravel(),
+        to_input=lambda frame: quantize_frame(host_io, frame),
+        read_scores=lambda tensors: tensors[scores].ravel(),
         read_activations=lambda tensors: [_to_integers(tensors[name]) for name in thresholds],
     )
 

@@ -42,13 +42,13 @@ class BuiltNetwork:
     output: FinnOutput
 
 
-def conv(out_channels: int, stride: int = 1, kernel_size: int = 3) -> Conv:
+def conv(out_channels: int, stride: int = 1, kernel_size: int = 3, bits: int = 4) -> Conv:
     return Conv(
         out_channels=out_channels,
         kernel_size=kernel_size,
         stride=stride,
-        weight_bit_width=4,
-        activation_bit_width=4,
+        weight_bit_width=bits,
+        activation_bit_width=bits,
     )
 
 
@@ -91,6 +91,13 @@ NETWORKS: dict[str, tuple[Block, ...]] = {
         MaxPool(kernel_size=2),
         InvertedResidual(out_channels=12, kernel_size=5, expansion=2, weight_bit_width=4, activation_bit_width=4),
         linear(24, 4),
+    ),
+    "eight_bits": (
+        InputQuantizer(),
+        *(block for _ in range(4) for block in (conv(32, bits=8), MaxPool(kernel_size=2))),
+        GlobalPool(),
+        linear(32, 8, 8),
+        linear(24, 8),
     ),
 }
 

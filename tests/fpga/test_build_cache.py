@@ -60,6 +60,7 @@ def test_each_part_of_the_key_makes_another_build(
         make_build_key(model, replace(ZCU111, board="Pynq-Z1"), "finn"),
         make_build_key(model, replace(ZCU111, clk_period_ns=4.0), "finn"),
         make_build_key(model, replace(ZCU111, target_fps=1), "finn"),
+        make_build_key(model, replace(ZCU111, output="scores"), "finn"),
         make_build_key(model, ZCU111, "finn of other pins"),
     ]
     steps = tmp_path / "finn_steps.py"
@@ -67,13 +68,13 @@ def test_each_part_of_the_key_makes_another_build(
     monkeypatch.setattr(build_cache, "FINN_SIDE", (steps,))
     keys.append(make_build_key(model, ZCU111, "finn"))
 
-    assert len(set(keys)) == 7
+    assert len(set(keys)) == 8
 
 
 def test_key_is_of_all_our_code_that_runs_beside_finn() -> None:
     names = {path.name for path in build_cache.FINN_SIDE}
 
-    assert {"finn_steps.py", "finn_folding.py"} <= names
+    assert {"finn_steps.py", "finn_folding.py", "finn_thresholds.py"} <= names
     assert not names & {"finn_build.py", "finn_environment.py"}
 
 

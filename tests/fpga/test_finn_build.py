@@ -17,7 +17,7 @@ from fpga.process_group import CommandStoppedError
 from fpga.reports import read_build_report
 from fpga.verification import GRAPHS, Verification, verify_outputs
 from storage.records import BuildLevel, BuildTarget, GraphAgreement
-from tests.fpga.exported_networks import N_PROOF_FRAMES, ZCU111, BuiltNetwork
+from tests.fpga.exported_networks import N_PROOF_FRAMES, NETWORKS, ZCU111, BuiltNetwork
 from tests.fpga.running_processes import find_processes
 
 ALL_RIGHT = tuple(GraphAgreement(graph, 1, 1) for graph in GRAPHS)
@@ -40,7 +40,7 @@ def build(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["residual", "vgg", "pools_between_residuals"])
+@pytest.mark.parametrize("name", list(NETWORKS))
 def test_all_graphs_give_the_networks_integer_scores(name: str, build_network: BuildOnce) -> None:
     built = build_network(name)
 
@@ -53,7 +53,7 @@ def test_all_graphs_give_the_networks_integer_scores(name: str, build_network: B
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["residual", "vgg", "pools_between_residuals"])
+@pytest.mark.parametrize("name", list(NETWORKS))
 def test_estimates_are_those_of_a_folded_network(name: str, build_network: BuildOnce) -> None:
     report = read_build_report(build_network(name).output.report_folder, Verification(1, ALL_RIGHT))
 

@@ -80,5 +80,5 @@ def test_more_frames_per_second_take_more_of_the_fpga(
     assert main([model, "--out", str(tmp_path), "--targets", "50000"]) == 0
 
     (run,) = tmp_path.glob("*/finn.log")
-    assert run.read_text().count("Running step: step_streamline ") == 1  # the second sweep only folded
+    assert run.read_text().count("Running step: step_make_integer_graph ") == 1  # the second sweep only folded
     assert "| 50,000 |" in capsys.readouterr().out

@@ -27,7 +27,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 
 build, exported, index, written = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), Path(sys.argv[5])
 models = build / "output" / "intermediate_models"
-streamlined = ModelWrapper(str(models / "step_insert_top_class.onnx"))
+streamlined = ModelWrapper(str(models / "step_make_integer_graph.onnx"))
 folded = ModelWrapper(str(models / "step_estimate_network.onnx"))
 damaged = folded.get_nodes_by_op_type("Thresholding_rtl")[index].input[1]
 folded.set_initializer(damaged, folded.get_initializer(damaged) + 40)
