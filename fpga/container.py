@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -42,7 +43,8 @@ def run_in_container(engine: str, image: str, arguments: Sequence[str]) -> int:
     parent_pid = int(str(request.get("parent_pid", os.getppid())))
     remove_container(engine, name)  # what a machine that lost power, or a killed guardian, left
     told = start_guardian(engine, name)
-    process = subprocess.Popen(make_command(engine, image, name, arguments, request), stdin=NULL)
+    command = make_command(engine, image, name, arguments, request)
+    process = subprocess.Popen(command, stdin=NULL, env=engine_variables())
     while process.poll() is None:
         if os.getppid() != parent_pid:
             os.killpg(os.getpgrp(), signal.SIGKILL)
@@ -102,7 +104,15 @@ def name_container(arguments: Sequence[str]) -> str:
 def remove_container(engine: str, name: str) -> None:
     """Kills and removes it; that it is not there is no error."""
     for command in (("kill", name), ("rm", "--force", name)):  # podman's rm asks politely for ten seconds first
-        subprocess.run([engine, *command], stdin=NULL, stdout=NULL, stderr=NULL, check=False)
+        subprocess.run([engine, *command], stdin=NULL, stdout=NULL, stderr=NULL, check=False, env=engine_variables())
+
+
+def engine_variables() -> dict[str, str]:
+    """Those of this process with the user's own HOME, where an engine without root keeps its images."""
+    try:
+        return dict(os.environ) | {"HOME": pwd.getpwuid(os.getuid()).pw_dir}
+    except KeyError:  # a user without a name
+        return dict(os.environ)
 
 
 def start_guardian(engine: str, name: str) -> int:

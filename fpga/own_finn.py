@@ -9,12 +9,12 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
+from typing import Any
 
 import platformdirs
 
@@ -25,6 +25,7 @@ from fpga.finn_environment import (
     ensure_finn_environment,
     make_finn_variables,
 )
+from fpga.process_group import CommandTimeoutError, run_in_process_group
 from storage.artifacts import write_text_atomically
 
 VARIABLE = "FPGA_FINN"
@@ -57,8 +58,9 @@ def find_finn(
     given = given or os.environ.get(VARIABLE)
     if not given:
         return ensure_finn_environment(on_progress, stop, cache)
-    command, identity = _describe_image(given) if "://" in given else _describe_python(given)
-    packages = _read_packages(given, command)
+    stop = stop or Event()
+    command, identity = _describe_image(given, stop) if "://" in given else _describe_python(given)
+    packages = _read_packages(given, command, stop)
     version = _find_version(given, packages)
     digest = hashlib.sha256(json.dumps([identity, packages]).encode()).hexdigest()[:12]
     folder = (cache or platformdirs.user_cache_path("fpga-modulation-search")) / f"finn-{version}-own-{digest}"
@@ -66,7 +68,7 @@ def find_finn(
     script.parent.mkdir(parents=True, exist_ok=True)
     if not (folder / "complete.json").is_file():
         on_progress(f"FINN+ {version} of {given} is loaded once, to see that it can be")
-        _check_imports(given, command)
+        _check_imports(given, command, stop)
     write_text_atomically(script, f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
     script.chmod(0o755)
     write_text_atomically(folder / "complete.json", json.dumps({"finn": version, "given": given}))
@@ -112,7 +114,7 @@ def _describe_python(given: str) -> tuple[list[str], str]:
     return [str(path)], str(path)
 
 
-def _describe_image(given: str) -> tuple[list[str], str]:
+def _describe_image(given: str, stop: Event) -> tuple[list[str], str]:
     """The same of an image. Raises FinnEnvironmentError where its engine or the image is not there."""
     match = re.fullmatch(r"(docker|podman)://([\w./:@-]+)", given)
     if match is None:
@@ -123,27 +125,27 @@ def _describe_image(given: str) -> tuple[list[str], str]:
             f"--finn (or FPGA_FINN) is {given}, but {match[1]} is not installed here; {EXPECTED}"
         )
     command = [engine, "image", "inspect", "--format", "{{.Id}}", match[2]]
-    inspected = _run(given, command)
-    if inspected.returncode != 0:
+    status, said = _run(given, command, stop, os.environ)
+    if status != 0:
         raise FinnEnvironmentError(
             f"--finn (or FPGA_FINN) is {given}, an image that {match[1]} does not have or cannot look up; nothing is "
-            f"pulled here. It says: {_last_line(inspected)}"
+            f"pulled here. It says: {_last_line(said)}"
         )
-    image_id = inspected.stdout.strip()  # which no later build of the image moves, as it may its name
+    image_id = said.strip()  # which no later build of the image moves, as it may its name
     return [sys.executable, "-I", str(CONTAINER), engine, image_id], image_id
 
 
-def _read_packages(given: str, command: Sequence[str]) -> dict[str, object]:
-    result = _run(given, [*command, "-c", READ_PACKAGES])
+def _read_packages(given: str, command: Sequence[str], stop: Event) -> dict[str, Any]:
+    _, said = _run(given, [*command, "-c", READ_PACKAGES], stop)
     try:
-        return dict(json.loads(result.stdout))
+        return dict(json.loads(_last_line(said)))
     except ValueError:
-        problem = f"--finn (or FPGA_FINN) is {given}, which is no python that runs: {_last_line(result)}; {EXPECTED}"
+        problem = f"--finn (or FPGA_FINN) is {given}, which is no python that runs: {_last_line(said)}; {EXPECTED}"
         raise FinnEnvironmentError(problem) from None
 
 
-def _find_version(given: str, packages: Mapping[str, object]) -> str:
-    found: dict[str, str] = {name.lower(): version for name, version, _ in packages["packages"]}  # type: ignore[attr-defined]
+def _find_version(given: str, packages: Mapping[str, Any]) -> str:
+    found: dict[str, str] = {name.lower(): version for name, version, _ in packages["packages"]}
     if "finn-plus" not in found:
         raise FinnEnvironmentError(
             f"--finn (or FPGA_FINN) is {given}, whose python has no package finn-plus; {EXPECTED}"
@@ -151,46 +153,36 @@ def _find_version(given: str, packages: Mapping[str, object]) -> str:
     return found["finn-plus"]
 
 
-def _check_imports(given: str, command: Sequence[str]) -> None:
-    with TemporaryDirectory(prefix="finn-check-") as scratch:
-        variables = make_finn_variables(Path(scratch))
-        result = _run(given, [*command, str(FINN_STEPS), "--check-imports"], variables)
-    if result.returncode != 0:
+def _check_imports(given: str, command: Sequence[str], stop: Event) -> None:
+    status, said = _run(given, [*command, str(FINN_STEPS), "--check-imports"], stop)
+    if status != 0:
         raise FinnEnvironmentError(
             f"--finn (or FPGA_FINN) is {given}, whose FINN cannot be loaded, or not by the steps here: "
-            f"{_last_line(result)}"
+            f"{_last_line(said)}"
         )
 
 
 def _run(
-    given: str, command: Sequence[str], variables: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    if variables is None:
-        variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=CHECK_TIMEOUT_S,
-            check=False,
-            env=variables,
-        )
-    except subprocess.TimeoutExpired:
-        raise FinnEnvironmentError(
-            f"--finn (or FPGA_FINN) is {given}, which did not answer within {CHECK_TIMEOUT_S} s"
-        ) from None
-    except OSError as error:
-        raise FinnEnvironmentError(
-            f"--finn (or FPGA_FINN) is {given}, which cannot be run: {error.strerror}; {EXPECTED}"
-        ) from None
+    given: str, command: Sequence[str], stop: Event, variables: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Exit status and all it printed, with the variables of FINN or those given. Raises CommandStoppedError."""
+    with TemporaryDirectory(prefix="finn-check-") as scratch:
+        log = Path(scratch) / "log"
+        try:
+            variables = variables or make_finn_variables(Path(scratch))
+            status = run_in_process_group(command, log, timeout_s=CHECK_TIMEOUT_S, stop=stop, environment=variables)
+        except CommandTimeoutError:
+            problem = f"--finn (or FPGA_FINN) is {given}, which did not answer within {CHECK_TIMEOUT_S} s"
+            raise FinnEnvironmentError(problem) from None
+        except OSError as error:
+            problem = f"--finn (or FPGA_FINN) is {given}, which cannot be run: {error.strerror}; {EXPECTED}"
+            raise FinnEnvironmentError(problem) from None
+        return status, log.read_text(errors="replace")
 
 
-def _last_line(result: subprocess.CompletedProcess[str]) -> str:
-    lines = [line for line in (result.stdout + result.stderr).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else f"nothing, exit status {result.returncode}"
+def _last_line(said: str) -> str:
+    lines = [line for line in said.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "nothing"
 
 
 if __name__ == "__main__":
