@@ -22,9 +22,9 @@ from storage.records import BuildLevel, BuildTarget
 FINN_SIDE = tuple(
     path
     for path in sorted(Path(__file__).parent.glob("finn_*.py"))
-    if path.name not in ("finn_build.py", "finn_environment.py")
+    if path.name not in ("finn_build.py", "finn_environment.py", "finn_rtl.py", "finn_rtl_words.py")
 )
-"""Our code that runs inside FINN's environment: other code, other builds."""
+"""Our code that runs inside FINN's environment: other code, other builds. Those of the RTL only read a build."""
 
 LOCK_POLL_S = 0.5
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -18,6 +19,7 @@ from fpga.machine_tools import LevelError, choose_levels, levels_without_tools
 from fpga.own_finn import add_finn_option, find_finn, is_container
 from fpga.process_group import CommandStoppedError
 from fpga.reports import ReportError
+from fpga.rtl_check import check_recorded_build
 from fpga.verification import VerificationError
 from fpga.worker_process import (
     EXIT_STOPPED,
@@ -52,6 +54,8 @@ class BuildWorker:
     report: Report
     levels: tuple[BuildLevel, ...] = (BuildLevel.ESTIMATE, BuildLevel.CODEGEN)
     """What it does, in order; builds that wait for another level are left to other workers."""
+    is_checking_rtl: bool = False
+    """Whether open-source tools look at the code of each build that it brings to codegen."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         python = find_finn(args.finn, print_event, stop)
         levels = levels_without_tools(levels) if is_container(python) else levels
         store = ArtifactStore(args.artifacts)
-        worker = BuildWorker(database, store, python, make_lease_owner(), stop, print_event, levels)
+        worker = BuildWorker(database, store, python, make_lease_owner(), stop, print_event, levels, args.rtl_check)
         run_queue(worker, is_draining=args.drain, max_builds=1 if args.once else None)
     except CommandStoppedError:
         pass
@@ -128,6 +132,23 @@ def run_claimed_build(worker: BuildWorker, build: Build) -> None:
     if is_recorded is None:
         words += "; this could not be recorded, and the build will be run again"
     worker.report(f"{name} is another worker's now" if is_recorded is False else f"{name} {words}")
+    if worker.is_checking_rtl and is_recorded and isinstance(outcome, BuildResult):
+        _check_rtl(worker, build, outcome)
+
+
+def _check_rtl(worker: BuildWorker, build: Build, result: BuildResult) -> None:
+    """Behind the build, which stays as it is, whatever comes of this."""
+    if result.level is BuildLevel.CODEGEN:
+        folder = find_folder(worker.store, worker.python, build)
+        with suppress(CommandStoppedError):
+            check_recorded_build(
+                worker.database,
+                build,
+                folder,
+                worker.python,
+                worker.stop,
+                lambda text: worker.report(f"{_name(build)} {text}"),
+            )
 
 
 def make_outcome(worker: BuildWorker, build: Build, stop: Event) -> BuildResult | str:
@@ -242,6 +263,9 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--drain", action="store_true", help="end when the queue is empty instead of waiting")
     parser.add_argument("--once", action="store_true", help="end after one build")
+    parser.add_argument(
+        "--rtl-check", action="store_true", help="behind each build, have Yosys and Verilator look at its code"
+    )
     parser.add_argument(
         "--levels",
         type=lambda text: [name.strip() for name in text.split(",") if name.strip()],

@@ -1,0 +1,114 @@
+"""The RTL layers of a build, and what flows through them on recorded frames; runs inside FINN's environment.
+
+Called as `python finn_rtl.py REQUEST.json`; the request has output_dir and generated of the build, its board, folder to
+write to, proof and n_frames. FINN's library may lie in a container, so its files are copied out of it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from finn.util.basic import part_map
+from finn.util.settings import get_settings
+from finn_proof import open_folded
+from finn_rtl_words import pack_words
+from onnx import NodeProto
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.custom_op.registry import getCustomOp
+
+Layer = Any
+"""FINN's own object of one layer; it has no types."""
+
+MEMORY_WRAPPER = "_memstream_wrapper.v"
+
+
+def write_rtl_layers(request: Mapping[str, Any]) -> None:
+    """Write layers.json, all layers in the order of the data, and per RTL layer NAME.in.hex and NAME.out.hex.
+
+    These are the words of its input and output stream for the first `n_frames` recorded frames, one after the other,
+    as the folded graph computes them in Python: one word a line, the first value of a word in its lowest bits.
+    """
+    output_dir, folder = Path(request["output_dir"]), Path(request["folder"])
+    model = ModelWrapper(str(output_dir / "intermediate_models" / "step_hw_codegen.onnx"))
+    layers = [describe_layer(node, Path(request["generated"]), folder / "library") for node in model.graph.node]
+    host_io = json.loads((output_dir / "host_io.json").read_text())
+    with np.load(request["proof"], allow_pickle=False) as recorded:
+        frames = recorded["frames"][: request["n_frames"]]  # (n, channels, length)
+    graph = open_folded(model, host_io)
+    run = graph.make_runner()
+    activations = [run(frame) for frame in frames]
+    for node, layer in zip(model.graph.node, layers, strict=True):
+        if layer["top"] is not None:
+            for end, words in make_streams(node, model, activations).items():
+                (folder / f"{node.name}.{end}.hex").write_text("".join(f"{word}\n" for word in words))
+    described = {"part": part_map[request["board"]], "n_frames": len(frames), "layers": layers}
+    (folder / "layers.json").write_text(json.dumps(described, indent=2))
+
+
+def describe_layer(node: NodeProto, generated: Path, copies: Path) -> dict[str, object]:
+    """Name, FINN's operator, and of an RTL layer its Verilog files with the top module, and its weight memory's.
+
+    Files of FINN's library are copied to the folder `copies`.
+    """
+    description: dict[str, object] = {"name": node.name, "operator": node.op_type, "top": None}
+    if not node.op_type.endswith("_rtl"):
+        return description
+    layer = getCustomOp(node)
+    folder = generated / Path(layer.get_nodeattr("code_gen_dir_ipgen")).name  # also where the build was moved to
+    layer.set_nodeattr("code_gen_dir_ipgen", str(folder))
+    memories = sorted(folder.glob("*" + MEMORY_WRAPPER))
+    library = Path(get_settings().finn_rtllib)
+    memory_files = [library / "axi/hdl/axilite.sv", *sorted((library / "memstream/hdl").glob("memstream*.sv"))]
+    files = [Path(path) for path in layer.get_rtl_file_list(abspath=True)]
+    return description | {
+        "top": layer.get_nodeattr("gen_top_module"),
+        "files": [str(keep_file(path, library, copies)) for path in files],
+        "memory_top": memories[0].stem if memories else None,
+        "memory_files": [str(keep_file(path, library, copies)) for path in (*memory_files, *memories) if memories],
+        "data_files": [str(path) for path in sorted(folder.glob("*.dat"))],
+        "in_bits": int(layer.get_instream_width_padded(0)),
+        "out_bits": int(layer.get_outstream_width_padded(0)),
+    }
+
+
+def keep_file(path: Path, library: Path, copies: Path) -> Path:
+    """The file itself, or its copy where it is the library's."""
+    if not path.resolve().is_relative_to(library.resolve()):
+        return path
+    copy = copies / path.resolve().relative_to(library.resolve())
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, copy)
+    return copy
+
+
+def make_streams(
+    node: NodeProto, model: ModelWrapper, activations: Sequence[Mapping[str, np.ndarray]]
+) -> dict[str, list[str]]:
+    """The words of the input stream "in" and the output stream "out", all frames one after the other."""
+    layer = getCustomOp(node)
+    taken = [frame[node.input[0]].reshape(layer.get_folded_input_shape()) for frame in activations]
+    given = [order_output(layer, frame[node.output[0]]) for frame in activations]
+    return {
+        "in": pack_words(np.stack(taken), layer.get_input_datatype().bitwidth()),
+        "out": pack_words(np.stack(given), layer.get_output_datatype().bitwidth()),
+    }
+
+
+def order_output(layer: Layer, values: np.ndarray) -> np.ndarray:
+    """In the order in which hardware gives them: windows for a depthwise convolution come channels first."""
+    shape = layer.get_folded_output_shape()
+    if not layer.onnx_node.op_type.startswith("ConvolutionInputGenerator") or not layer.get_nodeattr("depthwise"):
+        return values.reshape(shape)
+    kernel, simd = int(np.prod(layer.get_nodeattr("ConvKernelDim"))), layer.get_nodeattr("SIMD")
+    windows = values.reshape(-1, kernel, layer.get_nodeattr("IFMChannels") // simd, simd)
+    return windows.transpose(0, 2, 1, 3).reshape(shape)
+
+
+if __name__ == "__main__":
+    write_rtl_layers(json.loads(Path(sys.argv[1]).read_text()))

@@ -1,0 +1,213 @@
+"""A second opinion on a build's generated RTL by open-source tools, layer by layer; its command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event
+
+from fpga.finn_environment import FinnEnvironmentError
+from fpga.own_finn import add_finn_option, find_finn
+from fpga.process_group import CommandStoppedError
+from fpga.rtl_build_check import CheckedBuild, RtlCheckError, check_build
+from fpga.worker_process import EXIT_STOPPED, Report, print_event, stop_on_signals
+from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
+from storage.builds import load_builds, record_rtl_check
+from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_existing_database
+from storage.records import Build, BuildLevel, BuildState, Resources
+from storage.rtl_record import RtlLayerCheck
+
+N_FRAMES = 4
+"""Of the recorded ones; a layer sees thousands of words in each."""
+
+TIMEOUT_S = 900.0
+
+NO_OTHER_STREAM = "each RTL layer by itself, at full speed and under backpressure"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m fpga.rtl_check`: 1 where a simulated layer gives other words than the model, 2 without a build."""
+    args = _parse_arguments(arguments)
+    stop = stop_on_signals()
+    try:
+        database = None if args.folder else open_existing_database(args.storage)
+        found = [(None, args.folder)] if database is None else find_builds(database, args)
+        python = find_finn(args.finn, print_event, stop)
+        is_equal = True
+        for build, folder in found:
+            checked = check_build(
+                folder.resolve(),
+                python,
+                n_frames=args.frames,
+                n_processes=args.processes,
+                timeout_s=args.timeout_s,
+                stop=stop,
+                on_event=print_event,
+            )
+            if database is not None and build is not None:
+                _record(database, build, checked)
+            print(describe_check(checked))
+            is_equal = is_equal and not checked.differing
+    except CommandStoppedError:
+        return EXIT_STOPPED
+    except (RtlCheckError, ArtifactError, DatabaseError, FinnEnvironmentError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0 if is_equal else 1
+
+
+def find_builds(database: Database, args: argparse.Namespace) -> list[tuple[Build, Path]]:
+    """The trial's builds that have generated code, with their folders. Raises RtlCheckError where there is none."""
+    store, trial_number = ArtifactStore(args.artifacts), int(args.trial)
+    order = list(BuildLevel)
+    found = [
+        (build, store.path(build.folder))
+        for build in load_builds(database, args.study)
+        if build.trial_number == trial_number and build.state is BuildState.SUCCEEDED and build.folder is not None
+        if build.level is not None and order.index(build.level) >= order.index(BuildLevel.CODEGEN)
+    ]
+    if not found:
+        raise RtlCheckError(
+            f"trial {trial_number} of {args.study} has no build with generated code; "
+            "python -m search.promote sends it to the build queue"
+        )
+    return found
+
+
+def check_recorded_build(
+    database: Database, build: Build, folder: Path, python: Path, stop: Event, tell: Report
+) -> None:
+    """What the build worker does behind a build; tells what it found, or why it did not.
+
+    Raises CommandStoppedError once `stop` is set.
+    """
+    try:
+        checked = check_build(
+            folder,
+            python,
+            n_frames=N_FRAMES,
+            n_processes=count_processors(),
+            timeout_s=TIMEOUT_S,
+            stop=stop,
+            on_event=lambda _: None,
+        )
+        _record(database, build, checked)
+    except CommandStoppedError:
+        raise
+    except Exception as error:  # a worker's outermost frame: whatever one check does, the next build is run
+        tell(f"has its RTL not checked: {type(error).__name__}: {' '.join(str(error).split())}")
+        return
+    tell(f"has its RTL checked: {summarise_check(checked)}")
+
+
+def describe_check(checked: CheckedBuild) -> str:
+    """The table, in Markdown, and below it what it does not say."""
+    check = checked.check
+    lines = [
+        "| layer | LUT by FINN | by Yosys | FF by Yosys | BRAM18 by FINN | by Yosys | DSP by FINN | by Yosys "
+        "| words simulated |",
+        "| :-- | --: | --: | --: | --: | --: | --: | --: | :-- |",
+        *(_describe_layer(checked, layer) for layer in check.layers),
+        _describe_totals(checked),
+        "",
+        f"{check.yosys}, synth_xilinx, no place and route; edited copies of {_list_names(check.edited_for_yosys)}.",
+    ]
+    if check.verilator is not None:
+        lines.append(
+            f"{check.verilator}, {check.n_frames} recorded frames, {NO_OTHER_STREAM}; "
+            f"edited copies of {_list_names(check.edited_for_verilator)}."
+        )
+    notes = [(layer.name, note) for layer in check.layers for note in _list_notes(layer)]
+    lines += [f"- {name}: {note}" for name, note in notes]
+    return "\n".join([*lines, summarise_check(checked)])
+
+
+def summarise_check(checked: CheckedBuild) -> str:
+    """One line."""
+    layers, differing = checked.check.layers, checked.differing
+    n_equal = sum(layer.is_equal is True for layer in layers)
+    words = f"Yosys synthesised {len(checked.by_yosys)} of {len(layers)} layers, "
+    if checked.check.verilator is None:
+        return words + "none simulated: verilator, make and g++ are not on PATH"
+    words += f"{n_equal} simulated as the model"
+    names = ", ".join(layer.name for layer in differing)
+    return words + (f"; {len(differing)} DIFFER: {names}" if differing else "")
+
+
+def count_processors() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _describe_layer(checked: CheckedBuild, layer: RtlLayerCheck) -> str:
+    finn, yosys = checked.estimates.get(layer.name), checked.by_yosys.get(layer.name)
+    if yosys is None:
+        cells = [_cell(finn, "lut"), "", "", _cell(finn, "bram_18k"), "", _cell(finn, "dsp"), ""]
+    else:
+        cells = [_cell(finn, "lut"), _cell(yosys, "lut"), _cell(yosys, "ff"), _cell(finn, "bram_18k")]
+        cells += [_cell(yosys, "bram_18k"), _cell(finn, "dsp"), _cell(yosys, "dsp")]
+    simulated = "" if layer.n_words is None else f"{layer.n_words:,} {'equal' if layer.is_equal else 'DIFFER'}"
+    return f"| {layer.name} | {' | '.join(cells)} | {simulated} |"
+
+
+def _describe_totals(checked: CheckedBuild) -> str:
+    both = [name for name in checked.by_yosys if name in checked.estimates]
+    finn, yosys = ([found[name] for name in both] for found in (checked.estimates, checked.by_yosys))
+    sums = [
+        f"{sum(getattr(taken, name) or 0 for taken in found):,}"
+        for found, name in (
+            *((found, "lut") for found in (finn, yosys)),
+            (yosys, "ff"),
+            *((found, "bram_18k") for found in (finn, yosys)),
+            *((found, "dsp") for found in (finn, yosys)),
+        )
+    ]
+    n_words = sum(layer.n_words or 0 for layer in checked.check.layers)
+    return f"| the {len(both)} layers that both have | {' | '.join(sums)} | {n_words:,} |"
+
+
+def _cell(taken: Resources | None, name: str) -> str:
+    return "" if taken is None else f"{getattr(taken, name):,}"
+
+
+def _list_notes(layer: RtlLayerCheck) -> list[str]:
+    return list(dict.fromkeys(note for note in (layer.synthesis_note, layer.simulation_note) if note))
+
+
+def _list_names(names: Sequence[str]) -> str:
+    return ", ".join(names) or "no file"
+
+
+def _record(database: Database, build: Build, checked: CheckedBuild) -> None:
+    if not record_rtl_check(database, build.build_id, checked.by_yosys, checked.check):
+        raise RtlCheckError(f"build {build.build_id} is at work again; what was found is in its folder alone")
+
+
+def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m fpga.rtl_check", description=__doc__)
+    parser.add_argument("study", nargs="?", help="a study's name")
+    parser.add_argument("trial", nargs="?", type=int, help="a trial of it that was built up to codegen")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="a build's folder in place of study and trial")
+    parser.add_argument("--storage", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)")
+    parser.add_argument(
+        "--artifacts", type=Path, default=DEFAULT_ARTIFACTS_FOLDER, metavar="DIR", help="artifacts (%(default)s)"
+    )
+    parser.add_argument("--frames", type=int, default=N_FRAMES, help="recorded frames to simulate (%(default)s)")
+    parser.add_argument(
+        "--processes", type=int, default=count_processors(), help="layers at once (all processors, %(default)s)"
+    )
+    parser.add_argument("--timeout-s", type=float, default=TIMEOUT_S, help="of one call of a tool (%(default)g)")
+    add_finn_option(parser)
+    args = parser.parse_args(arguments)
+    if (args.folder is None) == (args.trial is None):
+        parser.error("expected STUDY TRIAL, or --folder DIR")
+    if args.frames < 1 or args.processes < 1:
+        parser.error(f"--frames is {args.frames}, --processes {args.processes}; expected at least 1")
+    return args
+
+
+if __name__ == "__main__":
+    sys.exit(main())
