@@ -11,28 +11,30 @@ from search.objectives import LABELS, format_figure
 from spaces.study_config import HARDWARE_FIGURES
 from storage.records import Build
 
+BUILD_COLUMNS = ("LUT bare", "connected", "BRAM18", "DSP", "frames/s", "latency µs", "same class")
+"""Of FINN's report; connected: with data width converters and FIFOs, as in the front."""
+
 if TYPE_CHECKING:  # its command prints these tables
     from search.report import StudyReport
 
 
 def front_as_table(report: StudyReport) -> Table:
-    """The front for people; trials that reach the threshold are marked."""
+    """The front for people, with what the study is about; trials that reach the threshold are marked."""
     table = Table(title=f"{report.study_name}: the front", title_justify="left")
-    hardware = HARDWARE_FIGURES if report.asks_for_hardware else ()
-    for column in ("trial", "accuracy", "inference cost", *(LABELS[name] for name in hardware)):
+    costs = HARDWARE_FIGURES if report.asks_for_hardware else ()
+    others = () if report.asks_for_hardware else ("bit_ops", "weight_bits", "parameters")
+    for column in ("trial", "accuracy", "inference cost", *(LABELS[name] for name in costs)):
         table.add_column(column, justify="right")
-    for column in ("bit-ops", "weight bits", "parameters"):
-        table.add_column(column, justify="right")
+    for name in others:
+        table.add_column({"bit_ops": "bit-ops"}.get(name, name.replace("_", " ")), justify="right")
     for trial in report.front:
         mark = "*" if trial.accuracy >= report.threshold else " "
         table.add_row(
             str(trial.trial_number),
             f"{trial.accuracy:.2%}{mark}",
             f"{trial.inference_cost:.6f}",
-            *(format_figure(name, trial.value(name)) for name in hardware),
-            f"{trial.bit_ops:,.0f}",
-            f"{trial.weight_bits:,.0f}",
-            f"{trial.parameters:,}",
+            *(format_figure(name, trial.value(name)) for name in costs),
+            *(f"{getattr(trial, name):,.0f}" for name in others),
         )
     table.caption = _caption(report)
     return table
@@ -41,7 +43,7 @@ def front_as_table(report: StudyReport) -> Table:
 def builds_as_table(builds: Sequence[Build]) -> Table:
     """The builds and FINN's estimates, for people."""
     table = Table(title="FINN builds (estimates)", title_justify="left")
-    for column in ("trial", "state", "level", "board", "LUT", "BRAM18", "DSP", "frames/s", "latency µs", "same class"):
+    for column in ("trial", "state", "level", "board", *BUILD_COLUMNS):
         table.add_column(column, justify="right")
     for build in builds:
         name = f"{build.trial_number}{' (below threshold)' if build.is_below_threshold else ''}"
@@ -76,6 +78,7 @@ def _report_cells(build: Build) -> list[str]:
         return []
     return [
         f"{report.lut:,}",
+        f"{report.connected.lut:,}" if report.connected else "",
         f"{report.bram_18k}",
         f"{report.dsp}",
         f"{report.throughput_fps:,.0f}",
