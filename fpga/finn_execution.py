@@ -1,7 +1,8 @@
 """A graph run on many frames, node by node; runs inside FINN's environment.
 
 The nodes compute what `qonnx.core.onnx_exec.execute_onnx` makes them compute. It sets up each node anew for each frame
-and checks that integers are integers, which takes most of its time; here each node is set up once.
+and checks that integers are integers, which takes most of its time; here each node is set up once, and those that its
+own functions take longest for are computed faster (finn_fast_nodes.py).
 
 A graph of floats can be run in double precision: in single precision a sum that lies at a threshold falls now to the
 one side and now to the other, depending on the order of the additions, which changed scores of 6 out of 200 frames.
@@ -9,20 +10,15 @@ one side and now to the other, depending on the order of the additions, which ch
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnxruntime
 import torch
+from finn_fast_nodes import FAST_NODES, RunNode, Tensors
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.general.intquant import int_quant
 from qonnx.custom_op.registry import getCustomOp, is_custom_op
 from qonnx.util.basic import get_by_name
-
-Tensors = dict[str, np.ndarray]
-
-RunNode = Callable[[Tensors], None]
 
 
 class GraphRunner:
@@ -56,6 +52,8 @@ class GraphRunner:
     def _prepare(self, node: NodeProto) -> RunNode:
         if self._is_double and node.op_type in DOUBLE_NODES:
             return DOUBLE_NODES[node.op_type](node)
+        if node.op_type in FAST_NODES:
+            return FAST_NODES[node.op_type](getCustomOp(node))
         if is_custom_op(node.domain, node.op_type):
             return self._prepare_custom(node)
         session = self._open_session(node)
