@@ -1,12 +1,16 @@
 """The real command with FINN's own estimates: a study of accuracy against LUT, and the same networks asked again."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import search.run
 from fpga.finn_environment import ensure_finn_environment
+from search.local_services import Service
 from search.report import main as report
 from search.run import main
 
@@ -65,22 +69,32 @@ def test_front_of_accuracy_against_lut_is_reported_and_no_estimate_is_made_twice
     assert again["front"] == first["front"]
 
 
+@contextmanager
+def worker_that_ends(database_url: str, artifacts: Path, n_processes: int, log: Path) -> Iterator[Service]:
+    """An estimate worker that does not come up."""
+    service = Service("estimate worker", ["no_such_module"], log)
+    yield service
+    service.stop()
+
+
 @pytest.mark.slow
-def test_run_ends_with_the_reason_when_no_estimate_can_be_made(
+def test_run_ends_with_the_reason_when_the_estimate_worker_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("FPGA_FINN", "/no/such/python")
+    monkeypatch.setattr(search.run, "run_estimate_worker", worker_that_ends)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("RADIOML_2018_01A", raising=False)
     monkeypatch.chdir(tmp_path)
     Path("looped.yaml").write_text(STUDY_FILE)
     assert main(["looped.yaml", *OPTIONS]) == 1
     output = capsys.readouterr().out
-    assert "the search ends: the estimate worker ended with exit code " in output
-    assert "/no/such/python" in output
+    assert "the search ends: the estimate worker ended with exit code 1: " in output
+    assert "No module named no_such_module" in output
     assert "trained and wait for their estimates: run again, the study goes on from here" in output
     assert "estimates: 0 made, 0 from earlier" in output
-    assert read_report("looped", capsys)["trials"]["failed"] == 0
+    counts = read_report("looped", capsys)["trials"]
+    assert counts["running"] >= 1
+    assert counts["failed"] == 0
 
 
 def read_report(name: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
