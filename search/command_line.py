@@ -41,6 +41,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dashboard-port", type=_port, metavar="P", help=f"port of the dashboard (first free one from {FIRST_PORT})"
     )
+    parser.add_argument(
+        "--finn",
+        metavar="PYTHON|IMAGE",
+        help="an existing FINN+: the path of its python, docker://IMAGE or podman://IMAGE; FPGA_FINN says the same",
+    )
     args = parser.parse_args(arguments)
     if args.local and args.ray_address:
         parser.error("--local and --ray-address are given; expected one of them")

@@ -15,6 +15,8 @@ from pathlib import Path
 FIRST_PORT = 8080
 STOP_TIMEOUT_S = 20.0
 LOOPBACK = "127.0.0.1"
+FINN_VARIABLE = "FPGA_FINN"
+"""Read by all that run FINN (fpga/own_finn.py)."""
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal to get when the parent dies; from linux/prctl.h."""
@@ -67,6 +69,20 @@ class Service:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+
+
+def choose_finn(given: str | None) -> None:
+    """Lets all that this run starts use an existing FINN, its python or an image. Raises ServiceError where it cannot.
+
+    Without `given`, what the environment variable FPGA_FINN says is checked.
+    """
+    if not (given := given or os.environ.get(FINN_VARIABLE)):
+        return
+    command = [sys.executable, "-m", "fpga.own_finn", given]
+    checked = subprocess.run(command, env=module_environment(), capture_output=True, text=True, check=False)
+    if checked.returncode != 0:
+        raise ServiceError(checked.stderr.strip())
+    os.environ[FINN_VARIABLE] = given
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import optuna
 from rich.console import Console
 
 from search.budget import Limits, choose_limits, describe_budget
+from search.build_machines import builds_for_vivado, run_vivado_workers
 from search.capacity import CapacityError, check_cluster, check_machine, open_pool
 from search.command_line import drop_extension, parse_arguments
 from search.driver_lease import DriverLease, LeaseLostError, hold_study
@@ -25,6 +26,7 @@ from search.interrupts import Interrupts, SearchInterrupted
 from search.local_services import (
     Service,
     ServiceError,
+    choose_finn,
     find_free_port,
     module_environment,
     run_build_worker,
@@ -83,6 +85,7 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
         check_machine(config.workers)
     else:
         check_cluster(args.ray_address)
+    choose_finn(args.finn)
     artifacts = ArtifactStore(args.artifacts)
     artifacts.check_can_write()
     with show_work(console) as on_progress:
@@ -180,7 +183,8 @@ def drive_study(run: Run) -> int:
             is_promoted = promote_winners(
                 run.database, run.artifacts, run.config, run.file, run.report(), run.display.notice, run.begin
             )
-        return _finish_builds(run, worker, stack) if is_promoted else EXIT_FAILED
+        exit_code = _finish_builds(run, worker, stack) if is_promoted else EXIT_FAILED
+        return exit_code or _build_on_machines_with_vivado(run)
 
 
 def print_results(run: Run, console: Console) -> None:
@@ -272,6 +276,16 @@ def _finish_builds(run: Run, worker: Service | None, stack: ExitStack) -> int:
             return EXIT_FAILED
     has_failed = any(load_build(run.database, build.build_id).state is BuildState.FAILED for build in here)
     return EXIT_FAILED if has_failed or len(here) < len(pending) else 0
+
+
+def _build_on_machines_with_vivado(run: Run) -> int:
+    """The levels behind code generation, where the run's cluster has machines for them."""
+    waiting = builds_for_vivado(load_builds(run.database, run.config.study.name))
+    if run.args.ray_address is None or run.args.no_build or not waiting:
+        return 0
+    run.begin(f"building with Vivado: {len(waiting)} builds")
+    address, artifacts = run.args.ray_address, run.artifacts.root
+    return run_vivado_workers(address, run.args.storage, artifacts, run.display.notice, run.interrupts)
 
 
 def _start_build_worker(run: Run, stack: ExitStack) -> Service:

@@ -89,7 +89,7 @@ class RayPool:
 
         Raises PoolError where the cluster has not the CPUs or GPUs that one trial asks for.
         """
-        self._ray = _start_ray(address)
+        self._ray = start_ray(address)
         self._cpus, self._gpus, self._max_concurrent = cpus_per_trial, gpus_per_trial, max_concurrent
         options = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial, "max_retries": 0}
         self._task = self._ray.remote(**options)(run_request)
@@ -147,7 +147,8 @@ def run_request(request: EvaluationRequest) -> Completed | Failed:
         return Failed(request.trial_number, type(error).__name__, traceback.format_exc(), is_infrastructure=False)
 
 
-def _start_ray(address: str | None) -> Any:
+def start_ray(address: str | None) -> Any:
+    """The module `ray`, connected: to the cluster at `address`, else to one of its own on the loopback interface."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_USAGE_STATS_REPORT_URL", "http://127.0.0.1:9/")
     if address is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from search.local_services import Service, ServiceError, find_free_port
+from search.local_services import Service, ServiceError, choose_finn, find_free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,3 +89,13 @@ def test_taken_port_is_passed_over_or_refused_where_it_was_wanted() -> None:
         assert find_free_port() > first
         with pytest.raises(ServiceError, match=f"the dashboard's port is {first}; expected one that no other"):
             find_free_port(first)
+
+
+def test_finn_that_is_not_there_is_one_line_and_none_is_no_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FPGA_FINN", raising=False)
+    choose_finn(None)
+    with pytest.raises(ServiceError, match=r"^--finn \(or FPGA_FINN\) is /nowhere/python, which does not exist; .*$"):
+        choose_finn("/nowhere/python")
+    monkeypatch.setenv("FPGA_FINN", "/other/python")
+    with pytest.raises(ServiceError, match="is /other/python, which does not exist"):
+        choose_finn(None)
