@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from fpga.finn_build import (
     UnbuildableNetworkError,
     run_finn_estimate,
 )
+from fpga.preloading import EstimatorPythons
 from fpga.process_group import CommandTimeoutError, run_in_process_group
 from fpga.reports import ReportError, read_hardware_estimate
 from spaces.architecture import ArchitectureConfig
@@ -34,7 +34,7 @@ LOG_NAMES = ("export.log", "finn.log")
 
 
 def make_estimate(
-    store: ArtifactStore, python: Path, estimate: Estimate, *, stop: Event, on_event: Callable[[str], None]
+    store: ArtifactStore, pythons: EstimatorPythons, estimate: Estimate, *, stop: Event, on_event: Callable[[str], None]
 ) -> HardwareEstimate:
     """Exports the architecture and has FINN estimate it, in a folder that is gone afterwards; its log stays on failure.
 
@@ -49,9 +49,9 @@ def make_estimate(
     deadline = time.monotonic() + estimate.timeout_s
     try:
         with _scratch_folder(store, estimate.key) as folder:
-            model = _export(architecture, folder, deadline, stop)
+            model = _export(pythons.export, architecture, folder, deadline, stop)
             report = run_finn_estimate(
-                python,
+                pythons.finn,
                 model,
                 estimate.target,
                 folder,
@@ -91,7 +91,7 @@ def _scratch_folder(store: ArtifactStore, key: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _export(architecture: ArchitectureConfig, folder: Path, deadline: float, stop: Event) -> Path:
+def _export(python: Path, architecture: ArchitectureConfig, folder: Path, deadline: float, stop: Event) -> Path:
     """The path of the QONNX file. Raises FinnBuildError, and CommandTimeoutError at the deadline."""
     given, model, log = folder / "architecture.json", folder / "model.onnx", folder / LOG_NAMES[0]
     write_text_atomically(given, architecture.model_dump_json())
@@ -99,7 +99,7 @@ def _export(architecture: ArchitectureConfig, folder: Path, deadline: float, sto
         "nice",
         "-n",
         str(NICENESS),
-        sys.executable,
+        python,
         "-m",
         "workers.architecture_export",
         given,

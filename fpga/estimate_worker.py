@@ -12,10 +12,11 @@ from pathlib import Path
 from threading import Event
 
 from fpga.claim_lease import LEASE_S, keep_lease
-from fpga.claimed_estimate import describe_failure, make_estimate
+from fpga.claimed_estimate import NICENESS, describe_failure, make_estimate
 from fpga.finn_build import UnbuildableNetworkError
 from fpga.finn_environment import FinnEnvironmentError
 from fpga.own_finn import add_finn_option, find_finn
+from fpga.preloading import EstimatorPythons, preload_estimator
 from fpga.process_group import CommandStoppedError
 from fpga.worker_process import (
     EXIT_STOPPED,
@@ -45,8 +46,7 @@ class EstimateWorker:
 
     database: Database
     store: ArtifactStore
-    python: Path
-    """The interpreter of FINN's environment."""
+    pythons: EstimatorPythons
     owner: str
     stop: Event
     """Set when the worker shall end: the estimates in work are killed and given back."""
@@ -71,8 +71,10 @@ def main(arguments: list[str] | None = None) -> int:
         database = open_database(args.storage)
         python = find_finn(args.finn, print_event, stop)
         store = ArtifactStore(args.artifacts)
-        worker = EstimateWorker(database, store, python, make_lease_owner(), stop, print_event, args.processes)
-        run_queue(worker, is_draining=args.drain)
+        owner = make_lease_owner()
+        with preload_estimator(python, NICENESS) as pythons:
+            worker = EstimateWorker(database, store, pythons, owner, stop, print_event, args.processes)
+            run_queue(worker, is_draining=args.drain)
     except CommandStoppedError:
         pass
     except (ArtifactError, DatabaseError, FinnEnvironmentError) as error:
@@ -145,7 +147,7 @@ def _make_outcome(worker: EstimateWorker, estimate: Estimate, stop: Event) -> Ha
         worker.report(f"{_name(estimate)} {event}")
 
     try:
-        return make_estimate(worker.store, worker.python, estimate, stop=stop, on_event=tell)
+        return make_estimate(worker.store, worker.pythons, estimate, stop=stop, on_event=tell)
     except CommandStoppedError:
         raise
     except Exception as error:  # a worker's outermost frame: whatever one estimate does, the next one is made

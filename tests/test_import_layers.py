@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 IN_FINNS_ENVIRONMENT = {
     f"fpga/finn_{name}.py"
-    for name in ("steps", "estimates", "execution", "folding", "proof", "rtl", "rtl_words", "sweep")
+    for name in ("calls", "steps", "estimates", "execution", "folding", "proof", "rtl", "rtl_words", "sweep")
 }
 
 LIVES_IN: dict[str, set[str]] = {

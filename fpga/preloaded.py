@@ -1,0 +1,131 @@
+"""A module imported once, and each call of it in a process of its own, forked from the one that imported it.
+
+A program for either environment, which imports nothing of ours but the module that it is told; that has `prepare()` and
+`main(arguments) -> int`.
+
+    python preloaded.py serve NUMBER PARENT MODULE           imports it, then answers at the listening socket of this
+                                                             descriptor until the process PARENT is no longer its own
+    python preloaded.py call SOCKET PYTHON FILE ARGUMENT...  as `PYTHON FILE ARGUMENT...`: same output, environment,
+                                                             folder, exit status and end by a signal; where nobody
+                                                             answers, just that. `-m NAME` may stand for FILE.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+
+POLL_S = 0.5
+
+STARTED = b"s"
+
+
+def serve(listener: socket.socket, parent: int, module_name: str) -> None:
+    """Callers may have connected before the import is done; they wait for it."""
+    import importlib
+
+    with listener:
+        listener.settimeout(POLL_S)
+        module = importlib.import_module(module_name)
+        module.prepare()
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
+        while os.getppid() == parent:
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                continue
+            with connection:
+                if os.fork() == 0:
+                    listener.close()
+                    _run_call(connection, module.main)
+
+
+def _run_call(connection: socket.socket, main: object) -> None:
+    """In the fork: becomes the process that was asked for, and does not return."""
+    import json
+    import threading
+    import traceback
+
+    status = 1
+    try:
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        connection.settimeout(None)
+        text = b""
+        outputs: list[int] = []
+        while not text.endswith(b"\n"):
+            part, descriptors, _, _ = socket.recv_fds(connection, 1 << 16, 2)
+            if not part:
+                os._exit(1)
+            text, outputs = text + part, outputs + descriptors
+        request = json.loads(text)
+        for number, descriptor in enumerate(outputs, start=1):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        os.chdir(request["folder"])
+        connection.sendall(STARTED)
+        threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+        assert callable(main)
+        status = main(request["arguments"])
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:  # whatever it is, it ends as Python itself would
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    connection.sendall(bytes([status & 255]))
+    os._exit(status)
+
+
+def _end_with(connection: socket.socket) -> None:
+    connection.recv(1)  # the caller says nothing more: it is gone
+    os.killpg(0, signal.SIGKILL)
+
+
+def call(path: str, command: list[str]) -> None:
+    """Does not return: the exit status, or death by SIGKILL, is that of the call."""
+    import json
+
+    parent = os.getppid()
+    request = {
+        "arguments": command[3 if command[1] == "-m" else 2 :],
+        "environment": dict(os.environ),
+        "folder": os.getcwd(),  # noqa: PTH109 - a caller lives for milliseconds, pathlib's import too
+    }
+    try:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(path)
+        text = json.dumps(request).encode() + b"\n"
+        n_sent = socket.send_fds(connection, [text], [1, 2])
+        connection.sendall(text[n_sent:])
+        is_started = _receive(connection, parent) == STARTED
+    except OSError:
+        is_started = False
+    if not is_started:
+        os.execv(command[0], command)
+    status = _receive(connection, parent)
+    if not status:
+        os.kill(os.getpid(), signal.SIGKILL)  # as the call was
+    os._exit(status[0])
+
+
+def _receive(connection: socket.socket, parent: int) -> bytes:
+    """One byte; none where the other side is gone. Ends this process with the one that started it."""
+    connection.settimeout(POLL_S)
+    while True:
+        try:
+            return connection.recv(1)
+        except TimeoutError:
+            if os.getppid() != parent:
+                os._exit(1)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        serve(socket.socket(fileno=int(sys.argv[2])), int(sys.argv[3]), sys.argv[4])
+    else:
+        call(sys.argv[2], sys.argv[3:])
