@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from storage.records import Build, BuildLevel, BuildReport, BuildState
+from storage.rtl_record import RtlCheck
 
 STATE_WORDS = {
     BuildState.QUEUED: "queued, waits for a build worker",
@@ -56,6 +57,45 @@ def verification_sentences(report: BuildReport) -> list[str]:
     return sentences
 
 
+def rtl_sentences(report: BuildReport) -> list[str]:
+    """What open-source tools found of the generated code, and each layer that differs; nothing where none was asked."""
+    check = report.rtl_check
+    if check is None:
+        return []
+    return [_synthesis_sentence(check, report), *_simulation_sentences(check)]
+
+
+def _synthesis_sentence(check: RtlCheck, report: BuildReport) -> str:
+    n_synthesised = sum(layer.by_yosys is not None for layer in report.layers)
+    if n_synthesised == 0:
+        return "Yosys synthesised the generated code of no layer."
+    return f"{check.yosys} synthesised the generated code of {n_synthesised} of {len(report.layers)} layers."
+
+
+def _simulation_sentences(check: RtlCheck) -> list[str]:
+    if check.verilator is None:
+        return ["The generated code was not simulated: there is no Verilator."]
+    simulated = [layer for layer in check.layers if layer.is_equal is not None]
+    n_equal = sum(layer.is_equal is True for layer in simulated)
+    summary = (
+        f"{check.verilator} simulated {len(simulated)} of {len(check.layers)} layers on {check.n_frames} recorded "
+        f"frames: {n_equal} of them gave exactly the expected words."
+    )
+    return [summary, *(f"{layer.name} differs: {layer.simulation_note}." for layer in simulated if not layer.is_equal)]
+
+
+def bitfile_sentences(report: BuildReport) -> list[str]:
+    """Where the results of the last level lie, in the build's folder."""
+    measured = report.measured
+    paths = {} if measured is None else {"Bitfile": measured.bitfile, "Bitfile and driver": measured.deployment}
+    return [f"{what}: {path} in the build's folder." for what, path in paths.items() if path]
+
+
+def report_sentences(report: BuildReport) -> list[str]:
+    """All that is said of a report; whether it is right comes first."""
+    return [*verification_sentences(report), *rtl_sentences(report), *bitfile_sentences(report)]
+
+
 def build_sentences(build: Build) -> list[str]:
     """All that is said of a build in one paragraph."""
     sentences = [target_sentence(build), *level_sentences(build)]
@@ -64,5 +104,5 @@ def build_sentences(build: Build) -> list[str]:
     if build.message:
         sentences.append(f"Failed: {build.message}")
     if build.report is not None:
-        sentences.extend(verification_sentences(build.report))
+        sentences.extend(report_sentences(build.report))
     return sentences

@@ -71,6 +71,6 @@ def speed_text(throughput_fps: float, latency_us: float) -> str:
     return f"{throughput_fps:,.0f} frames/s, {latency_us:,.1f} µs"
 
 
-def count_with_share(count: int, available: int | None) -> str:
-    """A count and, where there are any and it is known what the board has, the share that this is."""
+def count_with_share(count: int, available: int) -> str:
+    """A count and, where it is above 0 and so is what the board has, the share of the board."""
     return f"{count:,} ({count / available:.1%})" if available and count else f"{count:,}"

@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from dashboards.figure_text import count_with_share
 from dashboards.text_table import TextTable
-from storage.records import Build, BuildReport, HardwareEstimate, LayerReport, Resources
+from storage.records import Build, BuildReport, HardwareEstimate, LayerReport, MeasuredHardware, Resources
+from storage.rtl_record import RtlLayerCheck
 
-FIGURES = ("LUT", "BRAM (18 Kb)", "URAM", "DSP", "throughput", "latency", "bottleneck layer")
+FIGURES = (
+    "LUT",
+    "FF",
+    "BRAM (18 Kb)",
+    "URAM",
+    "DSP",
+    "throughput",
+    "latency",
+    "bottleneck layer",
+    "worst slack",
+    "largest clock",
+    "power",
+)
 CONNECTED = "with width converters and FIFOs"
+
+REMARK = (
+    "In brackets: share of the board. Estimate: of the architecture, whatever its weights; it and connected hold width "
+    "converters and FIFOs, layers does not."
+)
+"""What the columns of `hardware_table` hold."""
 
 
 @dataclass(frozen=True)
 class _Column:
-    """One cell for each of FIGURES."""
+    """Some of FIGURES, from one source."""
 
     title: str
-    resources: Sequence[str]
-    speed: Sequence[str]
-    bottleneck: str
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        return (*self.resources, *self.speed, self.bottleneck)
+    cells: Mapping[str, str]
 
 
 def hardware_table(estimate: HardwareEstimate | None, builds: Sequence[Build]) -> TextTable | None:
     """The estimate of the architecture beside the builds of the trained network; None where there is neither.
 
-    In brackets the share of the board, where FINN knows the board.
+    Figures that no column has are left out. REMARK says what the columns hold.
     """
     columns = [] if estimate is None else [_estimate_column(estimate)]
-    columns += [column for build in builds if build.report is not None for column in _columns(build, build.report)]
+    for build in builds:
+        columns += [] if build.report is None else _build_columns(f"build {build.build_id}", build.report)
     if not columns:
         return None
-    rows = tuple(zip(FIGURES, *(column.cells for column in columns), strict=True))
+    known = [figure for figure in FIGURES if any(figure in column.cells for column in columns)]
+    rows = tuple((figure, *(column.cells.get(figure, "") for column in columns)) for figure in known)
     return TextTable(("hardware", *(column.title for column in columns)), rows)
 
 
@@ -49,58 +64,99 @@ def layer_table(report: BuildReport) -> TextTable | None:
     """One row for each layer in the order of the data, the bottleneck marked, then totals; None without layers."""
     if not report.layers:
         return None
-    totals: list[tuple[str, Resources, Resources | None]] = [("all layers", _layer_resources(report), None)]
-    if report.connected is not None:
-        totals.append((CONNECTED, report.connected, report.available))
-    return TextTable(
-        ("layer", "PE", "SIMD", "cycles", "LUT", "BRAM18", "URAM", "DSP"),
-        (
-            *(_layer_row(layer, is_bottleneck=layer.name == report.bottleneck_layer) for layer in report.layers),
-            *((name, "", "", "", *_counts(resources, available)) for name, resources, available in totals),
-        ),
-        marked=[index for index, layer in enumerate(report.layers) if layer.name == report.bottleneck_layer],
-    )
+    header = ("layer", "PE", "SIMD", "cycles", "LUT", "BRAM18", "URAM", "DSP")
+    rows = [_layer_row(layer, layer.name == report.bottleneck_layer) for layer in report.layers]
+    marked = [index for index, layer in enumerate(report.layers) if layer.name == report.bottleneck_layer]
+    return TextTable(header, (*rows, *_total_rows(report)), marked)
+
+
+def second_opinion_table(report: BuildReport) -> TextTable | None:
+    """What open-source tools found of the layers that they could read, beside FINN's LUT; None where of no layer."""
+    checks = {} if report.rtl_check is None else {check.name: check for check in report.rtl_check.layers}
+    rows = [_second_opinion_row(layer, checks.get(layer.name)) for layer in report.layers]
+    known = tuple(row for row in rows if any(row[2:]))
+    header = ("second opinion", "FINN LUT", "Yosys LUT", "Yosys FF", "Yosys BRAM18", "Yosys DSP", "simulated RTL")
+    return TextTable(header, known) if known else None
 
 
 def _estimate_column(estimate: HardwareEstimate) -> _Column:
     resources = Resources(estimate.lut, estimate.bram_18k, estimate.uram, estimate.dsp)
-    return _Column(
-        "estimate before training",
-        _counts(resources, estimate.available),
-        _speed(estimate.throughput_fps, estimate.latency_us),
-        estimate.bottleneck_layer,
-    )
+    cells = {
+        **_counts(resources, estimate.available),
+        **_speed(estimate.throughput_fps, estimate.latency_us),
+        "bottleneck layer": estimate.bottleneck_layer,
+    }
+    return _Column("estimate", cells)
 
 
-def _columns(build: Build, report: BuildReport) -> list[_Column]:
-    name = f"build {build.build_id}"
-    speed = _speed(report.throughput_fps, report.latency_us)
-    bottleneck = f"{report.bottleneck_layer}, {report.bottleneck_cycles:,} cycles"
-    alone = _layer_resources(report)
+def _build_columns(name: str, report: BuildReport) -> Iterator[_Column]:
+    alone = _counts(_layer_resources(report), report.available if report.connected is None else None)
+    whole = {
+        **_speed(report.throughput_fps, report.latency_us),
+        "bottleneck layer": f"{report.bottleneck_layer}, {report.bottleneck_cycles:,} cycles",
+    }
     if report.connected is None:
-        return [_Column(f"{name}, layers alone", _counts(alone, report.available), speed, bottleneck)]
-    return [
-        _Column(f"{name}, layers alone", _counts(alone, None), ("", ""), ""),
-        _Column(f"{name}, {CONNECTED}", _counts(report.connected, report.available), speed, bottleneck),
-    ]
+        yield _Column(f"{name}, layers", {**alone, **whole})
+    else:
+        yield _Column(f"{name}, layers", alone)
+        yield _Column(f"{name}, connected", {**_counts(report.connected, report.available), **whole})
+    if report.measured is not None:
+        yield from _measured_columns(name, report.measured, report.available)
+
+
+def _measured_columns(name: str, measured: MeasuredHardware, available: Resources | None) -> Iterator[_Column]:
+    core = {
+        "worst slack": None if measured.core_slack_ns is None else f"{measured.core_slack_ns:g} ns",
+        "largest clock": None if measured.core_fmax_mhz is None else f"{measured.core_fmax_mhz:.1f} MHz",
+        "power": None if measured.core_power_w is None else f"{measured.core_power_w:.3g} W",
+    }
+    known = {figure: cell for figure, cell in core.items() if cell is not None}
+    vivado = f"Vivado {measured.vivado}" if measured.vivado else "Vivado"
+    yield _Column(f"{name}, {vivado}: core", {**_counts(measured.core, available), **known})
+    if measured.fpga is not None:
+        slack = {} if measured.fpga_slack_ns is None else {"worst slack": f"{measured.fpga_slack_ns:g} ns"}
+        yield _Column(f"{name}, {vivado}: FPGA", {**_counts(measured.fpga, available), **slack})
 
 
 def _layer_resources(report: BuildReport) -> Resources:
     return Resources(report.lut, report.bram_18k, report.uram, report.dsp)
 
 
-def _speed(throughput_fps: float, latency_us: float) -> tuple[str, str]:
-    return f"{throughput_fps:,.0f} frames/s", f"{latency_us:,.1f} µs"
+def _speed(throughput_fps: float, latency_us: float) -> dict[str, str]:
+    return {"throughput": f"{throughput_fps:,.0f} frames/s", "latency": f"{latency_us:,.1f} µs"}
 
 
-def _counts(resources: Resources, available: Resources | None) -> tuple[str, ...]:
-    boards = (None,) * 4 if available is None else astuple(available)[:4]
-    counts = (resources.lut, resources.bram_18k, resources.uram, resources.dsp)
-    return tuple(map(count_with_share, counts, boards))
+def _counts(resources: Resources, available: Resources | None) -> dict[str, str]:
+    board = available or Resources(0, 0, 0, 0)
+    cells = {
+        "LUT": count_with_share(resources.lut, board.lut),
+        "BRAM (18 Kb)": count_with_share(resources.bram_18k, board.bram_18k),
+        "URAM": count_with_share(resources.uram, board.uram),
+        "DSP": count_with_share(resources.dsp, board.dsp),
+    }
+    return cells if resources.ff is None else {**cells, "FF": f"{resources.ff:,}"}
 
 
-def _layer_row(layer: LayerReport, *, is_bottleneck: bool) -> tuple[str, ...]:
+def _layer_row(layer: LayerReport, is_bottleneck: bool) -> tuple[str, ...]:
     name = f"{layer.name} (bottleneck)" if is_bottleneck else layer.name
     folding = ("" if parallel is None else str(parallel) for parallel in (layer.pe, layer.simd))
     counts = (layer.cycles, layer.lut, layer.bram_18k, layer.uram, layer.dsp)
     return (name, *folding, *(f"{count:,}" for count in counts))
+
+
+def _second_opinion_row(layer: LayerReport, check: RtlLayerCheck | None) -> tuple[str, ...]:
+    found = layer.by_yosys
+    counts = (None,) * 4 if found is None else (found.lut, found.ff, found.bram_18k, found.dsp)
+    verdicts = {None: "", True: "equal", False: "differs"}
+    verdict = verdicts[None if check is None else check.is_equal]
+    return (layer.name, f"{layer.lut:,}", *("" if count is None else f"{count:,}" for count in counts), verdict)
+
+
+def _total_rows(report: BuildReport) -> Iterator[tuple[str, ...]]:
+    yield "all layers", "", "", "", *_without_ff(_counts(_layer_resources(report), None))
+    if report.connected is not None:
+        yield CONNECTED, "", "", "", *_without_ff(_counts(report.connected, report.available))
+
+
+def _without_ff(cells: Mapping[str, str]) -> list[str]:
+    return [cell for figure, cell in cells.items() if figure != "FF"]

@@ -12,7 +12,7 @@ import optuna
 
 from dashboards.build_text import build_sentences
 from dashboards.figure_text import NAMES
-from dashboards.hardware_tables import hardware_table, layer_table
+from dashboards.hardware_tables import REMARK, hardware_table, layer_table, second_opinion_table
 from dashboards.pareto_figure import pareto_front_figure
 from dashboards.pareto_front import pareto_front_data
 from dashboards.study_tables import (
@@ -139,7 +139,7 @@ def _constraints(report: StudyReport, record: StudyRecord) -> str:
 
 def _front(report: StudyReport) -> str:
     if report.front:
-        return table_as_html(front_table(report))
+        return table_as_html(front_table(report, with_architecture=True))
     return "<p>No trial keeps all constraints yet.</p>" if report.trials else "<p>No trial is complete yet.</p>"
 
 
@@ -160,7 +160,10 @@ def _build_details(build: Build, estimate: HardwareEstimate | None) -> str:
     if build.log_tail:
         parts.append(f"<p>The last lines of its log:</p>\n<pre>{escape(build.log_tail)}</pre>")
     if build.report is not None:
-        tables = hardware_table(estimate, [build]), layer_table(build.report)
+        hardware = hardware_table(estimate, [build])
+        assert hardware is not None  # there is a report
+        parts += [table_as_html(hardware), f'<p class="quiet">{escape(REMARK)}</p>']
+        tables = layer_table(build.report), second_opinion_table(build.report)
         parts.extend(table_as_html(table) for table in tables if table is not None)
     return "\n".join(parts)
 

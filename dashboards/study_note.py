@@ -24,7 +24,7 @@ def study_note(report: StudyReport, config: StudyConfig) -> str:
     """The note as GitHub-flavoured Markdown; the same study gives the same text."""
     parts = [_description(report, config), *_hardware(report, config), _progress(report)]
     if report.front:
-        parts.append("### Pareto front\n\n" + table_as_markdown(front_table(report)))
+        parts.append("### Pareto front\n\n" + table_as_markdown(front_table(report, with_architecture=False)))
     if report.builds:
         parts.append("### FINN builds\n\n" + _builds(report.builds))
     parts.append(f"As one HTML file: `python -m dashboards.report_page {report.study_name} --out report.html`")

@@ -44,12 +44,16 @@ def constraints_table(report: StudyReport) -> TextTable:
     return TextTable(("constraint", "asked for", "trials that keep it"), tuple(rows))
 
 
-def front_table(report: StudyReport) -> TextTable:
+def front_table(report: StudyReport, *, with_architecture: bool) -> TextTable:
     """The front in its order, with the hardware estimates of a study that asks for them."""
     hardware = HARDWARE_FIGURES if report.asks_for_hardware else ()
     header = ["trial", "accuracy", "reaches threshold", *(HARDWARE_TITLES[name] for name in hardware)]
-    header += ["inference cost η", "bit-ops", "weight bits", "parameters", "architecture"]
-    return TextTable(tuple(header), tuple(_front_row(trial, report.threshold, hardware) for trial in report.front))
+    header += ["inference cost η", "bit-ops", "weight bits", "parameters"]
+    rows = [_front_row(trial, report.threshold, hardware) for trial in report.front]
+    if with_architecture:
+        header.append("architecture")
+        rows = [(*row, trial.architecture_id) for row, trial in zip(rows, report.front, strict=True)]
+    return TextTable(tuple(header), tuple(rows))
 
 
 def builds_table(builds: Sequence[Build]) -> TextTable:
@@ -68,7 +72,6 @@ def _front_row(trial: TrialReport, threshold: float, hardware: Sequence[str]) ->
         f"{trial.bit_ops:,.0f}",
         f"{trial.weight_bits:,.0f}",
         f"{trial.parameters:,}",
-        trial.architecture_id,
     )
 
 

@@ -10,7 +10,7 @@ from html import escape
 _MARKUP = re.compile(r"([\\`*\[\]<>|~#]|(?<!\w)_|_(?!\w))")
 """What Markdown might take for its own; not an underscore within a word."""
 
-COLUMN_GAP = "\N{EM SPACE}"
+COLUMN_GAP = "\N{NO-BREAK SPACE}" * 3
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def table_as_html(table: TextTable) -> str:
 
 
 def _table_line(cells: Sequence[str]) -> str:
-    """Wide spaces between the cells, which Optuna dashboard would draw side by side."""
+    """Spaces between the cells, which Optuna dashboard would draw side by side."""
     return f"| {' | '.join([cells[0], *(COLUMN_GAP + cell for cell in cells[1:])])} |"
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from dashboards.build_text import STATE_WORDS, level_sentences, target_sentence, verification_sentences
+from dashboards.build_text import STATE_WORDS, level_sentences, report_sentences, target_sentence
 from dashboards.figure_text import NAMES, bound_text, figure_text, holds
-from dashboards.hardware_tables import hardware_table, layer_table
+from dashboards.hardware_tables import REMARK, hardware_table, layer_table, second_opinion_table
 from dashboards.text_table import markdown_table, plain_markdown, table_as_markdown
 from search.objectives import DEFAULT_OBJECTIVES, Constraint, Objective
 from search.report import TrialReport
@@ -171,8 +171,7 @@ def _hardware_part(facts: TrialFacts) -> list[str]:
     table = hardware_table(None if facts.result is None else facts.result.hardware, facts.builds)
     if table is None:
         return []
-    remark = "The estimate is of the architecture, whatever its weights. In brackets: share of the board."
-    return [f"### Hardware\n\n{table_as_markdown(table)}\n\n{remark}"]
+    return [f"### Hardware\n\n{table_as_markdown(table)}\n\n{REMARK}"]
 
 
 def _build_part(build: Build) -> str:
@@ -181,9 +180,9 @@ def _build_part(build: Build) -> str:
         lines.append(code_block(build.message))
     if build.log_tail:
         lines.append(f"The last lines of its log:\n\n{code_block(build.log_tail)}")
-    layers = None if build.report is None else layer_table(build.report)
-    if layers is not None:
-        lines.append(table_as_markdown(layers))
+    if build.report is not None:
+        tables = layer_table(build.report), second_opinion_table(build.report)
+        lines.extend(table_as_markdown(table) for table in tables if table is not None)
     return "\n\n".join(lines)
 
 
@@ -195,7 +194,7 @@ def _build_list(build: Build) -> str:
     if build.test_accuracy is not None:
         points.append(f"Accuracy on the test part: **{build.test_accuracy:.2%}**.")
     if build.report is not None:
-        verdict, *more = map(plain_markdown, verification_sentences(build.report))
+        verdict, *more = map(plain_markdown, report_sentences(build.report))
         is_verified = build.report.n_classes_equal == build.report.n_frames_verified
         points += [verdict if is_verified else f"**{verdict}**", *more]
     return "\n".join(f"- {point}" for point in points)
