@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from finn.analysis.fpgadataflow.dataflow_performance import dataflow_performance
@@ -17,6 +19,7 @@ from finn.transformation.qonnx.give_unique_node_names_recursive import GiveUniqu
 from finn.util.basic import part_map
 from finn.util.platforms import platforms
 from finn_execution import GraphRunner
+from finn_fifo_depths import BranchLayer, count_pixels_in_branch
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
@@ -29,15 +32,29 @@ PLATFORM_COLUMNS = ("lut", "ff", "bram_18k", "uram", "dsp")
 """Order of `finn.util.platforms.Platform.compute_resources`."""
 
 
+@dataclass(frozen=True)
+class SkipFifo:
+    """The FIFO beside a residual branch."""
+
+    fork: str
+    """The layer's name."""
+    output: int
+    """Which one of the fork's."""
+    depth: int
+    """In words of the fork's stream."""
+
+
 def estimate_network(model: ModelWrapper, part: str, clk_period_ns: float) -> dict[str, object]:
     """Resources and cycles per layer, both totals and the performance of a folded network of specialized layers.
 
-    `bare` sums the layers alone; `connected` also the data width converters and FIFOs between them, with the depths
-    that FINN gives without simulation. Leaves `model` as it is.
+    `bare` sums the layers alone; `connected` also the data width converters and FIFOs between them. The FIFOs beside
+    residual branches have computed depths, in `skip_fifos`, all others those that FINN gives without simulation. Leaves
+    `model` as it is.
     """
     model = deepcopy(model).transform(GiveUniqueNodeNamesRecursive()).transform(AnnotateCycles())
     performance = model.analysis(dataflow_performance)
-    connected = connect_layers(model, part)
+    skip_fifos = find_skip_fifos(model)
+    connected = connect_layers(model, part, skip_fifos)
     converters, fifos = (
         [node for node in connected.graph.node if node.op_type.startswith(prefix)]
         for prefix in ("StreamingDataWidthConverter", "StreamingFIFO")
@@ -48,6 +65,7 @@ def estimate_network(model: ModelWrapper, part: str, clk_period_ns: float) -> di
         "connected": sum_resources(res_estimation(connected, part).values()),
         "n_width_converters": len(converters),
         "n_fifos": len(fifos),
+        "skip_fifos": [{"fork": fifo.fork, "depth": fifo.depth} for fifo in skip_fifos],
         "bottleneck_layer": performance["max_cycles_node_name"],
         "bottleneck_cycles": int(performance["max_cycles"]),
         "throughput_fps": 1e9 / (clk_period_ns * int(performance["max_cycles"])),
@@ -56,9 +74,14 @@ def estimate_network(model: ModelWrapper, part: str, clk_period_ns: float) -> di
     }
 
 
-def connect_layers(model: ModelWrapper, part: str) -> ModelWrapper:
+def connect_layers(model: ModelWrapper, part: str, skip_fifos: Sequence[SkipFifo]) -> ModelWrapper:
     """A copy with the data width converters and FIFOs that hardware needs between the layers."""
     connected = deepcopy(model)
+    for fifo in skip_fifos:
+        fork = getCustomOp(connected.get_node_from_name(fifo.fork))
+        depths = list(fork.get_nodeattr("outFIFODepths"))
+        depths[fifo.output] = fifo.depth
+        fork.set_nodeattr("outFIFODepths", depths)
     for transformation in (
         InsertDWC(),
         InsertFIFO(create_shallow_fifos=True),
@@ -67,6 +90,48 @@ def connect_layers(model: ModelWrapper, part: str) -> ModelWrapper:
     ):
         connected = connected.transform(transformation)
     return connected
+
+
+def find_skip_fifos(model: ModelWrapper) -> list[SkipFifo]:
+    """One per fork with a branch straight to a sum and another through layers; `model` is folded, without FIFOs."""
+    found = []
+    for node in model.graph.node:
+        if not node.op_type.startswith("DuplicateStreams"):
+            continue
+        fork, branches = getCustomOp(node), [_list_branch(model, output) for output in node.output]
+        straight = [index for index, branch in enumerate(branches) if not branch]
+        if len(branches) == 2 and len(straight) == 1:
+            pixels = count_pixels_in_branch(_cycles_per_pixel(fork), _describe_branch(branches[1 - straight[0]]))
+            depth = pixels * int(fork.get_folded_output_shape()[-2])
+            found.append(SkipFifo(node.name, straight[0], depth))
+    return found
+
+
+def _list_branch(model: ModelWrapper, tensor: str) -> list[Any]:
+    """The layers between a tensor and the next sum."""
+    branch = []
+    while (node := model.find_consumer(tensor)) is not None and not node.op_type.startswith("Elementwise"):
+        branch.append(getCustomOp(node))
+        tensor = node.output[0]
+    return branch
+
+
+def _describe_branch(branch: Sequence[Any]) -> list[BranchLayer]:
+    described, n_padded = [], 0
+    for layer in branch:
+        lookahead = 0
+        if layer.onnx_node.op_type.startswith("FMPadding"):
+            n_padded = sum(layer.get_nodeattr("Padding")[:2])
+        if layer.onnx_node.op_type.startswith("ConvolutionInputGenerator"):
+            kernel, dilation = layer.get_nodeattr("ConvKernelDim"), layer.get_nodeattr("Dilation")
+            reach = sum((size - 1) * step for size, step in zip(kernel, dilation, strict=True))
+            lookahead, n_padded = reach - n_padded, 0
+        described.append(BranchLayer(_cycles_per_pixel(layer), lookahead))
+    return described
+
+
+def _cycles_per_pixel(layer: Any) -> float:
+    return float(layer.get_exp_cycles()) / int(np.prod(layer.get_normal_output_shape()[:-1]))
 
 
 def describe_layers(model: ModelWrapper, part: str) -> list[dict[str, object]]:

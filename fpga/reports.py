@@ -12,8 +12,8 @@ from fpga.verification import Verification
 from storage.records import BuildReport, HardwareEstimate, LayerReport, Resources
 
 NOT_EXECUTED = (
-    "the layers' HLS C++ and Verilog, which need Vitis HLS and Vivado; width converters and FIFOs, whose depths need a "
-    "simulation"
+    "the layers' HLS C++ and Verilog, which need Vitis HLS and Vivado; width converters and FIFOs, whose depths are "
+    "computed beside residual branches and the least elsewhere, not simulated"
 )
 """The folded graph is run in Python, layer by layer, with the final folding and bit widths."""
 

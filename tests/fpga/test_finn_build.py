@@ -66,6 +66,16 @@ def test_estimates_are_those_of_a_folded_network(name: str, build_network: Build
 
 
 @pytest.mark.slow
+def test_fifos_beside_residual_branches_are_deeper_than_their_windows(build_network: BuildOnce) -> None:
+    report = json.loads((build_network("residual").output.report_folder / "network_report.json").read_text())
+
+    depths = [fifo["depth"] for fifo in report["skip_fifos"]]
+
+    assert len(depths) == 2
+    assert depths[0] > depths[1] > 7  # words; windows of 9 and of 7 samples
+
+
+@pytest.mark.slow
 def test_code_generation_leaves_sources(build_network: BuildOnce) -> None:
     generated = build_network("residual").folder / "generated"
 
