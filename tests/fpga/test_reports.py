@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fpga.reports import ReportError, describe_utilisation, read_build_report
+from fpga.reports import ReportError, describe_utilisation, read_build_report, read_hardware_estimate
 from fpga.verification import Verification
 from storage.records import BuildReport, GraphAgreement, LayerReport, Resources
 
@@ -33,6 +33,25 @@ def test_recorded_report_becomes_one_record() -> None:
     assert (report.bottleneck_layer, report.bottleneck_cycles) == ("ConvolutionInputGenerator_rtl_3", 1801)
     assert (report.n_frames_verified, report.n_classes_equal) == (200, 200)
     assert report.agreements == VERIFIED.agreements
+
+
+def test_estimate_of_the_same_network_counts_what_connects_its_layers() -> None:
+    report = read_build_report(RECORDED, VERIFIED)
+
+    estimate = read_hardware_estimate(RECORDED / "network_report.json")
+
+    assert Resources(estimate.lut, estimate.bram_18k, estimate.uram, estimate.dsp) == report.connected
+    assert (estimate.throughput_fps, estimate.latency_us) == (report.throughput_fps, report.latency_us)
+    assert (estimate.bottleneck_layer, estimate.available) == (report.bottleneck_layer, report.available)
+
+
+def test_estimate_without_a_field_is_refused(tmp_path: Path) -> None:
+    network = json.loads((RECORDED / "network_report.json").read_text())
+    del network["latency_us"]
+    (tmp_path / "network_report.json").write_text(json.dumps(network))
+
+    with pytest.raises(ReportError, match="has no field 'latency_us'; expected those of fpga/finn_estimates"):
+        read_hardware_estimate(tmp_path / "network_report.json")
 
 
 def test_throughput_is_that_of_the_bottleneck_at_the_clock() -> None:
