@@ -45,7 +45,7 @@ def export_architecture(architecture: ArchitectureConfig, path: Path) -> None:
 
     FINN fits its accumulators to the weights, so LUT depend on them a little; BRAM, DSP, frames/s and latency were the
     same. LUT differ by -3.0 to 0.0 % from networks trained for 3 epochs on the twin (BacalhauNet w6a6, VGG10 w4a4,
-    three members of dsc4), and by -0.6 to +1.3 % from the same with 80 % of their weights pruned. Weights as they are
+    three members of dsc4), and by -0.6 to +2.0 % from the same with 80 % of their weights pruned. Weights as they are
     drawn for training, uniformly, give 0.8 to 4.7 % more LUT. Raises ExportError where something is float.
     """
     if not architecture.is_quantized:
