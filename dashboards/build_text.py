@@ -84,16 +84,19 @@ def _simulation_sentences(check: RtlCheck) -> list[str]:
     return [summary, *(f"{layer.name} differs: {layer.simulation_note}." for layer in simulated if not layer.is_equal)]
 
 
-def bitfile_sentences(report: BuildReport) -> list[str]:
-    """Where the results of the last level lie, in the build's folder."""
+def vivado_sentences(report: BuildReport) -> list[str]:
+    """Which Vivado measured, and where the results of the last level lie in the build's folder."""
     measured = report.measured
-    paths = {} if measured is None else {"Bitfile": measured.bitfile, "Bitfile and driver": measured.deployment}
-    return [f"{what}: {path} in the build's folder." for what, path in paths.items() if path]
+    if measured is None:
+        return []
+    version = [] if measured.vivado is None else [f"Measured by Vivado {measured.vivado}."]
+    paths = {"Bitfile": measured.bitfile, "Bitfile and driver": measured.deployment}
+    return version + [f"{what}: {path} in the build's folder." for what, path in paths.items() if path]
 
 
 def report_sentences(report: BuildReport) -> list[str]:
     """All that is said of a report; whether it is right comes first."""
-    return [*verification_sentences(report), *rtl_sentences(report), *bitfile_sentences(report)]
+    return [*verification_sentences(report), *rtl_sentences(report), *vivado_sentences(report)]
 
 
 def build_sentences(build: Build) -> list[str]:

@@ -25,9 +25,10 @@ FIGURES = (
 )
 CONNECTED = "with width converters and FIFOs"
 
-REMARK = (
-    "In brackets: share of the board. Estimate: of the architecture, whatever its weights; it and connected hold width "
-    "converters and FIFOs, layers does not."
+REMARKS = (
+    "In brackets: share of the board.",
+    "The estimate is of the architecture, whatever its weights.",
+    "Estimate and connected hold width converters and FIFOs; layers does not.",
 )
 """What the columns of `hardware_table` hold."""
 
@@ -43,7 +44,7 @@ class _Column:
 def hardware_table(estimate: HardwareEstimate | None, builds: Sequence[Build]) -> TextTable | None:
     """The estimate of the architecture beside the builds of the trained network; None where there is neither.
 
-    Figures that no column has are left out. REMARK says what the columns hold.
+    Figures that no column has are left out. REMARKS say what the columns hold.
     """
     columns = [] if estimate is None else [_estimate_column(estimate)]
     for build in builds:
@@ -111,11 +112,10 @@ def _measured_columns(name: str, measured: MeasuredHardware, available: Resource
         "power": None if measured.core_power_w is None else f"{measured.core_power_w:.3g} W",
     }
     known = {figure: cell for figure, cell in core.items() if cell is not None}
-    vivado = f"Vivado {measured.vivado}" if measured.vivado else "Vivado"
-    yield _Column(f"{name}, {vivado}: core", {**_counts(measured.core, available), **known})
+    yield _Column(f"{name}, Vivado: core", {**_counts(measured.core, available), **known})
     if measured.fpga is not None:
         slack = {} if measured.fpga_slack_ns is None else {"worst slack": f"{measured.fpga_slack_ns:g} ns"}
-        yield _Column(f"{name}, {vivado}: FPGA", {**_counts(measured.fpga, available), **slack})
+        yield _Column(f"{name}, Vivado: FPGA", {**_counts(measured.fpga, available), **slack})
 
 
 def _layer_resources(report: BuildReport) -> Resources:

@@ -12,7 +12,7 @@ import optuna
 
 from dashboards.build_text import build_sentences
 from dashboards.figure_text import NAMES
-from dashboards.hardware_tables import REMARK, hardware_table, layer_table, second_opinion_table
+from dashboards.hardware_tables import REMARKS, hardware_table, layer_table, second_opinion_table
 from dashboards.pareto_figure import pareto_front_figure
 from dashboards.pareto_front import pareto_front_data
 from dashboards.study_tables import (
@@ -162,7 +162,7 @@ def _build_details(build: Build, estimate: HardwareEstimate | None) -> str:
     if build.report is not None:
         hardware = hardware_table(estimate, [build])
         assert hardware is not None  # there is a report
-        parts += [table_as_html(hardware), f'<p class="quiet">{escape(REMARK)}</p>']
+        parts += [table_as_html(hardware), f'<p class="quiet">{escape(" ".join(REMARKS))}</p>']
         tables = layer_table(build.report), second_opinion_table(build.report)
         parts.extend(table_as_html(table) for table in tables if table is not None)
     return "\n".join(parts)

@@ -8,13 +8,13 @@ from statistics import fmean
 
 from dashboards.build_text import STATE_WORDS, level_sentences, report_sentences, target_sentence
 from dashboards.figure_text import NAMES, bound_text, figure_text, holds
-from dashboards.hardware_tables import REMARK, hardware_table, layer_table, second_opinion_table
+from dashboards.hardware_tables import REMARKS, hardware_table, layer_table, second_opinion_table
 from dashboards.text_table import markdown_table, plain_markdown, table_as_markdown
 from search.objectives import DEFAULT_OBJECTIVES, Constraint, Objective
 from search.report import TrialReport
 from spaces.architecture import ArchitectureConfig, BlockShape, infer_shapes
 from spaces.search_space import Design
-from storage.records import Build, Evaluation
+from storage.records import Build, BuildReport, Evaluation
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,8 @@ def _hardware_part(facts: TrialFacts) -> list[str]:
     table = hardware_table(None if facts.result is None else facts.result.hardware, facts.builds)
     if table is None:
         return []
-    return [f"### Hardware\n\n{table_as_markdown(table)}\n\n{REMARK}"]
+    remarks = "\n".join(f"- {remark}" for remark in REMARKS)
+    return [f"### Hardware\n\n{table_as_markdown(table)}\n\n{remarks}"]
 
 
 def _build_part(build: Build) -> str:
@@ -181,9 +182,16 @@ def _build_part(build: Build) -> str:
     if build.log_tail:
         lines.append(f"The last lines of its log:\n\n{code_block(build.log_tail)}")
     if build.report is not None:
-        tables = layer_table(build.report), second_opinion_table(build.report)
-        lines.extend(table_as_markdown(table) for table in tables if table is not None)
+        lines.extend(_layer_parts(build.report))
     return "\n\n".join(lines)
+
+
+def _layer_parts(report: BuildReport) -> list[str]:
+    layers, second_opinion = layer_table(report), second_opinion_table(report)
+    parts = [] if layers is None else [table_as_markdown(layers)]
+    if second_opinion is not None:
+        parts += ["By open-source tools, each layer by itself:", table_as_markdown(second_opinion)]
+    return parts
 
 
 def _build_list(build: Build) -> str:

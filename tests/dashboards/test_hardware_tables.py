@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dashboards.build_text import bitfile_sentences, rtl_sentences
+from dashboards.build_text import rtl_sentences, vivado_sentences
 from dashboards.hardware_tables import hardware_table, layer_table, second_opinion_table
 from storage.records import MeasuredHardware, Resources
 from storage.rtl_record import RtlCheck, RtlLayerCheck
@@ -53,7 +53,7 @@ def test_what_vivado_measured_stands_beside_the_estimates() -> None:
     table = hardware_table(None, [replace(BUILD, report=report)])
 
     assert table is not None
-    assert table.header[3:] == ("build 3, Vivado 2024.2: core", "build 3, Vivado 2024.2: FPGA")
+    assert table.header[3:] == ("build 3, Vivado: core", "build 3, Vivado: FPGA")
     cells = {row[0]: row[1:] for row in table.rows}
     assert cells["LUT"] == ("18,432", "24,100 (5.7%)", "21,000 (4.9%)", "29,000 (6.8%)")
     assert cells["FF"] == ("", "", "31,000", "40,000")
@@ -123,9 +123,10 @@ def test_without_a_check_nothing_is_said_of_it() -> None:
     assert rtl_sentences(DETAILED_BUILD_REPORT) == []
 
 
-def test_the_bitfile_and_its_driver_are_named() -> None:
-    assert bitfile_sentences(replace(BUILD_REPORT, measured=MEASURED)) == [
+def test_vivados_version_the_bitfile_and_its_driver_are_named() -> None:
+    assert vivado_sentences(replace(BUILD_REPORT, measured=MEASURED)) == [
+        "Measured by Vivado 2024.2.",
         "Bitfile: output/bitfile/finn-accel.bit in the build's folder.",
         "Bitfile and driver: output/deploy in the build's folder.",
     ]
-    assert bitfile_sentences(BUILD_REPORT) == []
+    assert vivado_sentences(BUILD_REPORT) == []
