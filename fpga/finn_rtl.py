@@ -74,6 +74,7 @@ def describe_layer(node: NodeProto, generated: Path, copies: Path) -> dict[str, 
         "data_files": [str(path) for path in sorted(folder.glob("*.dat"))],
         "in_bits": int(layer.get_instream_width_padded(0)),
         "out_bits": int(layer.get_outstream_width_padded(0)),
+        "payload_bits": int(layer.get_outstream_width(0)),
     }
 
 

@@ -1,11 +1,13 @@
 // One layer of FINN between a source of words and a comparison with expected ones: its test bench.
 //
 // All happens at rising edges of the clock. +in=P and +out=P, per cent, say how often the source offers a next word and
-// the sink is ready; a word once offered stays until it is taken. +seed=N seeds both. Prints one line per finding, then
-// DONE with the numbers of words and cycles.
+// the sink is ready; a word once offered stays until it is taken. +seed=N seeds both. With +rests=1, the sink takes
+// nothing in 32 of 128 cycles, and the source offers nothing in another 32. Prints one line per finding, then DONE with
+// the numbers of words and cycles.
 module rtl_bench #(
 	parameter IN_BITS = 8,
 	parameter OUT_BITS = 8,
+	parameter PAYLOAD_BITS = 8,  // of them; what fills up the last byte is not compared
 	parameter N_IN = 1,
 	parameter N_OUT = 1,
 	parameter bit LEADS = 0,  // the layer may give zeros before it takes a word: the padding of a frame to come
@@ -18,7 +20,7 @@ module rtl_bench #(
 	reg [IN_BITS-1:0] words[N_IN];
 	reg [OUT_BITS-1:0] expected[N_OUT];
 
-	integer in_percent = 100, out_percent = 100, seed = 1;
+	integer in_percent = 100, out_percent = 100, seed = 1, rests = 0, cycle = 0;
 	reg [31:0] random = 1;
 	initial begin
 		$readmemh("in.hex", words);
@@ -26,6 +28,7 @@ module rtl_bench #(
 		void'($value$plusargs("in=%d", in_percent));
 		void'($value$plusargs("out=%d", out_percent));
 		void'($value$plusargs("seed=%d", seed));
+		void'($value$plusargs("rests=%d", rests));
 		random = 32'h9E3779B9 ^ seed;
 	end
 
@@ -35,20 +38,21 @@ module rtl_bench #(
 		draw = draw ^ (draw >> 17);
 		draw = draw ^ (draw << 5);
 	endfunction
-	wire offers = 32'(random[31:16]) * 100 < in_percent * 65536;
-	wire takes = 32'(random[15:0]) * 100 < out_percent * 65536;
+	wire offers = !(rests != 0 && cycle[6:5] == 2'd1) && 32'(random[31:16]) * 100 < in_percent * 65536;
+	wire takes = !(rests != 0 && cycle[6:5] == 2'd3) && 32'(random[15:0]) * 100 < out_percent * 65536;
 
 	reg rst_n = 0;
 	reg in_valid = 0, out_ready = 0;
 	wire in_ready, out_valid;
-	integer in_index = 0, out_index = 0, cycle = 0, quiet = 0, findings = 0;
+	integer in_index = 0, out_index = 0, quiet = 0, findings = 0;
 	wire [IN_BITS-1:0] in_data = in_index < N_IN ? words[in_index] : '0;
 	wire [OUT_BITS-1:0] out_data;
+	wire [PAYLOAD_BITS-1:0] payload = out_data[PAYLOAD_BITS-1:0];
 
 	finn_layer layer(.*);
 
 	reg was_held = 0;
-	reg [OUT_BITS-1:0] held;
+	reg [PAYLOAD_BITS-1:0] held;
 	wire is_taken = rst_n && in_valid && in_ready;
 	wire is_given = rst_n && out_valid && out_ready;
 	wire [31:0] next_in = in_index + 32'(is_taken);
@@ -62,23 +66,23 @@ module rtl_bench #(
 			in_index <= next_in;
 			out_ready <= takes;
 
-			if(was_held && (!out_valid || out_data !== held)) begin
+			if(was_held && (!out_valid || payload !== held)) begin
 				$display("UNSTABLE %0d", out_index);
 				findings <= findings + 1;
 			end
 			was_held <= out_valid && !out_ready;
-			held <= out_data;
+			held <= payload;
 
 			quiet <= is_given ? 0 : quiet + 1;
 			if(is_given) begin
 				out_index <= out_index + 1;
 				if(out_index >= N_OUT) begin
-					if(!LEADS || out_data != '0) begin
-						$display("SURPLUS %0d %h", out_index, out_data);
+					if(!LEADS || payload != '0) begin
+						$display("SURPLUS %0d %h", out_index, payload);
 						findings <= findings + 1;
 					end
-				end else if(out_data !== expected[out_index]) begin
-					$display("DIFFERS %0d %h %h", out_index, out_data, expected[out_index]);
+				end else if(payload !== expected[out_index][PAYLOAD_BITS-1:0]) begin
+					$display("DIFFERS %0d %h %h", out_index, payload, expected[out_index][PAYLOAD_BITS-1:0]);
 					findings <= findings + 1;
 				end
 			end

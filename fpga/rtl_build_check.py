@@ -220,7 +220,7 @@ def _simulate(layer: RtlLayer, code: str, own: Path, tools: _Tools) -> Outcome:
         return {"error": "verilator, make and g++ are not on PATH"}
     taken, expected = own / f"{layer.name}.in.hex", own / f"{layer.name}.out.hex"
     texts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (taken, expected, *BENCH)]
-    key = _digest("simulation", code, tools.verilator, repr((OPTIONS, PACES)), *texts)
+    key = _digest("simulation", code, tools.verilator, repr((OPTIONS, PACES, layer.payload_bits)), *texts)
 
     def run(folder: Path) -> Outcome:
         found = simulate(layer, taken, expected, folder, timeout_s=tools.timeout_s, stop=tools.stop)

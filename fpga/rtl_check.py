@@ -111,7 +111,7 @@ def describe_check(checked: CheckedBuild) -> str:
         "| words simulated |",
         "| :-- | --: | --: | --: | --: | --: | --: | --: | :-- |",
         *(_describe_layer(checked, layer) for layer in check.layers),
-        _describe_totals(checked),
+        *_describe_totals(checked),
         "",
         f"{check.yosys}, synth_xilinx, no place and route; edited copies of {_list_names(check.edited_for_yosys)}.",
     ]
@@ -153,20 +153,26 @@ def _describe_layer(checked: CheckedBuild, layer: RtlLayerCheck) -> str:
     return f"| {layer.name} | {' | '.join(cells)} | {simulated} |"
 
 
-def _describe_totals(checked: CheckedBuild) -> str:
+def _describe_totals(checked: CheckedBuild) -> list[str]:
+    """One line per kind of layer, and one of all, over the layers that both have."""
     both = [name for name in checked.by_yosys if name in checked.estimates]
-    finn, yosys = ([found[name] for name in both] for found in (checked.estimates, checked.by_yosys))
+    kinds = dict.fromkeys(name.rpartition("_")[0] for name in both)
+    parts = {f"{kind}, all": [name for name in both if name.rpartition("_")[0] == kind] for kind in kinds}
+    return [_describe_sum(checked, title, names) for title, names in (parts | {"all that both have": both}).items()]
+
+
+def _describe_sum(checked: CheckedBuild, title: str, names: Sequence[str]) -> str:
+    finn, yosys = ([found[name] for name in names] for found in (checked.estimates, checked.by_yosys))
+    columns = [(finn, "lut"), (yosys, "lut"), (yosys, "ff"), (finn, "bram_18k"), (yosys, "bram_18k")]
     sums = [
         f"{sum(getattr(taken, name) or 0 for taken in found):,}"
-        for found, name in (
-            *((found, "lut") for found in (finn, yosys)),
-            (yosys, "ff"),
-            *((found, "bram_18k") for found in (finn, yosys)),
-            *((found, "dsp") for found in (finn, yosys)),
-        )
+        for found, name in (*columns, (finn, "dsp"), (yosys, "dsp"))
     ]
-    n_words = sum(layer.n_words or 0 for layer in checked.check.layers)
-    return f"| the {len(both)} layers that both have | {' | '.join(sums)} | {n_words:,} |"
+    layers = [layer for layer in checked.check.layers if layer.name in names and layer.n_words is not None]
+    n_equal = sum(layer.n_words or 0 for layer in layers if layer.is_equal)
+    n_others = sum(not layer.is_equal for layer in layers)
+    words = f"{n_equal:,} equal" + (f"; {n_others} layers DIFFER" if n_others else "")
+    return f"| {title} ({len(names)}) | {' | '.join(sums)} | {words if layers else ''} |"
 
 
 def _cell(taken: Resources | None, name: str) -> str:

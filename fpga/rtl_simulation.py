@@ -17,10 +17,10 @@ from fpga.rtl_sources import RtlLayer, copy_sources
 BENCH = (Path(__file__).with_name("rtl_bench.sv"), Path(__file__).with_name("rtl_bench.cpp"))
 
 PACES = (
-    ("at full speed", 100, 100, 1),
-    ("under backpressure", 60, 50, 7),
+    ("at full speed", 100, 100, 1, 0),
+    ("under backpressure", 60, 50, 7, 1),
 )
-"""How often, per cent, a word is offered and one is taken, and the seed of it."""
+"""How often, per cent, a word is offered and one is taken, the seed of it, and whether both rest now and then."""
 
 LEADING_PADS = ("FMPadding_rtl",)
 """Layers that give words before they take one: behind the last frame, the zeros in front of a next one."""
@@ -79,10 +79,16 @@ def simulate(
         edited = apply_edits(files, Tool.VERILATOR)
         if _run(command, folder, log, timeout_s, stop) != 0:
             raise SimulationError(f"Verilator: {find_error(log.read_text(errors='replace'))}")
-    for pace, in_percent, out_percent, seed in PACES:
+    for pace, in_percent, out_percent, seed, rests in PACES:
         run = folder / "run.log"
         run.unlink(missing_ok=True)
-        plus = (f"+in={in_percent}", f"+out={out_percent}", f"+seed={seed}", "+verilator+error+limit+100000")
+        plus = (
+            f"+in={in_percent}",
+            f"+out={out_percent}",
+            f"+seed={seed}",
+            f"+rests={rests}",
+            "+verilator+error+limit+100000",
+        )
         _run(("obj/Vrtl_bench", *plus), folder, run, timeout_s, stop)
         difference = describe_difference(run.read_text(errors="replace"), n_in, n_out)
         if difference is not None:
@@ -93,6 +99,7 @@ def simulate(
 def make_command(layer: RtlLayer, files: Sequence[str], n_in: int, n_out: int) -> tuple[str, ...]:
     """Verilator's, and through it the compiler's, to make obj/Vrtl_bench."""
     sizes = {"IN_BITS": layer.in_bits, "OUT_BITS": layer.out_bits, "N_IN": n_in, "N_OUT": n_out}
+    sizes["PAYLOAD_BITS"] = layer.payload_bits
     sizes["LEADS"] = int(layer.operator in LEADING_PADS)
     bench, main = (str(path) for path in BENCH)
     return (

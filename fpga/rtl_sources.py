@@ -47,6 +47,8 @@ class RtlLayer:
     in_bits: int = 0
     """Width of a word of the input stream."""
     out_bits: int = 0
+    payload_bits: int = 0
+    """Of a word of the output stream; the rest up to a whole byte means nothing."""
 
     @property
     def sources(self) -> tuple[Path, ...]:
@@ -82,7 +84,7 @@ def hash_sources(layer: RtlLayer) -> str:
             text = path.read_text()
         except OSError as error:
             raise RtlSourceError(f"the code of {layer.name} is not whole: {error}") from error
-        text = text.replace(f"{path.parent}/", "")  # the weight memory's file is named in full
+        text = re.sub(r'"[^"\n]*/([^"/\n]+\.dat)"', r'"\1"', text)  # the weight memory's file is named in full
         for name in (path.name, text):
             digest.update(re.sub(rf"\b{re.escape(layer.name)}(?=\b|_)", "LAYER", name).encode() + b"\0")
     return digest.hexdigest()[:16]

@@ -85,6 +85,14 @@ def test_layers_that_differ_in_their_name_alone_have_one_hash(tmp_path: Path) ->
     assert hash_sources(a) != hash_sources(other_thresholds)
 
 
+def test_hash_does_not_depend_on_the_folder_that_a_memory_names(tmp_path: Path) -> None:
+    layers = [make_layer(tmp_path / name) for name in ("a", "b")]
+    for layer in layers:
+        layer.files[0].write_text(f'parameter INIT_FILE = "{layer.files[0].parent}/memblock.dat"')
+
+    assert hash_sources(layers[0]) == hash_sources(layers[1])
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     layer = make_layer(tmp_path / "a")
     layer.data_files[0].unlink()

@@ -1,0 +1,181 @@
+"""A tiny network's RTL through the real Yosys and Verilator: what they find is told, what is wrong is found."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from fpga.rtl_build_check import CheckedBuild, check_build
+from fpga.rtl_check import main
+from fpga.rtl_simulation import find_verilator
+from fpga.run import BuildWorker, run_queue
+from storage.artifacts import ArtifactStore
+from storage.builds import load_build, queue_build
+from storage.database import Database, open_database
+from storage.leases import make_lease_owner
+from storage.records import BuildReport
+from storage.rtl_record import RtlCheck, RtlLayerCheck
+from tests.fpga.exported_networks import ZCU111
+
+KINDS = ("FMPadding_rtl", "ConvolutionInputGenerator_rtl", "MVAU_rtl", "Thresholding_rtl")
+
+needs_verilator = pytest.mark.skipif(find_verilator() is None, reason="verilator, make and g++ are not on PATH")
+
+
+@dataclass(frozen=True)
+class WorkedBuild:
+    """What a build worker left of a tiny network."""
+
+    database: Database
+    report: BuildReport
+    folder: Path
+    events: list[str]
+
+    @property
+    def check(self) -> RtlCheck:
+        assert self.report.rtl_check is not None
+        return self.report.rtl_check
+
+    def find(self, kind: str) -> RtlLayerCheck:
+        """The first layer of this kind."""
+        return next(layer for layer in self.check.layers if layer.name.startswith(kind))
+
+
+@pytest.fixture(scope="module")
+def worked(
+    finn_python: Path, export_tiny: Callable[[int], Path], tmp_path_factory: pytest.TempPathFactory
+) -> WorkedBuild:
+    root = tmp_path_factory.mktemp("rtl")
+    database, store = open_database(f"sqlite:///{root}/studies.db"), ArtifactStore(root / "artifacts")
+    folder = store.evaluation_folder("study", 0, "0123abcd")
+    for file in ("model.onnx", "proof.npz"):
+        shutil.copy(export_tiny(0) / file, folder / file)
+    build = queue_build(
+        database,
+        study_name="study",
+        trial_number=0,
+        model=store.relative(folder / "model.onnx"),
+        proof=store.relative(folder / "proof.npz"),
+        target=ZCU111,
+        timeout_s=600,
+        is_below_threshold=False,
+        test_accuracy=None,
+    )
+    events: list[str] = []
+    worker = BuildWorker(database, store, finn_python, make_lease_owner(), Event(), events.append, is_checking_rtl=True)
+    run_queue(worker, is_draining=True)
+    done = load_build(database, build.build_id)
+    assert done.report is not None, done.message
+    assert done.folder is not None
+    return WorkedBuild(database, done.report, store.path(done.folder), events)
+
+
+def check_again(folder: Path, python: Path, events: list[str]) -> CheckedBuild:
+    return check_build(folder, python, n_frames=4, n_processes=2, timeout_s=300, stop=Event(), on_event=events.append)
+
+
+@pytest.mark.slow
+def test_build_is_recorded_before_its_rtl_is_checked(worked: WorkedBuild) -> None:
+    succeeded, checked = (
+        next(number for number, event in enumerate(worked.events) if words in event)
+        for words in ("succeeded after", "has its RTL checked: Yosys synthesised")
+    )
+
+    assert succeeded < checked
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_rtl_layer_is_synthesised(worked: WorkedBuild, kind: str) -> None:
+    layers = [layer for layer in worked.report.layers if layer.name.startswith(kind)]
+
+    assert layers
+    for layer in layers:
+        assert layer.by_yosys is not None, worked.find(layer.name).synthesis_note
+        assert layer.by_yosys.lut > 10
+        assert (layer.by_yosys.ff or 0) > 10
+        assert (layer.by_yosys.dsp > 0) == (kind == "MVAU_rtl")
+
+
+@pytest.mark.slow
+def test_hls_layers_are_listed_as_not_synthesised(worked: WorkedBuild) -> None:
+    hls = [layer for layer in worked.check.layers if "_hls" in layer.name]
+
+    assert hls
+    assert {layer.synthesis_note for layer in hls} == {"HLS, not synthesised"}
+    assert "thresholding.sv" in worked.check.edited_for_yosys
+    assert not any(layer.by_yosys for layer in worked.report.layers if "_hls" in layer.name)
+
+
+@pytest.mark.slow
+@needs_verilator
+@pytest.mark.parametrize("kind", KINDS)
+def test_simulated_layer_gives_the_models_words(worked: WorkedBuild, kind: str) -> None:
+    layer = worked.find(kind)
+
+    assert (layer.is_equal, layer.simulation_note) == (True, None)
+    assert (layer.n_words or 0) > 50
+
+
+@pytest.mark.slow
+@needs_verilator
+def test_thresholding_is_simulated_in_its_original_text(worked: WorkedBuild) -> None:
+    assert worked.check.edited_for_verilator
+    assert not {"thresholding.sv", "thresholding_axi.sv"} & set(worked.check.edited_for_verilator)
+
+
+@pytest.mark.slow
+@needs_verilator
+def test_wrong_threshold_is_found_with_layer_and_word(
+    worked: WorkedBuild, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "build"
+    shutil.copytree(worked.folder, folder)
+    (thresholds,) = folder.glob("generated/*/Thresholding_rtl_0_threshs_0_0.dat")
+    lines = thresholds.read_text().split()
+    thresholds.write_text("".join(f"7{'f' * (len(line) - 1)}\n" for line in lines))  # above every sum
+
+    assert main(["--folder", str(folder)]) == 1
+
+    printed = capsys.readouterr().out
+    assert "1 DIFFER: Thresholding_rtl_0" in printed
+    assert "- Thresholding_rtl_0: at full speed, word " in printed
+    assert "; expected " in printed
+
+
+@pytest.mark.slow
+def test_only_code_that_changed_is_looked_at_again(worked: WorkedBuild, finn_python: Path, tmp_path: Path) -> None:
+    folder, events = tmp_path / "build", list[str]()
+    shutil.copytree(worked.folder, folder)
+    again = check_again(folder, finn_python, events)
+    assert (again.check, events) == (worked.check, [])
+
+    (padding,) = folder.glob("generated/*/FMPadding_rtl_0.v")
+    padding.write_text(padding.read_text().replace("endmodule", "no Verilog endmodule"))
+    broken = check_again(folder, finn_python, events)
+
+    assert {event.split(",")[0] for event in events} <= {"Yosys on FMPadding_rtl_0", "Verilator on FMPadding_rtl_0"}
+    (layer,) = (layer for layer in broken.check.layers if layer.name == "FMPadding_rtl_0")
+    assert "FMPadding_rtl_0" not in broken.by_yosys
+    assert layer.is_equal is None
+    assert (layer.synthesis_note or "").startswith("Yosys: FMPadding_rtl_0.v:")
+
+
+def test_trial_without_generated_code_is_one_clear_line(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", "3", "--storage", database.url, "--artifacts", str(tmp_path)]) == 2
+
+    assert capsys.readouterr().err == (
+        "trial 3 of study has no build with generated code; python -m search.promote sends it to the build queue\n"
+    )
+
+
+def test_folder_without_a_build_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="has no finished build with generated code; expected one that reached codegen"):
+        check_again(tmp_path, Path("python"), [])
