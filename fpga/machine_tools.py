@@ -91,9 +91,10 @@ def make_tool_variables(variables: Mapping[str, str] = os.environ) -> dict[str, 
     vivado, hls = find_tool(VIVADO, variables), find_tool(VITIS_HLS, variables)
     if vivado is None or hls is None:
         return {}
+    vivado_folder, hls_folder = vivado.resolve().parent.parent, hls.resolve().parent.parent  # a link has no version
     return {
         "FINN_WITH_VIVADO": "1",
         "PATH": os.pathsep.join([str(vivado.parent), str(hls.parent), variables.get("PATH", "")]),
-        "XILINX_VIVADO": variables.get("XILINX_VIVADO", str(vivado.parent.parent)),
-        "XILINX_HLS": variables.get("XILINX_HLS", str(hls.parent.parent)),
+        "XILINX_VIVADO": variables.get("XILINX_VIVADO", str(vivado_folder)),
+        "XILINX_HLS": variables.get("XILINX_HLS", str(hls_folder)),
     }

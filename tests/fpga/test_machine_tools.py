@@ -53,6 +53,18 @@ def test_tools_are_found_on_the_path_or_by_their_variables(xilinx: Path) -> None
         assert made["PATH"].startswith(f"{vivado}/bin:{hls}/bin:")
 
 
+def test_links_to_tools_lead_to_the_folder_that_names_the_version(xilinx: Path) -> None:
+    links = xilinx / "bin"
+    links.mkdir()
+    for program in ("Vivado/2022.2/bin/vivado", "Vitis_HLS/2022.2/bin/vitis_hls"):
+        (links / Path(program).name).symlink_to(xilinx / program)
+
+    made = make_tool_variables({"PATH": str(links)})
+
+    assert made["XILINX_VIVADO"] == str(xilinx / "Vivado/2022.2")
+    assert made["XILINX_HLS"] == str(xilinx / "Vitis_HLS/2022.2")
+
+
 def test_one_tool_alone_is_not_enough(xilinx: Path) -> None:
     variables = {"PATH": str(xilinx / "Vivado/2022.2/bin")}
 
