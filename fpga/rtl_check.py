@@ -171,7 +171,7 @@ def _describe_sum(checked: CheckedBuild, title: str, names: Sequence[str]) -> st
     layers = [layer for layer in checked.check.layers if layer.name in names and layer.n_words is not None]
     n_equal = sum(layer.n_words or 0 for layer in layers if layer.is_equal)
     n_others = sum(not layer.is_equal for layer in layers)
-    words = f"{n_equal:,} equal" + (f"; {n_others} layers DIFFER" if n_others else "")
+    words = f"{n_equal:,} equal" + (f"; {n_others} of {len(layers)} layers DIFFER" if n_others else "")
     return f"| {title} ({len(names)}) | {' | '.join(sums)} | {words if layers else ''} |"
 
 

@@ -11,14 +11,14 @@ from threading import Event
 import pytest
 
 from fpga.rtl_build_check import CheckedBuild, check_build
-from fpga.rtl_check import main
+from fpga.rtl_check import describe_check, main
 from fpga.rtl_simulation import find_verilator
 from fpga.run import BuildWorker, run_queue
 from storage.artifacts import ArtifactStore
 from storage.builds import load_build, queue_build
 from storage.database import Database, open_database
 from storage.leases import make_lease_owner
-from storage.records import BuildReport
+from storage.records import BuildReport, Resources
 from storage.rtl_record import RtlCheck, RtlLayerCheck
 from tests.fpga.exported_networks import ZCU111
 
@@ -179,3 +179,48 @@ def test_trial_without_generated_code_is_one_clear_line(
 def test_folder_without_a_build_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="has no finished build with generated code; expected one that reached codegen"):
         check_again(tmp_path, Path("python"), [])
+
+
+CHECKED = CheckedBuild(
+    estimates={
+        "Thresholding_rtl_0": Resources(364, 0, 0, 0),
+        "Thresholding_rtl_1": Resources(350, 0, 0, 0),
+        "MVAU_rtl_0": Resources(0, 6, 0, 12),
+        "VVAU_hls_0": Resources(900, 3, 0, 0),
+    },
+    by_yosys={
+        "Thresholding_rtl_0": Resources(731, 0, 0, 0, 750),
+        "MVAU_rtl_0": Resources(1_025, 0, 0, 18, 1_677),
+    },
+    check=RtlCheck(
+        yosys="Yosys 0.70",
+        verilator="Verilator 5.006",
+        n_frames=4,
+        edited_for_yosys=("thresholding.sv",),
+        edited_for_verilator=(),
+        layers=(
+            RtlLayerCheck("Thresholding_rtl_0", None, 4_096, True, None),
+            RtlLayerCheck("Thresholding_rtl_1", "Yosys: ERROR: no", 4_096, True, None),
+            RtlLayerCheck("MVAU_rtl_0", None, 6_144, False, "at full speed, word 7 is 0a; expected 0b"),
+            RtlLayerCheck("VVAU_hls_0", "HLS, not synthesised", None, None, "HLS, not simulated"),
+        ),
+    ),
+)
+
+
+def test_totals_are_over_the_layers_that_both_have() -> None:
+    lines = describe_check(CHECKED).splitlines()
+
+    assert "| Thresholding_rtl_0 | 364 | 731 | 750 | 0 | 0 | 0 | 0 | 4,096 equal |" in lines
+    assert "| VVAU_hls_0 | 900 |  |  | 3 |  | 0 |  |  |" in lines
+    assert "| Thresholding_rtl, all (1) | 364 | 731 | 750 | 0 | 0 | 0 | 0 | 4,096 equal |" in lines
+    assert "| all that both have (2) | 364 | 1,756 | 2,427 | 6 | 0 | 12 | 18 | 4,096 equal; 1 of 2 layers DIFFER |" in lines
+
+
+def test_what_is_special_of_a_layer_stands_below_the_table() -> None:
+    lines = describe_check(CHECKED).splitlines()
+
+    assert "- Thresholding_rtl_1: Yosys: ERROR: no" in lines
+    assert "- MVAU_rtl_0: at full speed, word 7 is 0a; expected 0b" in lines
+    assert "- VVAU_hls_0: HLS, not synthesised" in lines
+    assert lines[-1] == "Yosys synthesised 2 of 4 layers, 2 simulated as the model; 1 DIFFER: MVAU_rtl_0"
