@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
@@ -15,8 +15,9 @@ from threading import Event, Thread
 import pytest
 from sqlalchemy import update
 
+from fpga.claimed_estimate import NICENESS
 from fpga.estimate_worker import EstimateWorker, main, run_queue
-from fpga.preloading import EstimatorPythons
+from fpga.preloading import EstimatorPythons, preload_estimator
 from spaces.architecture import ArchitectureConfig, Block, GlobalPool, InputQuantizer
 from storage.artifacts import ArtifactStore
 from storage.database import Database
@@ -66,10 +67,17 @@ def left_files(store: ArtifactStore) -> list[str]:
     return sorted(path.name for path in store.root.glob("estimates/*"))
 
 
+@pytest.fixture(scope="module")
+def pythons(finn_python: Path) -> Iterator[EstimatorPythons]:
+    """As `main` preloads them, once for all tests."""
+    with preload_estimator(finn_python, NICENESS) as pythons:
+        yield pythons
+
+
 @pytest.fixture
-def estimate_worker(database: Database, store: ArtifactStore, finn_python: Path, events: list[str]) -> EstimateWorker:
-    """Without what `main` preloads: as where that has died."""
-    pythons = EstimatorPythons(Path(sys.executable), finn_python)
+def estimate_worker(
+    database: Database, store: ArtifactStore, pythons: EstimatorPythons, events: list[str]
+) -> EstimateWorker:
     return EstimateWorker(database, store, pythons, make_lease_owner(), Event(), events.append)
 
 
@@ -96,6 +104,18 @@ def test_estimate_is_made_and_leaves_no_files(
         events[1],
     )
     assert events[2:] == ["no estimate waits"]
+
+
+@pytest.mark.slow
+def test_estimate_is_made_without_preloaded_pythons_too(
+    estimate_worker: EstimateWorker, database: Database, finn_python: Path
+) -> None:
+    plain = replace(estimate_worker, pythons=EstimatorPythons(Path(sys.executable), finn_python))
+    keys = [request(database), request(database, target=replace(ZCU111, output="scores"))]
+
+    assert run_queue(plain, is_draining=True) == 2
+
+    assert {load(database, key).state for key in keys} == {EstimateState.ESTIMATED}
 
 
 @pytest.mark.slow
