@@ -18,9 +18,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dashboards": {"spaces", "storage", "search"},
 }
 
-IN_FINNS_ENVIRONMENT = {
-    f"fpga/finn_{name}.py"
-    for name in ("calls", "steps", "estimates", "execution", "folding", "proof", "rtl", "rtl_words", "sweep")
+IN_FINNS_ENVIRONMENT = {f"fpga/{path.name}" for path in (ROOT / "fpga").glob("finn_*.py")} - {
+    "fpga/finn_build.py",
+    "fpga/finn_environment.py",
 }
 
 LIVES_IN: dict[str, set[str]] = {
