@@ -77,7 +77,7 @@ def test_random_members_have_mixed_bit_widths_and_are_the_same_each_time(config:
         assert len(blocks) == 4
         assert len({block.weight_bit_width for block in blocks}) > 1
     assert list_networks(config) == list_networks(config)
-    assert len({network.architecture.architecture_id for network in list_networks(config)}) == 5
+    assert len({network.architecture.architecture_id for network in list_networks(config)}) == 6
 
 
 def test_line_has_both_totals_the_formula_and_the_equal_frames() -> None:
