@@ -120,7 +120,7 @@ def describe_check(checked: CheckedBuild) -> str:
             f"{check.verilator}, {check.n_frames} recorded frames, {NO_OTHER_STREAM}; "
             f"edited copies of {_list_names(check.edited_for_verilator)}."
         )
-    notes = [(layer.name, note) for layer in check.layers for note in _list_notes(layer)]
+    notes = [(layer.name, note) for layer in check.layers if not _is_hls(layer) for note in _list_notes(layer)]
     lines += [f"- {name}: {note}" for name, note in notes]
     return "\n".join([*lines, summarise_check(checked)])
 
@@ -149,7 +149,9 @@ def _describe_layer(checked: CheckedBuild, layer: RtlLayerCheck) -> str:
     else:
         cells = [_cell(finn, "lut"), _cell(yosys, "lut"), _cell(yosys, "ff"), _cell(finn, "bram_18k")]
         cells += [_cell(yosys, "bram_18k"), _cell(finn, "dsp"), _cell(yosys, "dsp")]
-    simulated = "" if layer.n_words is None else f"{layer.n_words:,} {'equal' if layer.is_equal else 'DIFFER'}"
+    simulated = "HLS, not synthesised" if _is_hls(layer) else ""
+    if layer.n_words is not None:
+        simulated = f"{layer.n_words:,} {'equal' if layer.is_equal else 'DIFFER'}"
     return f"| {layer.name} | {' | '.join(cells)} | {simulated} |"
 
 
@@ -177,6 +179,10 @@ def _describe_sum(checked: CheckedBuild, title: str, names: Sequence[str]) -> st
 
 def _cell(taken: Resources | None, name: str) -> str:
     return "" if taken is None else f"{getattr(taken, name):,}"
+
+
+def _is_hls(layer: RtlLayerCheck) -> bool:
+    return (layer.synthesis_note or "").startswith("HLS")
 
 
 def _list_notes(layer: RtlLayerCheck) -> list[str]:

@@ -212,7 +212,7 @@ def test_totals_are_over_the_layers_that_both_have() -> None:
     lines = describe_check(CHECKED).splitlines()
 
     assert "| Thresholding_rtl_0 | 364 | 731 | 750 | 0 | 0 | 0 | 0 | 4,096 equal |" in lines
-    assert "| VVAU_hls_0 | 900 |  |  | 3 |  | 0 |  |  |" in lines
+    assert "| VVAU_hls_0 | 900 |  |  | 3 |  | 0 |  | HLS, not synthesised |" in lines
     assert "| Thresholding_rtl, all (1) | 364 | 731 | 750 | 0 | 0 | 0 | 0 | 4,096 equal |" in lines
     assert "| all that both have (2) | 364 | 1,756 | 2,427 | 6 | 0 | 12 | 18 | 4,096 equal; 1 of 2 layers DIFFER |" in lines
 
@@ -222,5 +222,5 @@ def test_what_is_special_of_a_layer_stands_below_the_table() -> None:
 
     assert "- Thresholding_rtl_1: Yosys: ERROR: no" in lines
     assert "- MVAU_rtl_0: at full speed, word 7 is 0a; expected 0b" in lines
-    assert "- VVAU_hls_0: HLS, not synthesised" in lines
+    assert not any(line.startswith("- VVAU_hls_0") for line in lines)
     assert lines[-1] == "Yosys synthesised 2 of 4 layers, 2 simulated as the model; 1 DIFFER: MVAU_rtl_0"
