@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             is_equal = is_equal and not checked.differing
     except CommandStoppedError:
         return EXIT_STOPPED
-    except (RtlCheckError, ArtifactError, DatabaseError, FinnEnvironmentError) as error:
+    except (RtlCheckError, ArtifactError, DatabaseError, FinnEnvironmentError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0 if is_equal else 1
