@@ -116,7 +116,8 @@ def run_claimed_build(worker: BuildWorker, build: Build) -> None:
     worker.report(f"{name} started, attempt {build.attempt}, for {build.target.board}")
 
     def renew(lease_s: float) -> bool:
-        return renew_build_lease(worker.database, build.build_id, worker.owner, lease_s)
+        _, log_tail = _find_log(worker, build)
+        return renew_build_lease(worker.database, build.build_id, worker.owner, lease_s, log_tail=log_tail)
 
     with keep_lease(renew, name, worker.stop, worker.report) as lost_or_stopped:
         try:
@@ -213,11 +214,7 @@ def _describe_left(worker: BuildWorker, refused: Mapping[int, float]) -> str:
 def _record_outcome(worker: BuildWorker, build: Build, outcome: BuildResult | str) -> bool | None:
     """False when the build is another worker's now, None when the database stayed away until this one was stopped."""
     owned = (worker.database, build.build_id, worker.owner)
-    try:
-        path = find_folder(worker.store, worker.python, build)
-        folder, log_tail = worker.store.relative(path), read_log_tail(path)
-    except (ArtifactError, OSError):  # no such network: it never had a folder
-        folder, log_tail = None, None
+    folder, log_tail = _find_log(worker, build)
     if isinstance(outcome, str):
         return _ask_database(worker, lambda: fail_build(*owned, outcome, folder=folder, log_tail=log_tail))
     return _ask_database(
@@ -231,6 +228,15 @@ def _record_outcome(worker: BuildWorker, build: Build, outcome: BuildResult | st
             folder=folder,
         ),
     )
+
+
+def _find_log(worker: BuildWorker, build: Build) -> tuple[str | None, str | None]:
+    """Artifact path of the build's folder, and the last lines of its log so far."""
+    try:
+        path = find_folder(worker.store, worker.python, build)
+        return worker.store.relative(path), read_log_tail(path)
+    except (ArtifactError, OSError):  # no such network: it never had a folder
+        return None, None
 
 
 def _give_back(worker: BuildWorker, build: Build) -> str:

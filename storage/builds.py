@@ -102,9 +102,15 @@ def claim_build(
     return None if build_id is None else load_build(db, build_id)
 
 
-def renew_build_lease(db: Database, build_id: int, owner: str, lease_s: float = 60) -> bool:
-    """Whether `owner` still runs the build, from now for `lease_s` seconds; False when another took it over."""
-    return update_owned(db, builds.c.build_id, build_id, owner, lease_until=database_time() + lease_s)
+def renew_build_lease(
+    db: Database, build_id: int, owner: str, lease_s: float = 60, *, log_tail: str | None = None
+) -> bool:
+    """Whether `owner` still runs the build, from now for `lease_s` seconds; False when another took it over.
+
+    Keeps the end of the build's log so far, where it is given.
+    """
+    log = {} if log_tail is None else {"log_tail": log_tail}
+    return update_owned(db, builds.c.build_id, build_id, owner, lease_until=database_time() + lease_s, **log)
 
 
 def finish_build(

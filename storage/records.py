@@ -313,4 +313,4 @@ class Build:
     folder: str | None = None
     """Artifact path of its folder: log, reports, generated code. Builds of one network for one target share it."""
     log_tail: str | None = None
-    """The last lines of its log, where it failed."""
+    """The last lines of its log: so far while it runs, or where it failed."""

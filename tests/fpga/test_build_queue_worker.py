@@ -11,7 +11,7 @@ from threading import Event, Thread
 
 import pytest
 
-from fpga.claimed_build import BuildResult
+from fpga.claimed_build import BuildResult, find_folder
 from fpga.run import BuildWorker, run_queue
 from storage.artifacts import ArtifactStore
 from storage.builds import load_build, queue_build
@@ -246,3 +246,22 @@ def test_worker_with_more_tools_takes_up_builds_that_ended_below_its_levels(
     done = load_build(database, build.build_id)
     assert (done.state, done.level, done.next_level) == (BuildState.SUCCEEDED, BuildLevel.BITFILE, None)
     assert run_queue(replace(worker, levels=tuple(BuildLevel)), is_draining=True) == 0
+
+
+def test_running_build_shows_the_end_of_its_log(
+    database: Database, store: ArtifactStore, worker: BuildWorker, finn: Finn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fpga.claim_lease.RENEWAL_S", 0.1)
+    finn.may_end.clear()
+    build = queue(database, store)
+    log = find_folder(store, worker.python, build) / "finn.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("Running step: step_tidy_up\n")
+
+    with running(worker, is_draining=True):
+        shown = wait_until(lambda: load_build(database, build.build_id).log_tail is not None, timeout_s=20)
+        tail = load_build(database, build.build_id).log_tail
+        finn.may_end.set()
+
+    assert shown
+    assert tail == "Running step: step_tidy_up"

@@ -168,9 +168,12 @@ def test_build_whose_lease_holds_is_not_claimed_again(database: Database) -> Non
     build = claim_build(database, "worker", lease_s=0)
     assert build is not None
 
-    assert renew_build_lease(database, build.build_id, "worker", 60)
+    assert renew_build_lease(database, build.build_id, "worker", 60, log_tail="Running step: step_tidy_up")
 
     assert claim_build(database, "another worker") is None
+    assert load_build(database, build.build_id).log_tail == "Running step: step_tidy_up"
+    assert renew_build_lease(database, build.build_id, "worker", 60)
+    assert load_build(database, build.build_id).log_tail == "Running step: step_tidy_up"
 
 
 def test_build_that_killed_three_workers_is_failed(database: Database) -> None:
