@@ -75,15 +75,19 @@ def _run_call(connection: socket.socket, main: object) -> None:
         status = end.code if isinstance(end.code, int) else 1
     except BaseException:  # whatever it is, it ends as Python itself would
         traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    connection.sendall(bytes([status & 255]))
-    os._exit(status)
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        connection.sendall(bytes([status & 255]))
+    finally:
+        os._exit(status)  # also where the caller is gone: the loop of the preloaded process is not this one's
 
 
 def _end_with(connection: socket.socket) -> None:
-    connection.recv(1)  # the caller says nothing more: it is gone
-    os.killpg(0, signal.SIGKILL)
+    try:
+        connection.recv(1)  # the caller says nothing more: it is gone
+    finally:  # an error is its end, too: of a caller that was killed with something unread
+        os.killpg(0, signal.SIGKILL)
 
 
 def call(path: str, command: list[str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,6 +104,17 @@ def test_call_ends_with_its_caller(program: Path, module: Path) -> None:
     caller.wait()
 
     assert wait_until(lambda: not is_running(pid), timeout_s=10)
+
+
+def test_call_ends_with_a_caller_that_has_not_read_that_it_started(program: Path, module: Path) -> None:
+    noted = module.parent / "pid"
+    request = {"arguments": ["sleep", str(noted)], "environment": dict(os.environ), "folder": str(module.parent)}
+    with socket.socket(socket.AF_UNIX) as caller, Path(os.devnull).open("wb") as output:
+        caller.connect(str(program.with_name("socket")))
+        socket.send_fds(caller, [json.dumps(request).encode() + b"\n"], [output.fileno()] * 2)
+        assert wait_until(lambda: noted.is_file() and noted.read_text(), timeout_s=30)
+
+    assert wait_until(lambda: not is_running(int(noted.read_text())), timeout_s=10)
 
 
 def test_call_runs_plainly_where_the_preloaded_process_has_died(program: Path, module: Path) -> None:
