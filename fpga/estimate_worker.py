@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
@@ -86,8 +86,10 @@ def main(arguments: list[str] | None = None) -> int:
 def run_queue(worker: EstimateWorker, *, is_draining: bool = False) -> int:
     """How many estimates it ran, `n_processes` at once: until it is stopped or, when draining, none waits."""
     worker.report("waiting for estimates")
+    # each an owner of its own: where a lease expired, only one of them holds what another one claimed anew
+    each = [replace(worker, owner=f"{worker.owner}:{number}") for number in range(worker.n_processes)]
     with ThreadPoolExecutor(worker.n_processes, thread_name_prefix="estimates") as threads:
-        counts = [threads.submit(_run_one_after_another, worker, is_draining) for _ in range(worker.n_processes)]
+        counts = [threads.submit(_run_one_after_another, one, is_draining) for one in each]
         n_estimates = sum(count.result() for count in counts)
     if is_draining and not worker.stop.is_set():
         worker.report("no estimate waits")

@@ -236,6 +236,32 @@ def test_signal_gives_all_estimates_back_at_once(
     assert left_files(store) == []
 
 
+def test_estimate_whose_lease_expired_changes_hands_within_a_worker_too(
+    database: Database, store: ArtifactStore, tmp_path: Path, events: list[str]
+) -> None:
+    sleeper = tmp_path / "python"
+    sleeper.write_text("#!/bin/sh\nexec sleep 60\n")
+    sleeper.chmod(0o700)
+    pythons = EstimatorPythons(sleeper, sleeper)
+    worker = EstimateWorker(database, store, pythons, make_lease_owner(), Event(), events.append, n_processes=2)
+    key = request(database)
+    thread = Thread(target=run_queue, args=(worker,))
+    thread.start()
+    try:
+        assert wait_until(lambda: load(database, key).attempt == 1, timeout_s=10)
+        first = load(database, key).owner
+        with database.engine.begin() as connection:
+            connection.execute(update(estimates).values(lease_until=0))  # as after a sleep of the machine
+        assert wait_until(lambda: load(database, key).attempt == 2, timeout_s=10)
+        second = load(database, key).owner
+    finally:
+        worker.stop.set()
+        thread.join(30)
+
+    assert None not in (first, second)
+    assert first != second
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(["--storage", "mysql://host/db"], "expected sqlite:///FILE or postgresql")],
