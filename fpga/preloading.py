@@ -49,31 +49,45 @@ def preload_estimator(finn_python: Path, niceness: int) -> Iterator[EstimatorPyt
 def preload(python: Path, module: str, variables: Mapping[str, str], niceness: int) -> Iterator[Path]:
     """A program to call as `python FILE ARGUMENT...`: `module.main(arguments)` runs in FILE's place, imports done.
 
-    It behaves as a process of `python` does, and is one where the preloaded process has died. `variables` are the
-    environment in which the module is imported; each call has its caller's.
+    It behaves as a process of `python` does, and is one where the preloaded process has died, or where the temporary
+    folder takes no socket or lets nothing be run. `variables` are the environment in which the module is imported; each
+    call has its caller's.
     """
     with tempfile.TemporaryDirectory(prefix="preloaded-") as name:
         path, program = Path(name) / "socket", Path(name) / "python"
         here = [str(PRELOADED), "call", str(path), str(python)]
         program.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-IS", *here])} "$@"\n')
         program.chmod(0o700)
-        with socket.socket(socket.AF_UNIX) as listener:  # of the preloaded process alone, so that it ends with that
-            listener.bind(str(path))
-            listener.listen(BACKLOG)
-            command = ("nice", "-n", str(niceness), python, PRELOADED, "serve")
-            process = subprocess.Popen(
-                (*command, str(listener.fileno()), str(os.getpid()), module),
-                env={**variables, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for the worker, which then ends it
-                pass_fds=(listener.fileno(),),
-            )
+        server = _start_server(python, module, path, variables, niceness) if os.access(program, os.X_OK) else None
+        if server is None:
+            yield python
+            return
         try:
             yield program
         finally:
-            kill_process_group(process)
+            kill_process_group(server)
+
+
+def _start_server(
+    python: Path, module: str, path: Path, variables: Mapping[str, str], niceness: int
+) -> subprocess.Popen[bytes] | None:
+    """None where the socket's path has more than the about 100 characters that Linux allows."""
+    with socket.socket(socket.AF_UNIX) as listener:  # of the preloaded process alone, so that it ends with that
+        try:
+            listener.bind(str(path))
+        except OSError:
+            return None
+        listener.listen(BACKLOG)
+        command = ("nice", "-n", str(niceness), python, PRELOADED, "serve")
+        return subprocess.Popen(
+            (*command, str(listener.fileno()), str(os.getpid()), module),
+            env={**variables, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the worker, which then ends it
+            pass_fds=(listener.fileno(),),
+        )
 
 
 def _project_variables() -> dict[str, str]:

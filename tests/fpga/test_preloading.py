@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,6 +119,7 @@ def test_call_ends_with_a_caller_that_has_not_read_that_it_started(program: Path
 
 
 def test_call_runs_plainly_where_the_preloaded_process_has_died(program: Path, module: Path) -> None:
+    assert wait_until(lambda: find_processes(module.stem), timeout_s=10)  # for a moment of exec it has no command line
     (server,) = find_processes(module.stem)
     os.kill(server, signal.SIGKILL)
     assert wait_until(lambda: not is_running(server), timeout_s=10)
@@ -131,6 +133,25 @@ def test_call_runs_plainly_where_the_preloaded_process_has_died(program: Path, m
 def test_call_runs_plainly_where_the_module_cannot_be_imported(module: Path) -> None:
     with preload(Path(sys.executable), "no_such_module", dict(os.environ), 0) as program:
         assert run(program, module, "7").stdout.startswith("plain\n")
+
+
+def test_calls_run_plainly_where_the_temporary_folder_has_a_long_name(
+    module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with preload(Path(sys.executable), module.stem, {**os.environ, "PYTHONPATH": str(module.parent)}, 0) as program:
+        assert run(program, module, "7").stdout.startswith("plain\n['7']")
+    assert list(long.iterdir()) == []
+
+
+def test_calls_run_plainly_where_the_temporary_folder_lets_nothing_be_run(
+    module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # as on a file system mounted noexec
+    with preload(Path(sys.executable), module.stem, {**os.environ, "PYTHONPATH": str(module.parent)}, 0) as program:
+        assert run(program, module, "7").stdout.startswith("plain\n['7']")
 
 
 def test_nothing_is_left_behind_the_block(module: Path) -> None:
