@@ -6,8 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import RLock
 
 import torch
+from tqdm import tqdm
 
 from spaces.architecture import ArchitectureConfig, InputQuantizer, Linear
 from workers.model import QuantizedNetwork, build_model, iterate_mac_modules
@@ -32,7 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def prepare() -> None:
-    """Exports a network for nothing: what torch imports on its first export is there from then on."""
+    """Exports a network for nothing: what torch imports on its first export is there from then on.
+
+    Leaves no thread and no lock that processes forked from this one would share.
+    """
+    tqdm.monitor_interval = 0
+    tqdm.set_lock(RLock())  # its own is one of all forks: one that is killed while it holds it would stop the others
     torch.set_num_threads(1)
     layer = Linear(out_features=24, weight_bit_width=4)
     with TemporaryDirectory() as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,16 @@ def test_network_with_float_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="the network has 32-bit weights or activations; expected at most 8 bits"):
         export_architecture(architecture(weight_bits=32), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_prepared_process_has_no_thread_and_no_lock_that_its_forks_would_share() -> None:
+    script = (
+        "import os, tqdm; from workers.architecture_export import prepare\n"
+        "prepare(); print(len(os.listdir('/proc/self/task')), type(tqdm.tqdm.get_lock()).__name__)"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "RLock"]
 
 
 @pytest.mark.slow
