@@ -214,7 +214,8 @@ def test_totals_are_over_the_layers_that_both_have() -> None:
     assert "| Thresholding_rtl_0 | 364 | 731 | 750 | 0 | 0 | 0 | 0 | 4,096 equal |" in lines
     assert "| VVAU_hls_0 | 900 |  |  | 3 |  | 0 |  | HLS, not synthesised |" in lines
     assert "| Thresholding_rtl, all (1) | 364 | 731 | 750 | 0 | 0 | 0 | 0 | 4,096 equal |" in lines
-    assert "| all that both have (2) | 364 | 1,756 | 2,427 | 6 | 0 | 12 | 18 | 4,096 equal; 1 of 2 layers DIFFER |" in lines
+    total = "| all that both have (2) | 364 | 1,756 | 2,427 | 6 | 0 | 12 | 18 | 4,096 equal; 1 of 2 layers DIFFER |"
+    assert total in lines
 
 
 def test_what_is_special_of_a_layer_stands_below_the_table() -> None:
