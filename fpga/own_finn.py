@@ -26,7 +26,7 @@ from fpga.finn_environment import (
     make_finn_variables,
 )
 from fpga.process_group import CommandTimeoutError, run_in_process_group
-from storage.artifacts import write_text_atomically
+from storage.artifacts import write_by_rename, write_text_atomically
 
 VARIABLE = "FPGA_FINN"
 """Names an existing FINN where no --finn does."""
@@ -69,8 +69,7 @@ def find_finn(
     if not (folder / "complete.json").is_file():
         on_progress(f"FINN+ {version} of {given} is loaded once, to see that it can be")
         _check_imports(given, command, stop)
-    write_text_atomically(script, f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
-    script.chmod(0o755)
+    _write_script(script, f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
     write_text_atomically(folder / "complete.json", json.dumps({"finn": version, "given": given}))
     return script
 
@@ -178,6 +177,13 @@ def _run(
             problem = f"--finn (or FPGA_FINN) is {given}, which cannot be run: {error.strerror}; {EXPECTED}"
             raise FinnEnvironmentError(problem) from None
         return status, log.read_text(errors="replace")
+
+
+def _write_script(script: Path, text: str) -> None:
+    """At no moment is it there and no program: another worker's builds may be starting it."""
+    with write_by_rename(script) as unfinished:
+        unfinished.write_text(text)
+        unfinished.chmod(0o755)
 
 
 def _last_line(said: str) -> str:

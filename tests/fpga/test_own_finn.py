@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -105,6 +106,27 @@ def test_worker_sweep_and_check_say_so_and_do_not_start(
         "/other/python",
         "/nowhere/python",
     ]
+
+
+def test_script_is_never_there_without_being_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "python"
+    changed: list[Path] = []
+    packages = json.dumps({"python": "3", "packages": [["finn-plus", "1.6.1", ""]]})
+    program.write_text(f"#!/bin/sh\necho '{packages}'\n")
+    program.chmod(0o755)
+    change = Path.chmod
+
+    def note_and_change(path: Path, mode: int) -> None:
+        changed.append(path)
+        change(path, mode)
+
+    monkeypatch.setattr(Path, "chmod", note_and_change)
+
+    script = find_finn(str(program), cache=tmp_path / "cache")
+
+    assert os.access(script, os.X_OK)
+    assert [path.parent for path in changed] == [script.parent]
+    assert script not in changed
 
 
 def test_container_has_no_levels_that_need_tools() -> None:
