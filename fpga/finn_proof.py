@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,11 @@ from finn_execution import GraphRunner, Tensors
 from finn_host_io import quantize_frame
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.custom_op.registry import getCustomOp
+
+
+class BitWidthError(Exception):
+    """A layer is given, or makes, an integer that its streams have no bits for."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class ProvenGraph:
     read_activations: Callable[[Tensors], list[np.ndarray]]
     """Integer outputs of the quantizers, in the order of the data, without dimensions of 1."""
     is_double: bool = False
+    check_bit_widths: Callable[[Tensors], None] = lambda _: None
+    """Of all tensors of one frame; raises BitWidthError."""
 
     def make_runner(self) -> Callable[[np.ndarray], Tensors]:
         """From a frame (channels, length) to all tensors of the graph."""
@@ -48,6 +55,7 @@ def write_proof(
 
     Per graph G: G_scores (n, n_classes) int64, and G_differs_in, the first layer of the trained network, named as in
     the QONNX file, whose integers are not those of the QONNX file, on the first frame whose scores differ; else "".
+    Raises BitWidthError where a value of the folded graph, which Python computes with floats, has too few bits.
     """
     graphs = {
         "qonnx": open_qonnx(qonnx, host_io["logit_scale"]),
@@ -57,8 +65,7 @@ def write_proof(
     written: dict[str, npt.ArrayLike] = {"logit_scale": host_io["logit_scale"]}
     expected = None
     for name, graph in graphs.items():
-        run = graph.make_runner()
-        scores = np.stack([graph.read_scores(run(frame)) for frame in frames])
+        scores = np.stack(list(_run_frames(graph, frames)))
         integers = np.rint(scores).astype(np.int64)
         expected = integers if expected is None else expected
         differing = frames[(integers != expected).any(axis=1)]
@@ -69,6 +76,14 @@ def write_proof(
     with path.with_name(path.name + ".partial").open("wb") as unfinished:
         np.savez(unfinished, **written)  # type: ignore[arg-type]
     path.with_name(path.name + ".partial").replace(path)
+
+
+def _run_frames(graph: ProvenGraph, frames: np.ndarray) -> Iterator[np.ndarray]:
+    run = graph.make_runner()
+    for frame in frames:
+        tensors = run(frame)
+        graph.check_bit_widths(tensors)
+        yield graph.read_scores(tensors)
 
 
 def open_qonnx(model: ModelWrapper, logit_scale: float) -> ProvenGraph:
@@ -96,7 +111,28 @@ def open_folded(model: ModelWrapper, host_io: Mapping[str, Any]) -> ProvenGraph:
     """The hardware layers with their final folding and bit widths, in Python: neither their C++ nor their Verilog."""
     model = despecialize_model(model)
     top = model.get_nodes_by_op_type("LabelSelect")
-    return _open_integers(model, host_io, "Thresholding", top[0].input[0] if top else model.graph.output[0].name)
+    scores = top[0].input[0] if top else model.graph.output[0].name
+    return replace(_open_integers(model, host_io, "Thresholding", scores), check_bit_widths=make_bit_width_check(model))
+
+
+def make_bit_width_check(model: ModelWrapper) -> Callable[[Tensors], None]:
+    """Whether what each layer is given and makes lies within its integer types, from which its hardware is made."""
+    ports = []
+    for node in model.graph.node:
+        layer = getCustomOp(node)
+        for names, read_type in ((node.input, layer.get_input_datatype), (node.output, layer.get_output_datatype)):
+            ports += [(node.name, name, read_type(index)) for index, name in enumerate(names)]
+
+    def check(tensors: Tensors) -> None:
+        for layer, name, datatype in ports:
+            lowest, highest = tensors[name].min(), tensors[name].max()
+            if lowest < datatype.min() or highest > datatype.max():
+                raise BitWidthError(
+                    f"{layer} has values from {lowest:g} to {highest:g} in {name}; expected those of {datatype.name}, "
+                    f"{datatype.min():g} to {datatype.max():g}"
+                )
+
+    return check
 
 
 def _open_integers(model: ModelWrapper, host_io: Mapping[str, Any], quantizer: str, scores: str) -> ProvenGraph:
