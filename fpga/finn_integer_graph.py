@@ -204,7 +204,12 @@ class _Reader:
         weight, scale, zero_point, bits = (np.asarray(self._constant(quantizer, at), np.float64) for at in range(4))
         signed, narrow = (get_by_name(quantizer.attribute, name).i for name in ("signed", "narrow"))
         values = int_quant(weight, scale, zero_point, bits, signed, narrow, "ROUND")
-        return np.rint(values / scale).astype(np.int64), scale.ravel(), int(bits)
+        integers = np.rint(values / scale).astype(np.int64)
+        if not integers.any():
+            raise UnsupportedLayerError(
+                f"{node.name} has weights that are all zero; expected one that is not: FINN gives its sums no bits"
+            )
+        return integers, scale.ravel(), int(bits)
 
     def _describe_quantizer(self, node: NodeProto) -> Quantizer:
         scale, zero_point, bits = (np.asarray(self._constant(node, at), np.float64).ravel() for at in range(1, 4))
