@@ -53,7 +53,7 @@ def hypervolume(
     """Volume between the front of `points` and `reference`, the product of their distances; higher is better.
 
     At most 1 for the default reference. Points that do not beat the reference in all objectives add nothing. Exact;
-    by exclusive volumes (While, Bradstreet, Barone 2012, "A Fast Way of Calculating Exact Hypervolumes").
+    by exclusive volumes in slices (While, Bradstreet, Barone 2012, "A Fast Way of Calculating Exact Hypervolumes").
     """
     corner = _losses(reference, directions)
     front = [_losses(points[index], directions) for index in non_dominated(points, directions)]
@@ -88,9 +88,17 @@ def _volume(front: Sequence[Losses], corner: Losses) -> float:
     """Of points before the corner that do not dominate each other, sorted by the second objective."""
     if len(corner) == 2:
         return _area(front, corner)
+    rest = [_without_second(point) for point in front]
+    end = _without_second(corner)
+    # what a point covers beyond those before it, which are all as good in the second objective: that is a factor
     return sum(
-        _box(point, corner) - _volume(_limit(front[index + 1 :], point), corner) for index, point in enumerate(front)
+        (corner[1] - point[1]) * (_box(rest[index], end) - _volume(_limit(rest[:index], rest[index]), end))
+        for index, point in enumerate(front)
     )
+
+
+def _without_second(point: Losses) -> Losses:
+    return (point[0], *point[2:])
 
 
 def _area(front: Sequence[Losses], corner: Losses) -> float:
