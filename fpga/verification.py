@@ -43,13 +43,15 @@ def verify_outputs(proof: Path, recorded_outputs: Path) -> Verification:
     """Compares the integer scores of all graphs with the logits of the Brevitas model in `proof`.
 
     Raises VerificationError, which names the first layer that differs, where fewer than MIN_AGREEMENT of the frames get
-    the network's scores, where a frame gets another class although its two largest scores differ, or where there is
-    nothing to compare.
+    the network's scores, where a frame gets another class although its two largest scores differ, where the folded
+    graph is not equal to the streamlined one on every frame, or where there is nothing to compare.
     """
     with np.load(proof, allow_pickle=False) as recorded, np.load(recorded_outputs, allow_pickle=False) as outputs:
         expected = to_integer_scores(recorded["logits"], float(outputs["logit_scale"]))
         found = {graph: (outputs[f"{graph}_scores"], str(outputs[f"{graph}_differs_in"])) for graph in GRAPHS}
-    return Verification(len(expected), tuple(compare_scores(graph, expected, *found[graph]) for graph in GRAPHS))
+    agreements = tuple(compare_scores(graph, expected, *found[graph]) for graph in GRAPHS)
+    check_integers(found["streamlined"][0], *found["folded"])
+    return Verification(len(expected), agreements)
 
 
 def compare_scores(graph: str, expected: Integers, found: Integers, differs_in: str) -> GraphAgreement:
@@ -75,6 +77,17 @@ def compare_scores(graph: str, expected: Integers, found: Integers, differs_in: 
             f"differ; expected none{where}"
         )
     return agreement
+
+
+def check_integers(streamlined: Integers, folded: Integers, differs_in: str) -> None:
+    """Scores (n, n_classes) of two graphs of integers, in which nothing is rounded. Raises VerificationError."""
+    n_different = int((streamlined != folded).any(axis=1).sum())
+    if n_different:
+        raise VerificationError(
+            f"the {GRAPHS['folded']} gives other integer scores than the {GRAPHS['streamlined']} that it was made of "
+            f"on {n_different} of {len(folded)} recorded frames; expected none"
+            + (f"; the first layer that differs from the QONNX file is {differs_in}" if differs_in else "")
+        )
 
 
 def to_integer_scores(logits: npt.NDArray[np.floating], logit_scale: float) -> Integers:

@@ -38,7 +38,12 @@ write_proof(written, frames, ModelWrapper(str(exported / "model.onnx")), streaml
 
 
 def write_files(
-    folder: Path, logits: np.ndarray, *, folded: np.ndarray | None = None, differs_in: str = ""
+    folder: Path,
+    logits: np.ndarray,
+    *,
+    streamlined: np.ndarray | None = None,
+    folded: np.ndarray | None = None,
+    differs_in: str = "",
 ) -> tuple[Path, Path]:
     scores = np.rint(logits / STEP).astype(np.int64)
     np.savez(folder / "proof.npz", logits=logits)
@@ -47,7 +52,7 @@ def write_files(
         logit_scale=STEP,
         qonnx_scores=scores,
         qonnx_differs_in="",
-        streamlined_scores=scores,
+        streamlined_scores=scores if streamlined is None else streamlined,
         streamlined_differs_in="",
         folded_scores=scores if folded is None else folded,
         folded_differs_in=differs_in,
@@ -71,9 +76,22 @@ def test_one_frame_in_two_hundred_may_have_another_score_but_no_other_class(tmp_
     other = scores.copy()
     other[7, scores[7].argmin()] += 1
 
-    verification = verify_outputs(*write_files(tmp_path, STEP * scores, folded=other))
+    verification = verify_outputs(*write_files(tmp_path, STEP * scores, streamlined=other, folded=other))
 
     assert verification.agreements[-1] == GraphAgreement("folded", 199, 200)
+
+
+def test_folded_graph_that_is_not_what_it_was_made_of_fails_the_build(tmp_path: Path) -> None:
+    scores = make_scores(200)
+    other = scores.copy()
+    other[7, scores[7].argmin()] += 1
+
+    with pytest.raises(
+        VerificationError,
+        match=r"^the folded graph gives other integer scores than the streamlined graph that it was made of on 1 of "
+        r"200 recorded frames; expected none; the first layer that differs from the QONNX file is Conv_3 \(Quant_15\)$",
+    ):
+        verify_outputs(*write_files(tmp_path, STEP * scores, folded=other, differs_in="Conv_3 (Quant_15)"))
 
 
 def test_two_frames_in_two_hundred_fail_the_build_and_the_layer_is_named(tmp_path: Path) -> None:
