@@ -21,7 +21,7 @@ from storage.database import Database, insert_row
 from storage.records import BuildTarget, Estimate, EstimateState, HardwareEstimate
 from storage.tables import database_time, estimates
 
-ESTIMATOR_VERSION = 1
+ESTIMATOR_VERSION = 2
 """Raised by one whenever FINN, its steps or the weights that stand in for trained ones give other estimates."""
 
 KEYS_PER_QUERY = 500
