@@ -26,6 +26,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 SCHEMA_VERSION = 4
+"""Raised by one with each change of a table; an older database is upgraded at open, a newer one refused."""
 
 UPGRADES = {
     1: (
@@ -49,7 +50,6 @@ UPGRADES = {
     ),
 }
 """What makes tables of this version those of the next; tables that are new are made before, by their own definition."""
-"""Raised by one with each change of a table; a database of another version is refused at open."""
 
 NOT_FAILED = text("state <> 'failed'")
 """The builds of which there is at most one per trial and target."""
