@@ -14,6 +14,7 @@ from fpga.finn_build import FULL_DISK_BYTES, FinnBuildError, finn_output, run_fi
 from fpga.machine_tools import TOOLS_OF_LEVEL, describe_missing_tools
 from fpga.measured_reports import read_measured_hardware
 from fpga.reports import read_build_report
+from fpga.rtl_result import read_rtl_check
 from fpga.verification import verify_outputs
 from storage.artifacts import ArtifactStore
 from storage.records import Build, BuildLevel, BuildReport, BuildTarget
@@ -76,7 +77,7 @@ def read_result(folder: Path, target: BuildTarget) -> BuildReport:
     output = finn_output(folder)
     report = read_build_report(output.report_folder, verify_outputs(folder / "proof.npz", output.recorded_outputs))
     check_target(report, target)
-    return replace(report, measured=read_measured_hardware(folder / "output"))
+    return read_rtl_check(folder, replace(report, measured=read_measured_hardware(folder / "output")))
 
 
 def find_folder(store: ArtifactStore, python: Path, build: Build) -> Path:

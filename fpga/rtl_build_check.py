@@ -18,6 +18,7 @@ from fpga.build_cache import is_finished, lock_folder
 from fpga.finn_environment import make_finn_variables
 from fpga.process_group import CommandStoppedError, CommandTimeoutError, run_in_process_group
 from fpga.rtl_edits import EDITS, RtlEditError
+from fpga.rtl_result import write_rtl_check
 from fpga.rtl_simulation import BENCH, OPTIONS, PACES, SimulationError, find_verilator, simulate
 from fpga.rtl_sources import RtlLayer, RtlSourceError, hash_sources, load_rtl_layers
 from fpga.rtl_synthesis import SynthesisError, Yosys, find_yosys, is_ultrascale_plus, synthesise, write_script
@@ -90,8 +91,7 @@ def check_build(
         checked = combine(layers, *_run_all(layers, own, tools, n_processes), read_estimates(folder), tools, described)
         for streams in own.glob("*.hex"):
             streams.unlink()
-        kept = {"by_yosys": {name: asdict(taken) for name, taken in checked.by_yosys.items()}}
-        write_text_atomically(folder / "rtl_check.json", json.dumps(kept | {"check": asdict(checked.check)}, indent=2))
+        write_rtl_check(folder, checked.by_yosys, checked.check)
     return checked
 
 

@@ -9,7 +9,7 @@ Each function raises DatabaseError while the database is away or busy for too lo
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -155,9 +155,7 @@ def record_rtl_check(db: Database, build_id: int, by_yosys: Mapping[str, Resourc
         report = connection.execute(select(builds.c.report).where(is_it).with_for_update()).scalar_one_or_none()
         if report is None:
             return False
-        before = BuildReport.from_json(report)
-        layers = tuple(replace(layer, by_yosys=by_yosys.get(layer.name)) for layer in before.layers)
-        after = replace(before, layers=layers, rtl_check=check)
+        after = BuildReport.from_json(report).with_rtl_check(by_yosys, check)
         return connection.execute(update(builds).where(is_it).values(report=asdict(after))).rowcount == 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -193,6 +193,11 @@ class BuildReport:
     """What open-source tools found of the generated code; None where nobody asked them."""
     measured: MeasuredHardware | None = None
     """By Vivado, from out-of-context synthesis on; None before."""
+
+    def with_rtl_check(self, by_yosys: Mapping[str, Resources], check: RtlCheck) -> Self:
+        """The same, and what open-source tools found of its code, with resources by layer's name."""
+        layers = tuple(replace(layer, by_yosys=by_yosys.get(layer.name)) for layer in self.layers)
+        return replace(self, layers=layers, rtl_check=check)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

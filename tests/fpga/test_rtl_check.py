@@ -10,6 +10,7 @@ from threading import Event
 
 import pytest
 
+from fpga.claimed_build import read_result
 from fpga.rtl_build_check import CheckedBuild, check_build
 from fpga.rtl_check import describe_check, main
 from fpga.rtl_simulation import find_verilator
@@ -87,6 +88,11 @@ def test_build_is_recorded_before_its_rtl_is_checked(worked: WorkedBuild) -> Non
     )
 
     assert succeeded < checked
+
+
+@pytest.mark.slow
+def test_whoever_reads_the_build_later_finds_what_was_found_of_it(worked: WorkedBuild) -> None:
+    assert read_result(worked.folder, ZCU111) == worked.report
 
 
 @pytest.mark.slow
