@@ -26,7 +26,7 @@ from search.objectives import (
     study_constraints,
     study_objectives,
 )
-from search.report_tables import builds_as_table, describe_stops, front_as_table
+from search.report_tables import print_tables
 from search.study import StudyError, completed_trials, load_hardware, open_optuna_storage
 from spaces.study_config import HARDWARE_FIGURES, ConfigError, StudyConfig, parse_study_config
 from storage.builds import load_builds
@@ -274,11 +274,7 @@ def print_report(report: StudyReport) -> None:
         f"{report.study_name}: {counts.complete} trials complete, {counts.running} running, "
         f"{counts.pruned} could not be built, {counts.failed} failed"
     )
-    console.print(front_as_table(report))
-    if report.builds:
-        console.print(builds_as_table(report.builds))
-    for line in describe_stops(report.builds):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    print_tables(report, console)
 
 
 if __name__ == "__main__":

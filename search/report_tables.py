@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.table import Table
 
 from search.objectives import LABELS, format_figure
@@ -16,6 +17,15 @@ BUILD_COLUMNS = ("LUT bare", "connected", "BRAM18", "DSP", "frames/s", "latency 
 
 if TYPE_CHECKING:  # its command prints these tables
     from search.report import StudyReport
+
+
+def print_tables(report: StudyReport, console: Console) -> None:
+    """The front, the builds, and why some of them stopped."""
+    console.print(front_as_table(report))
+    if report.builds:
+        console.print(builds_as_table(report.builds))
+    for line in describe_stops(report.builds):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def front_as_table(report: StudyReport) -> Table:

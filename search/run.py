@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -28,20 +27,19 @@ from search.local_services import (
     ServiceError,
     choose_finn,
     find_free_port,
-    module_environment,
     run_build_worker,
     run_dashboard,
     run_estimate_worker,
 )
 from search.progress import ProgressDisplay, RunStatus, show_work
-from search.report import StudyReport, count_trials, front_as_csv, make_study_report
-from search.report_tables import builds_as_table, describe_stops, front_as_table
+from search.report import StudyReport, count_trials, make_study_report
+from search.run_results import print_results
 from search.study import StudyError, check_is_same_study, open_study
 from search.study_data import describe_dataset, open_dataset, prepare_shared_frames
 from spaces.study_config import ConfigError, StudyConfig, load_study_config
-from storage.artifacts import ArtifactError, ArtifactStore, write_text_atomically
+from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import load_build, load_builds
-from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_database
+from storage.database import Database, DatabaseError, open_database
 from storage.leases import StudyLeaseError
 from storage.provenance import collect_provenance
 from storage.radioml import DatasetError, RadioMLFile
@@ -103,7 +101,7 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
         display = ProgressDisplay(console)
         run = Run(args, config, file, database, artifacts, study, lease, interrupts, limits, display, port)
         exit_code = drive_study(run)
-        print_results(run, console)
+        print_results(run.report(), run.estimates, run.results, args.storage, console)
         return exit_code
 
 
@@ -185,32 +183,6 @@ def drive_study(run: Run) -> int:
             )
         exit_code = _finish_builds(run, worker, stack) if is_promoted else EXIT_FAILED
         return exit_code or _build_on_machines_with_vivado(run)
-
-
-def print_results(run: Run, console: Console) -> None:
-    """Writes the front as CSV and the page as HTML, and prints the tables."""
-    report, name = run.report(), run.config.study.name
-    table, page = run.results / f"{name}-front.csv", run.results / f"{name}-report.html"
-    write_text_atomically(table, front_as_csv(report))
-    command = ["dashboards.report_page", name, "--storage", run.args.storage, "--out", str(page)]
-    made = subprocess.run(
-        [sys.executable, "-m", *command], env=module_environment(), capture_output=True, text=True, check=False
-    )
-    console.print(front_as_table(report))
-    if report.builds:
-        console.print(builds_as_table(report.builds))
-    for line in describe_stops(report.builds):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    if run.estimates is not None:
-        console.print(run.estimates.describe(), highlight=False)
-    console.print(f"pages:  python -m dashboards.run{_storage_option(run.args)}", highlight=False, soft_wrap=True)
-    console.print(f"table:  {table}", highlight=False, markup=False, soft_wrap=True)
-    what = f"report: {page}" if made.returncode == 0 else f"the report page was not written: {made.stderr.strip()}"
-    console.print(what, highlight=False, markup=False, soft_wrap=True)
-
-
-def _storage_option(args: argparse.Namespace) -> str:
-    return "" if args.storage == DEFAULT_DATABASE_URL else " --storage URL"
 
 
 def _search(run: Run) -> bool:

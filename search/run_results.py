@@ -1,0 +1,41 @@
+"""What a run leaves at its end: the front as CSV, the page as HTML, and its tables on the terminal."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from search.hardware_estimates import HardwareEstimates
+from search.local_services import module_environment
+from search.report import StudyReport, front_as_csv
+from search.report_tables import print_tables
+from storage.artifacts import write_text_atomically
+from storage.database import DEFAULT_DATABASE_URL
+
+
+def print_results(
+    report: StudyReport, estimates: HardwareEstimates | None, folder: Path, storage: str, console: Console
+) -> None:
+    """Writes the front and the page of the study in the database `storage` into `folder`, and prints the tables."""
+    table, page = folder / f"{report.study_name}-front.csv", folder / f"{report.study_name}-report.html"
+    write_text_atomically(table, front_as_csv(report))
+    written = _write_page(report.study_name, storage, page)
+    print_tables(report, console)
+    if estimates is not None:
+        console.print(estimates.describe(), highlight=False)
+    option = "" if storage == DEFAULT_DATABASE_URL else " --storage URL"
+    console.print(f"pages:  python -m dashboards.run{option}", highlight=False, soft_wrap=True)
+    for line in (f"table:  {table}", written):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _write_page(study_name: str, storage: str, page: Path) -> str:
+    """A line that says where it is, or why it is not; a process of its own, for this folder imports no dashboards."""
+    command = ["dashboards.report_page", study_name, "--storage", storage, "--out", str(page)]
+    made = subprocess.run(
+        [sys.executable, "-m", *command], env=module_environment(), capture_output=True, text=True, check=False
+    )
+    return f"report: {page}" if made.returncode == 0 else f"the report page was not written: {made.stderr.strip()}"
