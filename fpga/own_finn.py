@@ -130,7 +130,7 @@ def _describe_image(given: str, stop: Event) -> tuple[list[str], str]:
             f"--finn (or FPGA_FINN) is {given}, an image that {match[1]} does not have or cannot look up; nothing is "
             f"pulled here. It says: {_last_line(said)}"
         )
-    image_id = said.strip()  # which no later build of the image moves, as it may its name
+    image_id = _last_line(said)  # which no later build of the image moves, as it may its name
     return [sys.executable, "-I", str(CONTAINER), engine, image_id], image_id
 
 

@@ -15,7 +15,7 @@ import pytest
 from fpga import run, sweep
 from fpga.finn_environment import FinnEnvironmentError
 from fpga.machine_tools import LevelError, levels_without_tools
-from fpga.own_finn import VARIABLE, find_finn, is_container, main
+from fpga.own_finn import CONTAINER, VARIABLE, find_finn, is_container, main
 from fpga.process_group import CommandStoppedError
 from storage.records import BuildLevel
 from tests.fpga.stand_in_engine import write_engine
@@ -127,6 +127,20 @@ def test_script_is_never_there_without_being_a_program(tmp_path: Path, monkeypat
     assert os.access(script, os.X_OK)
     assert [path.parent for path in changed] == [script.parent]
     assert script not in changed
+
+
+def test_warnings_of_an_engine_are_not_taken_for_the_images_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = json.dumps({"python": "3", "packages": [["finn-plus", "1.6.1", ""]]})
+    engine = tmp_path / "podman"
+    engine.write_text(
+        f"#!/bin/sh\ncase $1 in image) echo 'level=warning msg=shared' >&2; echo 0a1b;; run) echo '{packages}';; esac\n"
+    )
+    engine.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    script = find_finn("podman://finn:1", cache=tmp_path / "cache")
+
+    assert script.read_text().splitlines()[1:] == [f'exec {sys.executable} -I {CONTAINER} {engine} 0a1b "$@"']
 
 
 def test_container_has_no_levels_that_need_tools() -> None:
