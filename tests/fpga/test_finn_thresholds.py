@@ -33,6 +33,29 @@ def test_thresholds_beyond_all_sums_are_at_the_ends_of_the_range() -> None:
     assert thresholds.tolist() == [[-5, -5, 6], [6, 6, 6]]
 
 
+def test_codes_are_those_of_the_definition_in_rational_numbers_where_ties_are_common() -> None:
+    """Every number is a few binary digits long and the variance a square, so that a value is a fraction."""
+    generator = np.random.default_rng(1)
+    n_channels, lowest, highest, highest_code = 200, -40, 40, 15
+    gain, step, deviation = (generator.integers(1, 9, n_channels) / 4 for _ in range(3))
+    bias, mean = (generator.integers(-16, 17, n_channels) / 4 for _ in range(2))
+    gain[::10] = 0
+
+    thresholds = find_thresholds(
+        bounds(lowest, highest, n_channels), step, Normalization(gain, bias, mean, deviation**2), 0.5, highest_code
+    )
+
+    sums = np.arange(lowest, highest + 1)
+    n_ties = 0
+    for channel in range(n_channels):
+        one, g, b, m, d = (Fraction(float(of[channel])) for of in (step, gain, bias, mean, deviation))
+        quotients = [(g * (int(total) * one - m) / d + b) / Fraction(1, 2) for total in sums]
+        n_ties += sum(quotient.denominator == 2 and 0 < quotient < highest_code for quotient in quotients)
+        codes = np.searchsorted(thresholds[channel], sums, side="right")
+        assert codes.tolist() == [min(max(round(quotient), 0), highest_code) for quotient in quotients]
+    assert n_ties > 200
+
+
 def test_large_sums_have_the_thresholds_that_integer_evaluation_counts() -> None:
     """With batch norm's numbers in float32 as files hold them, sums of 23 bits, and some gains of zero."""
     generator = np.random.default_rng(0)
