@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from threading import Event
 
 import pytest
 
 from fpga.finn_build import FinnBuildError, FinnTimeoutError, UnbuildableNetworkError, run_finn_estimate
-from spaces.architecture import ArchitectureConfig, GlobalPool
+from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer
 from storage.records import BuildTarget
 from tests.fpga.exported_networks import ZCU111, conv, linear
+from workers.architecture_export import export_architecture
 from workers.model import build_model
 from workers.qonnx_export import write_qonnx
 
@@ -46,6 +48,18 @@ def test_folding_below_the_target_is_an_estimate_too(
     report = estimate(finn_python, export_tiny(0) / "model.onnx", tmp_path, unreachable)
 
     assert 0 < json.loads(report.read_text())["throughput_fps"] < 100_000_000
+
+
+def test_global_pool_does_not_limit_what_a_network_can_reach(finn_python: Path, tmp_path: Path) -> None:
+    blocks = (InputQuantizer(), conv(16), conv(64, stride=2), GlobalPool(), linear(24, 4))
+    export_architecture(ArchitectureConfig(blocks=blocks), tmp_path / "model.onnx")
+
+    report = estimate(finn_python, tmp_path / "model.onnx", tmp_path, replace(ZCU111, target_fps=1_000_000))
+
+    values = json.loads(report.read_text())
+    pairs = [pair for pair in pairwise(values["layers"]) if pair[1]["name"].startswith("Pool")]
+    assert len(pairs) == 3  # each behind the layer that makes its windows
+    assert max(layer["cycles"] for pair in pairs for layer in pair) < 0.8 * values["bottleneck_cycles"]
 
 
 def test_network_that_finn_refuses_is_unbuildable(finn_python: Path, tmp_path: Path) -> None:
