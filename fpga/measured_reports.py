@@ -19,6 +19,9 @@ from storage.records import MeasuredHardware, Resources
 WORST_SLACK = re.compile(r"WNS\(ns\)\s+TNS\(ns\)[^\n]*\n(?:[\s-]*\n)?\s*(-?\d+\.\d+)\s")
 """In Vivado's timing summary: the first number below the header and its line of dashes."""
 
+BITFILE_SUFFIXES = (".bit", ".xclbin")
+"""Of Zynq and of Alveo boards."""
+
 
 def read_measured_hardware(output: Path) -> MeasuredHardware | None:
     """Of a build's output folder; None where its core was not synthesised. Paths are relative to `output`'s parent.
@@ -31,7 +34,8 @@ def read_measured_hardware(output: Path) -> MeasuredHardware | None:
     core = _read_object(report / "ooc_synth_and_timing.json")
     has_slack = "WNS" in core  # without one, FINN takes it for 0 and names a clock that nobody measured
     whole = _read_fpga(report)
-    bitfile = next(iter(sorted((output / "bitfile").glob("finn-accel*.bit"))), None)
+    made = sorted((output / "bitfile").glob("finn-accel*"))
+    bitfile = next((path for path in made if path.suffix in BITFILE_SUFFIXES), None)
     deployment = output / "deploy"
     return MeasuredHardware(
         core=_to_resources(core, report / "ooc_synth_and_timing.json"),

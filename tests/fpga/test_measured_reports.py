@@ -123,6 +123,15 @@ def test_bitfile_adds_the_whole_fpga_and_where_its_files_lie(output: Path) -> No
     )
 
 
+def test_bitfile_of_an_alveo_board_is_found_under_its_own_name(output: Path) -> None:
+    """step_synthesize_bitfile names it so, and leaves no timing report."""
+    write_core(output, {**CORE, **CORE_TIMING})
+    (output / "bitfile").mkdir()
+    (output / "bitfile" / "finn-accel-0.xclbin").write_bytes(b"")
+
+    assert read_measured_hardware(output) == replace(MEASURED, bitfile="output/bitfile/finn-accel-0.xclbin")
+
+
 def test_slack_of_a_design_without_clock_is_none(tmp_path: Path) -> None:
     report = tmp_path / "timing.rpt"
     report.write_text(TIMING.replace("-0.250", "    NA"))
