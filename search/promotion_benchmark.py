@@ -50,7 +50,8 @@ class Round:
     """Until the command ended, with the network measured on the test part."""
     finished_s: float
     """Until estimates, code and proof were in the database."""
-    n_test_frames: int
+    frames_per_cell: int
+    """Of the twin; a tenth of them are the test part."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,7 +87,7 @@ def run_round(name: str, seed: int, frames_per_cell: int, folder: Path) -> Round
             _check_running(worker)
             time.sleep(POLL_S)
         _print_progress(f"{name}: promoted")
-        return _time_promotion(name, url, stores, worker, folder)
+        return _time_promotion(name, frames_per_cell, url, stores, worker, folder)
     finally:
         worker.stop()
 
@@ -106,8 +107,8 @@ def make_study(architecture: ArchitectureConfig, seed: int, frames_per_cell: int
 def describe_rounds(rounds: Sequence[Round]) -> str:
     """A Markdown table: the median over the rounds, and the longest of them."""
     lines = [
-        f"Seconds from `python -m search.promote` on, {os.cpu_count()} cores, test part of "
-        f"{rounds[0].n_test_frames:,} frames:",
+        f"Seconds from `python -m search.promote` on, {os.cpu_count()} cores, twin of {rounds[0].frames_per_cell} "
+        "frames per cell:",
         "",
         "| network | rounds | exported and queued | measured on the test part | estimate, code and proof finished |",
         "| :-- | --: | --: | --: | --: |",
@@ -126,7 +127,9 @@ def _describe_seconds(seconds: Sequence[float]) -> str:
     return f"{statistics.median(seconds):.0f} (at most {max(seconds):.0f})"
 
 
-def _time_promotion(name: str, url: str, stores: Sequence[str], worker: Service, folder: Path) -> Round:
+def _time_promotion(
+    name: str, frames_per_cell: int, url: str, stores: Sequence[str], worker: Service, folder: Path
+) -> Round:
     database = open_existing_database(url)
     started = time.monotonic()
     queued_s = promoted_s = None
@@ -146,7 +149,7 @@ def _time_promotion(name: str, url: str, stores: Sequence[str], worker: Service,
                 if build is not None and queued_s is not None and promoted_s is not None and _has_ended(build):
                     assert build.finished_at is not None  # it has ended
                     finished_s = queued_s + (build.finished_at - build.queued_at).total_seconds()
-                    return Round(name, queued_s, promoted_s, finished_s, _count_test_frames(folder))
+                    return Round(name, queued_s, promoted_s, finished_s, frames_per_cell)
         finally:
             promotion.kill()
 
@@ -156,14 +159,6 @@ def _has_ended(build: Build) -> bool:
     if build.state is BuildState.FAILED:
         raise BenchmarkError(f"the build failed: {build.message}")
     return build.state is BuildState.SUCCEEDED
-
-
-def _count_test_frames(folder: Path) -> int:
-    from search.stored_trial import open_stored_trial
-    from search.study_data import study_split
-
-    stored = open_stored_trial(f"sqlite:///{folder.resolve()}/runs/studies.db", STUDY_NAME, 0)
-    return len(study_split(stored.config, stored.file).test)
 
 
 def _check_running(worker: Service) -> None:

@@ -18,10 +18,10 @@ def test_study_holds_the_network_and_no_choice(name: str) -> None:
 
 
 def test_table_has_median_and_longest_of_each_network() -> None:
-    rounds = [Round("A", 9, 12, seconds, 1248) for seconds in (20.0, 50.0, 30.0)]
+    rounds = [Round("A", 9, 12, seconds, 16) for seconds in (20.0, 50.0, 30.0)]
     table = describe_rounds(rounds)
     assert "| A | 3 | 9 (at most 9) | 12 (at most 12) | 30 (at most 50) |" in table
-    assert "1,248 frames" in table
+    assert "twin of 16 frames per cell" in table
 
 
 def test_failing_training_is_told_with_its_message(tmp_path: Path) -> None:
@@ -35,4 +35,4 @@ def test_round_measures_a_real_promotion(capsys: pytest.CaptureFixture[str]) -> 
     (one,) = json.loads(capsys.readouterr().out)
     assert 0 < one["queued_s"] <= one["promoted_s"]
     assert one["queued_s"] < one["finished_s"]
-    assert one["n_test_frames"] == 624
+    assert one["frames_per_cell"] == 8
