@@ -179,7 +179,7 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Seconds from promotion to finished estimate, generated code and proof of equality.",
     )
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NAME")
-    parser.add_argument("--rounds", type=_parse_count, default=3, help="of each network (%(default)s)")
+    parser.add_argument("--rounds", type=_parse_count, default=2, help="of each network (%(default)s)")
     parser.add_argument(
         "--frames-per-cell", type=_parse_count, default=64, help="of the twin, and so of the test part (%(default)s)"
     )
