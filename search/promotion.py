@@ -154,13 +154,11 @@ def _known_test_accuracy(builds: Sequence[Build]) -> float | None:
 
 def measure_test(trial: TrialReport, checkpoint: Path, file: RadioMLFile, split: Split) -> Accuracy:
     """Accuracy of the trial's network on the test part: for reports, never to choose by."""
-    import torch
-
     from workers.accuracy import measure_test_accuracy
     from workers.checkpoint import load_weights
     from workers.model import build_model
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))  # FINN builds meanwhile; the counts are the same
     model = build_model(Design.model_validate_json(trial.design_json).architecture, seed=0)
     load_weights(checkpoint, model)
-    return measure_test_accuracy(model, file, split)
+    n_threads = max(1, (os.cpu_count() or 1) - 1)  # FINN builds meanwhile
+    return measure_test_accuracy(model, file, split, n_threads)

@@ -64,8 +64,12 @@ def evaluate_accuracy(model: QuantizedNetwork, frames: Frames) -> Accuracy:
     )
 
 
-def measure_test_accuracy(model: QuantizedNetwork, file: RadioMLFile, split: Split) -> Accuracy:
-    """Accuracy on the test part: for the report of a promoted network, never to choose by."""
+def measure_test_accuracy(model: QuantizedNetwork, file: RadioMLFile, split: Split, n_threads: int) -> Accuracy:
+    """Accuracy on the test part: for the report of a promoted network, never to choose by.
+
+    From here on this process computes with `n_threads`, which changes no result.
+    """
+    torch.set_num_threads(n_threads)
     return evaluate_accuracy(model, load_test_frames(file, split))
 
 
