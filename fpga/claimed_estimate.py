@@ -21,7 +21,7 @@ from fpga.finn_build import (
     run_finn_estimate,
 )
 from fpga.preloading import EstimatorPythons
-from fpga.process_group import CommandTimeoutError, run_in_process_group
+from fpga.process_group import CommandTimeoutError, run_in_process_group, yield_to_others
 from fpga.reports import ReportError, read_hardware_estimate
 from spaces.architecture import ArchitectureConfig
 from storage.artifacts import ArtifactStore, write_bytes_atomically, write_text_atomically
@@ -96,9 +96,7 @@ def _export(python: Path, architecture: ArchitectureConfig, folder: Path, deadli
     given, model, log = folder / "architecture.json", folder / "model.onnx", folder / LOG_NAMES[0]
     write_text_atomically(given, architecture.model_dump_json())
     command: list[str | Path] = [
-        "nice",
-        "-n",
-        str(NICENESS),
+        *yield_to_others(NICENESS),
         python,
         "-m",
         "workers.architecture_export",

@@ -16,7 +16,7 @@ from threading import Event
 
 from fpga.finn_environment import FINN_STEPS, make_finn_variables
 from fpga.machine_tools import TOOLS_OF_LEVEL, make_tool_variables
-from fpga.process_group import CommandTimeoutError, run_in_process_group
+from fpga.process_group import CommandTimeoutError, run_in_process_group, yield_to_others
 from storage.artifacts import write_text_atomically
 from storage.records import BuildLevel, BuildTarget
 
@@ -161,7 +161,7 @@ def _run_request(
     """Until FINN's process ended by itself, well or with a FinnBuildError."""
     (folder / "output").mkdir(parents=True, exist_ok=True)
     path = write_text_atomically(folder / "request.json", json.dumps(request, indent=2))
-    command = (*(("nice", "-n", str(nice)) if nice else ()), python, FINN_STEPS, path)
+    command: tuple[str | Path, ...] = (*(yield_to_others(nice) if nice else ()), python, FINN_STEPS, path)
     deadline = time.monotonic() + timeout_s
     for n_killed in range(1, MAX_KILLS + 1):
         if n_finished := count_finished_steps(folder):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fpga.finn_environment import make_finn_variables
 from fpga.own_finn import is_container
-from fpga.process_group import kill_process_group
+from fpga.process_group import kill_process_group, yield_to_others
 
 PRELOADED = Path(__file__).with_name("preloaded.py")
 
@@ -78,7 +78,7 @@ def _start_server(
         except OSError:
             return None
         listener.listen(BACKLOG)
-        command = ("nice", "-n", str(niceness), python, PRELOADED, "serve")
+        command: tuple[str | Path, ...] = (*yield_to_others(niceness), python, PRELOADED, "serve")
         return subprocess.Popen(
             (*command, str(listener.fileno()), str(os.getpid()), module),
             env={**variables, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},

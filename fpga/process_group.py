@@ -14,6 +14,13 @@ from threading import Event
 POLL_S = 0.2
 
 
+YIELD = """for attempt in 1 2 3; do { echo "$0" > /proc/self/autogroup; } 2> /dev/null && break; sleep 0.2; done
+exec nice -n "$0" "$@\""""
+"""Linux weighs sessions against each other before it looks at niceness, where autogroups are on (sched(7)); so the
+session of the command is told, too. Where there are none, or a write comes too soon, niceness alone counts.
+"""
+
+
 class CommandTimeoutError(Exception):
     """The command did not end in its time; it and its children are killed."""
 
@@ -52,6 +59,11 @@ def run_in_process_group(
         return _wait(process, time.monotonic() + timeout_s, stop, on_wait)
     finally:
         kill_process_group(process)
+
+
+def yield_to_others(niceness: int) -> tuple[str, ...]:
+    """What to put before a command that is started in a session of its own, so that all other work comes first."""
+    return ("sh", "-c", YIELD, str(niceness))
 
 
 def kill_process_group(process: subprocess.Popen[bytes]) -> None:

@@ -9,7 +9,7 @@ from threading import Event
 
 import pytest
 
-from fpga.process_group import CommandStoppedError, CommandTimeoutError, run_in_process_group
+from fpga.process_group import CommandStoppedError, CommandTimeoutError, run_in_process_group, yield_to_others
 from tests.fpga.running_processes import is_running, wait_until
 
 
@@ -59,3 +59,13 @@ def test_child_that_outlives_its_command_is_killed(tmp_path: Path) -> None:
     assert run_in_process_group(command, tmp_path / "log", timeout_s=10, stop=Event()) == 0
 
     assert child_is_gone(pid_file)
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").is_file(), reason="this kernel has no autogroups")
+def test_command_that_yields_has_its_niceness_and_that_of_its_session(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    command = (*yield_to_others(19), "sh", "-c", "nice; cat /proc/self/autogroup")
+    assert run_in_process_group(command, log, timeout_s=20, stop=Event()) == 0
+    niceness, session = log.read_text().splitlines()
+    assert niceness == "19"
+    assert session.endswith("nice 19")
