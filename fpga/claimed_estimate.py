@@ -21,14 +21,11 @@ from fpga.finn_build import (
     run_finn_estimate,
 )
 from fpga.preloading import EstimatorPythons
-from fpga.process_group import CommandTimeoutError, run_in_process_group, yield_to_others
+from fpga.process_group import LEAST, CommandTimeoutError, run_in_process_group, yield_to_others
 from fpga.reports import ReportError, read_hardware_estimate
 from spaces.architecture import ArchitectureConfig
 from storage.artifacts import ArtifactStore, write_bytes_atomically, write_text_atomically
 from storage.records import Estimate, HardwareEstimate
-
-NICENESS = 19
-"""Trainings go first."""
 
 LOG_NAMES = ("export.log", "finn.log")
 
@@ -57,7 +54,7 @@ def make_estimate(
                 folder,
                 timeout_s=deadline - time.monotonic(),
                 stop=stop,
-                nice=NICENESS,
+                nice=LEAST,
                 on_event=on_event,
             )
             return read_hardware_estimate(report)
@@ -96,7 +93,7 @@ def _export(python: Path, architecture: ArchitectureConfig, folder: Path, deadli
     given, model, log = folder / "architecture.json", folder / "model.onnx", folder / LOG_NAMES[0]
     write_text_atomically(given, architecture.model_dump_json())
     command: list[str | Path] = [
-        *yield_to_others(NICENESS),
+        *yield_to_others(LEAST),
         python,
         "-m",
         "workers.architecture_export",

@@ -12,12 +12,12 @@ from pathlib import Path
 from threading import Event
 
 from fpga.claim_lease import LEASE_S, keep_lease
-from fpga.claimed_estimate import NICENESS, describe_failure, make_estimate
+from fpga.claimed_estimate import describe_failure, make_estimate
 from fpga.finn_build import UnbuildableNetworkError
 from fpga.finn_environment import FinnEnvironmentError
 from fpga.own_finn import add_finn_option, find_finn
 from fpga.preloading import EstimatorPythons, preload_estimator
-from fpga.process_group import CommandStoppedError
+from fpga.process_group import LEAST, CommandStoppedError
 from fpga.worker_process import (
     EXIT_STOPPED,
     QUEUE_POLL_S,
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         python = find_finn(args.finn, print_event, stop)
         store = ArtifactStore(args.artifacts)
         owner = make_lease_owner()
-        with preload_estimator(python, NICENESS) as pythons:
+        with preload_estimator(python, LEAST) as pythons:
             worker = EstimateWorker(database, store, pythons, owner, stop, print_event, args.processes)
             run_queue(worker, is_draining=args.drain)
     except CommandStoppedError:

@@ -12,12 +12,10 @@ A program for either environment, which imports nothing of ours but the module t
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
 import sys
-from pathlib import Path
 
 POLL_S = 0.5
 
@@ -52,8 +50,7 @@ def _run_call(connection: socket.socket, main: object) -> None:
 
     status = 1
     try:
-        os.setsid()
-        _yield_to_others()
+        os.setpgrp()  # to be killed as one, but of this session, which gives way: Linux weighs sessions first
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         connection.settimeout(None)
         text = b""
@@ -84,12 +81,6 @@ def _run_call(connection: socket.socket, main: object) -> None:
         connection.sendall(bytes([status & 255]))
     finally:
         os._exit(status)  # also where the caller is gone: the loop of the preloaded process is not this one's
-
-
-def _yield_to_others() -> None:
-    """The new session gets this process's niceness, for Linux weighs sessions first (fpga/process_group.py)."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 def _end_with(connection: socket.socket) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -13,6 +14,11 @@ from threading import Event
 
 POLL_S = 0.2
 
+END_S = 10
+"""What a killed process outside the group is waited for: one that took the output over and ends by itself."""
+
+LEAST = 19
+"""The niceness of what all other work comes before."""
 
 YIELD = """for attempt in 1 2 3; do { echo "$0" > /proc/self/autogroup; } 2> /dev/null && break; sleep 0.2; done
 exec nice -n "$0" "$@\""""
@@ -43,9 +49,11 @@ def run_in_process_group(
 
     `on_wait` is called a few times a second meanwhile; the command inherits the file descriptors `keep_open`.
     Raises CommandTimeoutError after `timeout_s` seconds and CommandStoppedError when `stop` is set; however this
-    function ends, the whole process group is gone.
+    function ends, the whole process group is gone, and what has the output from it (a preloaded Python's call).
     """
     with log.open("ab") as output:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(output, fcntl.LOCK_SH)
         process = subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.DEVNULL,
@@ -59,6 +67,7 @@ def run_in_process_group(
         return _wait(process, time.monotonic() + timeout_s, stop, on_wait)
     finally:
         kill_process_group(process)
+        _wait_until_closed(log)
 
 
 def yield_to_others(niceness: int) -> tuple[str, ...]:
@@ -71,6 +80,17 @@ def kill_process_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):  # all of them have ended already
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def _wait_until_closed(log: Path) -> None:
+    """Until nobody has the output open: a lock is held as long as one process has the file that was locked."""
+    deadline = time.monotonic() + END_S
+    with contextlib.suppress(OSError), log.open("rb") as output:  # the log is gone, or its file system has no locks
+        while time.monotonic() < deadline:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(0.02)
 
 
 def _wait(process: subprocess.Popen[bytes], deadline: float, stop: Event, on_wait: Callable[[], None] | None) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from fpga.process_group import run_in_process_group
+from fpga.process_group import LEAST, run_in_process_group, yield_to_others
 from fpga.rtl_edits import EDITS, Tool, apply_edits
 from fpga.rtl_sources import RtlLayer, copy_sources
 
@@ -139,5 +139,5 @@ def find_error(log: str) -> str:
 
 
 def _run(command: Sequence[str], folder: Path, log: Path, timeout_s: float, stop: Event) -> int:
-    inside = ("sh", "-c", 'cd "$1" && shift && exec nice -n 19 "$@"', "verilator", str(folder), *command)
-    return run_in_process_group(inside, log, timeout_s=timeout_s, stop=stop)
+    inside = ("sh", "-c", 'cd "$1" && shift && exec "$@"', "verilator", str(folder), *command)
+    return run_in_process_group((*yield_to_others(LEAST), *inside), log, timeout_s=timeout_s, stop=stop)

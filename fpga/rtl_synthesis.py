@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from fpga.process_group import run_in_process_group
+from fpga.process_group import LEAST, run_in_process_group, yield_to_others
 from fpga.rtl_edits import Tool, apply_edits
 from fpga.rtl_sources import TOP, RtlLayer, copy_sources
 from storage.records import Resources
@@ -156,8 +156,8 @@ def find_error(log: str) -> str:
 
 def _run(yosys: Yosys, script: str, folder: Path, log: Path, timeout_s: float, stop: Event) -> int:
     (folder / "synthesis.ys").write_text(script)
-    command = ("sh", "-c", 'cd "$1" && exec nice -n 19 "$2" -q synthesis.ys', "yosys", folder, yosys.program)
-    return run_in_process_group(command, log, timeout_s=timeout_s, stop=stop)
+    inside = ("sh", "-c", 'cd "$1" && exec "$2" -q synthesis.ys', "yosys", folder, yosys.program)
+    return run_in_process_group((*yield_to_others(LEAST), *inside), log, timeout_s=timeout_s, stop=stop)
 
 
 def _read_primitive(path: Path, name: str) -> str:

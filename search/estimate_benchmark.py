@@ -1,7 +1,7 @@
 """What hardware estimates take from the training beside them: `python -m search.estimate_benchmark`.
 
-Two trials train at the same time, in turns without an estimate worker and with one that has more estimates to make
-than the turn lasts.
+Two trials train at the same time, in turns without an estimate worker, and with one that has done its imports and has
+more estimates to make than the turn lasts.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import argparse
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import optuna
 
 from search.hardware_table import STUDY_FILE, ZCU111, draw_member
 from search.local_services import Service
@@ -27,12 +30,14 @@ WAY = "native"
 
 TIMEOUT_S = 600
 
-SECONDS_PER_ESTIMATE = 3.0
-"""Less than any takes, so that the queue never runs dry."""
+N_ESTIMATES = 200
+"""More than are made meanwhile: the queue never runs dry."""
+
+POLL_S = 0.5
 
 
 class BenchmarkError(Exception):
-    """The estimate worker ended, or made no estimate."""
+    """The estimate worker ended, or makes no estimates."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,14 @@ class Slowdown:
 
     alone_fps: float
     beside_estimates_fps: float
-    n_estimates: int
-    """Made during all turns beside them."""
+    n_made: int
+    """Estimates finished during all turns beside them."""
+    n_at_work: int
+    """Estimates in work at the end of such a turn, the least of the turns."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints one line; 1 where no estimate was made."""
+    """Prints one line; 1 where the estimate worker did not work."""
     args = _parse_arguments(arguments)
     with tempfile.TemporaryDirectory(prefix="estimate-benchmark-") as folder:
         try:
@@ -65,27 +72,26 @@ def measure(network: str, n_rounds: int, seconds: float, n_processes: int, folde
 
     url = f"sqlite:///{folder}/studies.db"
     database = open_database(url)
-    keys = _queue_estimates(database, int(n_rounds * seconds / SECONDS_PER_ESTIMATE) * n_processes)
+    keys = _queue_estimates(database)
     data = ensure_twin(frames_per_cell=8, seed=2018, folder=folder)
     stores = ["--storage", url, "--artifacts", str(folder / "artifacts")]
     command = ["fpga.estimate_worker", *stores, "--processes", str(n_processes)]
-    alone, beside = [], []
+    alone, beside, made, at_work = [], [], [], []
     with start_crews(ArchitectureConfig(blocks=NETWORKS[network]), 256, [WAY], data) as crews:
         for _ in range(n_rounds):
             alone.append(crews[WAY].train(seconds).frames_per_second)
             worker = Service("estimate worker", command, folder / "worker.log")
             try:
+                before = _wait_for_one_more(database, keys, worker)
                 beside.append(crews[WAY].train(seconds).frames_per_second)
+                made.append(_count(database, keys, EstimateState.ESTIMATED) - before)
+                at_work.append(_count(database, keys, EstimateState.RUNNING))
+                _check_running(worker)
             finally:
-                has_ended = worker.exit_code is not None
                 worker.stop()
-            if has_ended:
-                raise BenchmarkError(f"the estimate worker ended: {worker.last_line()}")
-    estimates = load_estimates(database, keys).values()
-    n_estimates = sum(estimate.state is EstimateState.ESTIMATED for estimate in estimates)
-    if n_estimates == 0:
-        raise BenchmarkError(f"no estimate was made in {seconds:g} s; expected --seconds longer than one takes")
-    return Slowdown(statistics.median(alone), statistics.median(beside), n_estimates)
+    if min(at_work) == 0:
+        raise BenchmarkError(f"no estimate was in work at the end of a turn; the worker said: {worker.last_line()}")
+    return Slowdown(statistics.median(alone), statistics.median(beside), sum(made), min(at_work))
 
 
 def describe_slowdown(slowdown: Slowdown, network: str) -> str:
@@ -93,18 +99,36 @@ def describe_slowdown(slowdown: Slowdown, network: str) -> str:
     ratio = slowdown.beside_estimates_fps / slowdown.alone_fps
     return (
         f"two trials of {network}: {slowdown.alone_fps:,.0f} frames/s alone, {slowdown.beside_estimates_fps:,.0f} "
-        f"beside estimates ({ratio:.1%}), {slowdown.n_estimates} of which were made meanwhile"
+        f"beside estimates ({ratio:.1%}), of which {slowdown.n_made} were finished and {slowdown.n_at_work} or more "
+        "in work"
     )
 
 
-def _queue_estimates(database: Database, n_estimates: int) -> list[str]:
+def _wait_for_one_more(database: Database, keys: Sequence[str], worker: Service) -> int:
+    """Estimates there are when the worker has made its first, so that its imports are done."""
+    before = _count(database, keys, EstimateState.ESTIMATED)
+    while (now := _count(database, keys, EstimateState.ESTIMATED)) == before:
+        _check_running(worker)
+        time.sleep(POLL_S)
+    return now
+
+
+def _count(database: Database, keys: Sequence[str], state: EstimateState) -> int:
+    return sum(estimate.state is state for estimate in load_estimates(database, keys).values())
+
+
+def _check_running(worker: Service) -> None:
+    if worker.exit_code is not None:
+        raise BenchmarkError(f"the estimate worker ended with exit code {worker.exit_code}: {worker.last_line()}")
+
+
+def _queue_estimates(database: Database) -> list[str]:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     config = load_study_config(STUDY_FILE)
-    keys = []
-    for seed in range(max(n_estimates, 1)):
-        architecture = draw_member(config, seed)
+    architectures = [draw_member(config, seed) for seed in range(N_ESTIMATES)]
+    for architecture in architectures:
         request_estimate(database, architecture, ZCU111, TIMEOUT_S)
-        keys.append(make_estimate_key(architecture, ZCU111))
-    return keys
+    return [make_estimate_key(architecture, ZCU111) for architecture in architectures]
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -115,7 +139,7 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--network", default="BacalhauNet w6a6", help="one of python -m workers.benchmark (%(default)s)"
     )
     parser.add_argument("--rounds", type=int, default=3, help="turns of each kind (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=90.0, help="least duration of a turn (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=40.0, help="least duration of a turn (%(default)s)")
     parser.add_argument("--processes", type=int, default=2, help="estimates at once (%(default)s)")
     args = parser.parse_args(arguments)
     if args.rounds < 1 or args.seconds <= 0 or args.processes < 1:

@@ -15,9 +15,9 @@ from threading import Event, Thread
 import pytest
 from sqlalchemy import update
 
-from fpga.claimed_estimate import NICENESS
 from fpga.estimate_worker import EstimateWorker, main, run_queue
 from fpga.preloading import EstimatorPythons, preload_estimator
+from fpga.process_group import LEAST
 from spaces.architecture import ArchitectureConfig, Block, GlobalPool, InputQuantizer
 from storage.artifacts import ArtifactStore
 from storage.database import Database
@@ -70,7 +70,7 @@ def left_files(store: ArtifactStore) -> list[str]:
 @pytest.fixture(scope="module")
 def pythons(finn_python: Path) -> Iterator[EstimatorPythons]:
     """As `main` preloads them, once for all tests."""
-    with preload_estimator(finn_python, NICENESS) as pythons:
+    with preload_estimator(finn_python, LEAST) as pythons:
         yield pythons
 
 

@@ -61,6 +61,15 @@ def test_child_that_outlives_its_command_is_killed(tmp_path: Path) -> None:
     assert child_is_gone(pid_file)
 
 
+def test_process_of_another_group_that_has_the_output_is_waited_for(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    command = ["bash", "-c", f"setsid sleep 2 & echo $! > {pid_file}; sleep 0.5"]
+
+    assert run_in_process_group(command, tmp_path / "log", timeout_s=10, stop=Event()) == 0
+
+    assert not is_running(int(pid_file.read_text()))
+
+
 @pytest.mark.skipif(not Path("/proc/self/autogroup").is_file(), reason="this kernel has no autogroups")
 def test_command_that_yields_has_its_niceness_and_that_of_its_session(tmp_path: Path) -> None:
     log = tmp_path / "log"
