@@ -23,7 +23,7 @@ from fpga.finn_build import (
 from fpga.preloading import EstimatorPythons
 from fpga.process_group import LEAST, CommandTimeoutError, run_in_process_group, yield_to_others
 from fpga.reports import ReportError, read_hardware_estimate
-from spaces.architecture import ArchitectureConfig
+from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
 from storage.artifacts import ArtifactStore, write_bytes_atomically, write_text_atomically
 from storage.records import Estimate, HardwareEstimate
 
@@ -40,9 +40,7 @@ def make_estimate(
     """
     architecture = ArchitectureConfig.model_validate_json(estimate.architecture_json)
     if not architecture.is_quantized:
-        raise UnbuildableNetworkError(
-            "the network has 32-bit weights or activations; expected at most 8 bits everywhere for an FPGA"
-        )
+        raise UnbuildableNetworkError(NOT_QUANTIZED)
     deadline = time.monotonic() + estimate.timeout_s
     try:
         with _scratch_folder(store, estimate.key) as folder:

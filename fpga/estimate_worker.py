@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from threading import Event
 
 from fpga.claim_lease import LEASE_S, keep_lease
 from fpga.claimed_estimate import describe_failure, make_estimate
 from fpga.finn_build import UnbuildableNetworkError
 from fpga.finn_environment import FinnEnvironmentError
-from fpga.own_finn import add_finn_option, find_finn
+from fpga.own_finn import find_finn
 from fpga.preloading import EstimatorPythons, preload_estimator
 from fpga.process_group import LEAST, CommandStoppedError
 from fpga.worker_process import (
@@ -23,12 +22,14 @@ from fpga.worker_process import (
     QUEUE_POLL_S,
     Answer,
     Report,
+    add_worker_options,
     ask_until_answered,
+    give_back,
     print_event,
     stop_on_signals,
 )
-from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
-from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_database
+from storage.artifacts import ArtifactError, ArtifactStore
+from storage.database import Database, DatabaseError, open_database
 from storage.estimates import (
     claim_estimate,
     fail_estimate,
@@ -171,11 +172,7 @@ def _describe_outcome(outcome: HardwareEstimate | Refusal) -> str:
 
 
 def _give_back(worker: EstimateWorker, estimate: Estimate) -> str:
-    try:
-        is_released = release_estimate(worker.database, estimate.key, worker.owner)
-    except DatabaseError as error:
-        return f"could not be given back, and waits until its lease ends: {error}"
-    return "given back" if is_released else "is another worker's now"
+    return give_back(lambda: release_estimate(worker.database, estimate.key, worker.owner))
 
 
 def _ask_database(worker: EstimateWorker, ask: Callable[[], Answer]) -> Answer | None:
@@ -190,19 +187,8 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m fpga.estimate_worker", description="Makes the hardware estimates that studies ask for."
     )
-    parser.add_argument(
-        "--storage", "--database", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)"
-    )
-    parser.add_argument(
-        "--artifacts",
-        type=Path,
-        default=DEFAULT_ARTIFACTS_FOLDER,
-        metavar="DIR",
-        help="folder for scratch files and logs (%(default)s)",
-    )
+    add_worker_options(parser)
     parser.add_argument("--processes", type=_positive, default=1, metavar="N", help="estimates at once (%(default)s)")
-    parser.add_argument("--drain", action="store_true", help="end when no estimate waits instead of waiting")
-    add_finn_option(parser)
     return parser.parse_args(arguments)
 
 

@@ -71,7 +71,7 @@ def make_integer_network(qonnx: ModelWrapper) -> IntegerNetwork:
     reader = _Reader(qonnx)
     for node in qonnx.graph.node:
         reader.read(node)
-    last = reader.values[qonnx.graph.output[0].name]
+    last = reader.values.get(qonnx.graph.output[0].name)
     if not isinstance(last, Sums) or last.norm is not None or len(np.unique(last.step)) != 1:
         raise UnsupportedLayerError("the network's output is no fully connected layer's; expected one of one scale")
     assert reader.input_quantizer is not None  # no sum was without it
@@ -158,6 +158,8 @@ class _Reader:
         if sums.norm is not None:
             raise UnsupportedLayerError(f"{node.name} is behind another batch norm; expected one")
         gain, bias, mean, variance = (np.asarray(self._constant(node, at), np.float64) for at in range(1, 5))
+        if len(gain) != len(sums.step):
+            raise UnsupportedLayerError(f"{node.name} is behind a sum of branches; expected a layer with weights")
         # an attribute is float32; the decimal number that was meant is the shortest one that rounds to it
         epsilon = float(str(np.float32(get_by_name(node.attribute, "epsilon").f)))
         return replace(sums, norm=Normalization(gain, bias, mean, variance + epsilon))
@@ -203,7 +205,8 @@ class _Reader:
             raise UnsupportedLayerError(f"{node.name} has weights that are not quantized")
         weight, scale, zero_point, bits = (np.asarray(self._constant(quantizer, at), np.float64) for at in range(4))
         signed, narrow = (get_by_name(quantizer.attribute, name).i for name in ("signed", "narrow"))
-        values = int_quant(weight, scale, zero_point, bits, signed, narrow, "ROUND")
+        rounding = get_by_name(quantizer.attribute, "rounding_mode").s.decode()
+        values = int_quant(weight, scale, zero_point, bits, signed, narrow, rounding)
         integers = np.rint(values / scale).astype(np.int64)
         if not integers.any():
             raise UnsupportedLayerError(

@@ -16,7 +16,7 @@ from fpga.claimed_build import BuildResult, describe_full_disk, find_folder, lev
 from fpga.finn_build import FinnBuildError, read_log_tail
 from fpga.finn_environment import FinnEnvironmentError
 from fpga.machine_tools import LevelError, choose_levels, levels_without_tools
-from fpga.own_finn import add_finn_option, find_finn, is_container
+from fpga.own_finn import find_finn, is_container
 from fpga.process_group import CommandStoppedError
 from fpga.reports import ReportError
 from fpga.rtl_check import check_recorded_build
@@ -26,13 +26,15 @@ from fpga.worker_process import (
     QUEUE_POLL_S,
     Answer,
     Report,
+    add_worker_options,
     ask_until_answered,
+    give_back,
     print_event,
     stop_on_signals,
 )
-from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
+from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import claim_build, fail_build, finish_build, load_builds, release_build, renew_build_lease
-from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_database
+from storage.database import Database, DatabaseError, open_database
 from storage.leases import make_lease_owner
 from storage.records import Build, BuildLevel, BuildReport, BuildState
 
@@ -240,11 +242,7 @@ def _find_log(worker: BuildWorker, build: Build) -> tuple[str | None, str | None
 
 
 def _give_back(worker: BuildWorker, build: Build) -> str:
-    try:
-        is_released = release_build(worker.database, build.build_id, worker.owner)
-    except DatabaseError as error:
-        return f"could not be given back, and waits until its lease ends: {error}"
-    return "given back" if is_released else "is another worker's now"
+    return give_back(lambda: release_build(worker.database, build.build_id, worker.owner))
 
 
 def _ask_database(worker: BuildWorker, ask: Callable[[], Answer]) -> Answer | None:
@@ -257,17 +255,7 @@ def _name(build: Build) -> str:
 
 def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fpga.run", description="Runs queued FPGA builds with FINN+.")
-    parser.add_argument(
-        "--storage", "--database", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)"
-    )
-    parser.add_argument(
-        "--artifacts",
-        type=Path,
-        default=DEFAULT_ARTIFACTS_FOLDER,
-        metavar="DIR",
-        help="folder that the search writes to (%(default)s)",
-    )
-    parser.add_argument("--drain", action="store_true", help="end when the queue is empty instead of waiting")
+    add_worker_options(parser)
     parser.add_argument("--once", action="store_true", help="end after one build")
     parser.add_argument(
         "--rtl-check", action="store_true", help="behind each build, have Yosys and Verilator look at its code"
@@ -279,7 +267,6 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help=f"do only these of {', '.join(BuildLevel)} (all that the tools here allow; those behind codegen need "
         "Vivado and Vitis HLS, and are untested)",
     )
-    add_finn_option(parser)
     return parser.parse_args(arguments)
 
 

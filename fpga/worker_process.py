@@ -1,15 +1,19 @@
-"""What all workers do alike: they stop on signals, print lines with the time, and wait for a database that is away."""
+"""What all workers do alike: options, ends on signals, lines with the time, waiting for a database that is away."""
 
 from __future__ import annotations
 
+import argparse
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from threading import Event
 from types import FrameType
 from typing import TypeVar
 
-from storage.database import DatabaseError
+from fpga.own_finn import add_finn_option
+from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER
+from storage.database import DEFAULT_DATABASE_URL, DatabaseError
 
 QUEUE_POLL_S = 2.0
 
@@ -21,6 +25,22 @@ EXIT_STOPPED = 130
 Report = Callable[[str], None]
 
 Answer = TypeVar("Answer")
+
+
+def add_worker_options(parser: argparse.ArgumentParser) -> None:
+    """--storage, --artifacts, --drain and --finn."""
+    parser.add_argument(
+        "--storage", "--database", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)"
+    )
+    parser.add_argument(
+        "--artifacts",
+        type=Path,
+        default=DEFAULT_ARTIFACTS_FOLDER,
+        metavar="DIR",
+        help="folder of the search's files, and for the worker's own (%(default)s)",
+    )
+    parser.add_argument("--drain", action="store_true", help="end when the queue is empty instead of waiting")
+    add_finn_option(parser)
 
 
 def stop_on_signals() -> Event:
@@ -60,3 +80,12 @@ def ask_until_answered(ask: Callable[[], Answer], stop: Event, report: Report) -
         if stop.wait(wait_s):
             return None
         wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+
+def give_back(release: Callable[[], bool]) -> str:
+    """What became of it, in words; `release` tells whether the row was still this worker's."""
+    try:
+        is_released = release()
+    except DatabaseError as error:
+        return f"could not be given back, and waits until its lease ends: {error}"
+    return "given back" if is_released else "is another worker's now"

@@ -25,6 +25,7 @@ from search.study import (
     tell_result,
     tell_unbuildable,
 )
+from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
 from spaces.study_config import StudyConfig
 from storage.artifacts import ArtifactStore
 from storage.database import Database
@@ -176,16 +177,23 @@ def _has_room(search: Search) -> bool:
 
 def _start(search: Search, trial: RunningTrial, designs: dict[str, int]) -> None:
     """Asks for the estimate before the training, which then runs beside it; a network FINN refuses is not trained."""
-    if search.estimates is not None:
-        estimate = search.estimates.request(trial.design.architecture)
-        if estimate.state is EstimateState.UNBUILDABLE:
-            tell_unbuildable(search.study, trial.trial, _name_reason(estimate))
-            return
+    refusal = None if search.estimates is None else _find_refusal(search.estimates, trial.design.architecture)
+    if refusal is not None:
+        tell_unbuildable(search.study, trial.trial, refusal)
+        return
     original = designs.get(trial.design.model_dump_json())
     if original is None:
         _submit(search, trial)
     else:
         _copy_result(search, trial, original, designs)
+
+
+def _find_refusal(estimates: HardwareEstimates, architecture: ArchitectureConfig) -> str | None:
+    """Asks for the estimate, unless it is known already that there is none; then the reason."""
+    if not architecture.is_quantized:
+        return NOT_QUANTIZED
+    estimate = estimates.request(architecture)
+    return _name_reason(estimate) if estimate.state is EstimateState.UNBUILDABLE else None
 
 
 def _copy_result(search: Search, trial: RunningTrial, original: int, designs: dict[str, int]) -> None:

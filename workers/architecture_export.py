@@ -11,7 +11,7 @@ from threading import RLock
 import torch
 from tqdm import tqdm
 
-from spaces.architecture import ArchitectureConfig, InputQuantizer, Linear
+from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig, InputQuantizer, Linear
 from workers.model import QuantizedNetwork, build_model, iterate_mac_modules
 from workers.qonnx_export import ExportError, write_qonnx
 
@@ -56,9 +56,7 @@ def export_architecture(architecture: ArchitectureConfig, path: Path) -> None:
     drawn for training, uniformly, give 0.8 to 4.7 % more LUT. Raises ExportError where something is float.
     """
     if not architecture.is_quantized:
-        raise ExportError(
-            "the network has 32-bit weights or activations; expected at most 8 bits everywhere for an FPGA"
-        )
+        raise ExportError(NOT_QUANTIZED)
     model = build_model(architecture, SEED)
     _draw_normal_weights(model)
     write_qonnx(model, architecture, path)

@@ -21,7 +21,7 @@ from qonnx.transformation.infer_shapes import InferShapes
 from qonnx.util.cleanup import cleanup_model
 from torch import Tensor, nn
 
-from spaces.architecture import ArchitectureConfig
+from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
 from storage.artifacts import write_by_rename
 from storage.frames import Frames
 from workers.checkpoint import load_weights
@@ -55,9 +55,7 @@ def export_evaluation(
     or where the network has float weights or activations, which no FPGA build takes.
     """
     if not architecture.is_quantized:
-        raise ExportError(
-            "the network has 32-bit weights or activations; expected at most 8 bits everywhere for an FPGA"
-        )
+        raise ExportError(NOT_QUANTIZED)
     model = build_model(architecture, seed=0)
     load_weights(weights, model)
     iq = frames.gather(slice(None))

@@ -1,21 +1,28 @@
-"""The integer graph of networks that training seldom makes: turned and dead channels, layers of zeros."""
+"""The integer graph of networks that training seldom makes, and of files that our export does not make."""
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
+from types import ModuleType
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import NodeProto, helper
+from qonnx.core.modelwrapper import ModelWrapper
 from torch import nn
 
 from fpga.finn_build import FinnOutput, UnbuildableNetworkError, run_finn_build
 from fpga.verification import GRAPHS, verify_outputs
-from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer
+from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer, InvertedResidual
 from storage.frames import Frames
 from storage.records import BuildLevel
 from tests.fpga.exported_networks import ZCU111, conv, dsc, linear
+from workers.architecture_export import export_architecture
 from workers.checkpoint import write_weights
 from workers.model import QuantizedNetwork, build_model
 from workers.qonnx_export import export_evaluation
@@ -66,6 +73,91 @@ def test_layer_of_zeros_is_refused_for_its_sums_would_have_no_bits(finn_python: 
         UnbuildableNetworkError, match=r"Conv_1 has weights that are all zero; expected one that is not"
     ):
         build(finn_python, model, frames, tmp_path)
+
+
+@pytest.fixture
+def integer_graph(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module as FINN's environment imports it; QONNX, all that it takes, is in ours, too."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "fpga")
+    return importlib.import_module("finn_integer_graph")
+
+
+@pytest.fixture
+def residual_network(tmp_path: Path) -> onnx.ModelProto:
+    block = InvertedResidual(
+        out_channels=4, kernel_size=3, expansion=2, weight_bit_width=4, activation_bit_width=4, residual=True
+    )
+    blocks = (InputQuantizer(), conv(4, stride=2), block, GlobalPool(), linear(24, 4))
+    export_architecture(ArchitectureConfig(blocks=blocks, frame_length=32), tmp_path / "model.onnx")
+    return onnx.load(tmp_path / "model.onnx")
+
+
+def test_weights_are_rounded_as_the_file_says(integer_graph: ModuleType, residual_network: onnx.ModelProto) -> None:
+    producers = {node.output[0]: node for node in residual_network.graph.node}
+    (last,) = (node for node in residual_network.graph.node if node.op_type in ("Gemm", "MatMul"))
+    quantizer = producers[last.input[1]]
+    before = read_weights(integer_graph, residual_network)
+
+    (rounding,) = (attribute for attribute in quantizer.attribute if attribute.name == "rounding_mode")
+    rounding.s = b"FLOOR"
+
+    difference = before[-1] - read_weights(integer_graph, residual_network)[-1]
+    assert set(np.unique(difference)) == {0, 1}
+
+
+def add_norm_behind_sum(model: onnx.ModelProto) -> None:
+    nodes = model.graph.node
+    (sum_node,) = (node for node in nodes if node.op_type == "Add")
+    old = next(node for node in nodes if node.op_type == "BatchNormalization" and channels_of(model, node) == 4)
+    norm = helper.make_node("BatchNormalization", [sum_node.output[0], *old.input[1:]], ["normed"], "late_norm")
+    norm.attribute.extend(old.attribute)
+    for node in nodes:
+        node.input[:] = ["normed" if name == sum_node.output[0] else name for name in node.input]
+    nodes.insert(list(nodes).index(sum_node) + 1, norm)
+
+
+def add_bias(model: onnx.ModelProto) -> None:
+    next(node for node in model.graph.node if node.op_type == "Conv").input.append("bias")
+
+
+def add_sigmoid(model: onnx.ModelProto) -> None:
+    nodes = model.graph.node
+    nodes.append(helper.make_node("Sigmoid", [nodes[-1].output[0]], ["last"], "late_sigmoid"))
+
+
+def take_all_nodes(model: onnx.ModelProto) -> None:
+    del model.graph.node[:]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (add_norm_behind_sum, "late_norm is behind a sum of branches; expected a layer with weights"),
+        (add_bias, "has a bias; expected none"),
+        (add_sigmoid, "late_sigmoid is a Sigmoid; expected one of Add, "),
+        (take_all_nodes, "the network's output is no fully connected layer's; expected one of one scale"),
+    ],
+)
+def test_file_that_has_no_integer_form_is_refused_by_its_layer(
+    integer_graph: ModuleType,
+    residual_network: onnx.ModelProto,
+    change: Callable[[onnx.ModelProto], None],
+    message: str,
+) -> None:
+    change(residual_network)
+    with pytest.raises(integer_graph.UnsupportedLayerError, match=message):
+        integer_graph.make_integer_network(ModelWrapper(residual_network))
+
+
+def channels_of(model: onnx.ModelProto, norm: NodeProto) -> int:
+    (gain,) = (tensor for tensor in model.graph.initializer if tensor.name == norm.input[1])
+    return int(gain.dims[0])
+
+
+def read_weights(integer_graph: ModuleType, qonnx: onnx.ModelProto) -> list[np.ndarray]:
+    """Those of all layers, in order."""
+    model = integer_graph.make_integer_network(ModelWrapper(qonnx)).model
+    return [model.get_initializer(node.input[1]) for node in model.graph.node if node.op_type == "MatMul"]
 
 
 def train_network() -> tuple[QuantizedNetwork, Frames]:

@@ -130,6 +130,17 @@ def test_network_that_finn_is_known_to_refuse_is_pruned_without_training(sqlite:
     assert again.study.trials[1].user_attrs["unbuildable"] == "step_streamline: unmapped layers"
 
 
+def test_network_of_floats_is_pruned_without_training_and_asks_nobody(sqlite: Database, tmp_path: Path) -> None:
+    floats = {"activation_bit_width: {int: [2, 8]}": "activation_bit_width: 32"}
+    search = make_search(hardware_config(**floats), sqlite, tmp_path, complete, limits=Limits(1, 1, None))
+    run_search(search)
+    assert states(search.study) == ["PRUNED"]
+    assert pool_of(search).numbers == []
+    assert search.study.trials[0].user_attrs["unbuildable"].startswith("the network has 32-bit weights or activations")
+    assert search.estimates is not None
+    assert search.estimates.count() == (0, 0)
+
+
 def test_network_that_finn_refuses_after_its_training_is_pruned_with_the_reason(
     sqlite: Database, tmp_path: Path
 ) -> None:
