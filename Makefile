@@ -11,7 +11,7 @@ run: $(VENV)/installed
 	$(BIN)/python -m search.run $(STUDY)
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/installed-test
 	$(BIN)/ruff check

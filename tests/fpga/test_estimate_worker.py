@@ -152,7 +152,7 @@ def test_what_cannot_be_estimated_is_one_line_and_the_next_one_is_made(
 ) -> None:
     refused = request_estimate(database, architecture(first=()), ZCU111, 300).key
     unknown = request(database, target=replace(ZCU111, board="ZCU999"))
-    slow = request(database, channels=5, timeout_s=2)
+    slow = request_estimate(database, architecture(first=(InputQuantizer(), *[conv(32)] * 16)), ZCU111, 1).key
     good = request(database)
 
     assert run_queue(estimate_worker, is_draining=True) == 4
@@ -167,7 +167,7 @@ def test_what_cannot_be_estimated_is_one_line_and_the_next_one_is_made(
     ]
     assert messages[0].startswith("the network has 32-bit weights or activations; expected at most 8 bits everywhere")
     assert "board is ZCU999; expected one of" in messages[1]
-    assert messages[2] == "timeout_s is 2; the estimate took longer and was killed"
+    assert messages[2] == "timeout_s is 1; the estimate took longer and was killed"
     assert not any("\n" in message for message in messages)
     assert f"{unknown}.log" in left_files(store)
     assert all(name.endswith(".log") for name in left_files(store))
