@@ -56,11 +56,6 @@ def hardware_table(estimate: HardwareEstimate | None, builds: Sequence[Build]) -
     return TextTable(("hardware", *(column.title for column in columns)), rows)
 
 
-def total_resources(report: BuildReport) -> Resources:
-    """With width converters and FIFOs; of the layers alone in a report of before 2026-11-20."""
-    return report.connected or _layer_resources(report)
-
-
 def layer_table(report: BuildReport) -> TextTable | None:
     """One row for each layer in the order of the data, the bottleneck marked, then totals; None without layers."""
     if not report.layers:
@@ -91,7 +86,7 @@ def _estimate_column(estimate: HardwareEstimate) -> _Column:
 
 
 def _build_columns(name: str, report: BuildReport) -> Iterator[_Column]:
-    alone = _counts(_layer_resources(report), report.available if report.connected is None else None)
+    alone = _counts(report.bare, report.available if report.connected is None else None)
     whole = {
         **_speed(report.throughput_fps, report.latency_us),
         "bottleneck layer": f"{report.bottleneck_layer}, {report.bottleneck_cycles:,} cycles",
@@ -116,10 +111,6 @@ def _measured_columns(name: str, measured: MeasuredHardware, available: Resource
     if measured.fpga is not None:
         slack = {} if measured.fpga_slack_ns is None else {"worst slack": f"{measured.fpga_slack_ns:g} ns"}
         yield _Column(f"{name}, Vivado: FPGA", {**_counts(measured.fpga, available), **slack})
-
-
-def _layer_resources(report: BuildReport) -> Resources:
-    return Resources(report.lut, report.bram_18k, report.uram, report.dsp)
 
 
 def _speed(throughput_fps: float, latency_us: float) -> dict[str, str]:
@@ -153,7 +144,7 @@ def _second_opinion_row(layer: LayerReport, check: RtlLayerCheck | None) -> tupl
 
 
 def _total_rows(report: BuildReport) -> Iterator[tuple[str, ...]]:
-    yield "all layers", "", "", "", *_without_ff(_counts(_layer_resources(report), None))
+    yield "all layers", "", "", "", *_without_ff(_counts(report.bare, None))
     if report.connected is not None:
         yield CONNECTED, "", "", "", *_without_ff(_counts(report.connected, report.available))
 

@@ -218,7 +218,7 @@ def _threshold_line(threshold: float) -> dict[str, object]:
 
 def _threshold_label(threshold: float) -> dict[str, object]:
     return {
-        "text": f"threshold {threshold:.0%}",
+        "text": f"threshold {100 * threshold:.4g}%",
         "xref": "paper",
         "x": 1,
         "xanchor": "right",

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dashboards.figure_text import missed_bounds, resources_text, speed_text
-from dashboards.hardware_tables import total_resources
 from search.objectives import Constraint, Objective
 from search.report import StudyReport, TrialReport
 from storage.records import Build, BuildState
@@ -125,5 +124,5 @@ def _estimate_lines(trial: TrialReport) -> Iterable[str]:
 
 def _build_lines(build: Build) -> Iterable[str]:
     if build.report is not None:
-        yield f"{build.target.board}: {resources_text(total_resources(build.report))}"
+        yield f"{build.target.board}: {resources_text(build.report.total)}"
         yield speed_text(build.report.throughput_fps, build.report.latency_us)

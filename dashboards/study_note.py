@@ -38,7 +38,7 @@ def _description(report: StudyReport, config: StudyConfig) -> str:
         f"Searches quantized networks for modulation classification by {objectives}: "
         f"{config.budget.trials} trials of {config.budget.epochs} epochs and {stages} pruning stages, "
         f"sampler `{config.study.sampler}`, seed {config.study.seed}, data: {_dataset(config.dataset)}. "
-        f"A network is of use from an accuracy of **{report.threshold:.0%}**"
+        f"A network is of use from an accuracy of **{100 * report.threshold:.4g}%**"
         f"{' and where all constraints hold' if report.constraints else ''}."
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dashboards.figure_text import NAMES, bound_text
-from dashboards.hardware_tables import total_resources
 from dashboards.text_table import TextTable
 from search.objectives import format_figure
 from search.report import StudyReport, TrialReport
@@ -79,7 +78,7 @@ def _build_row(build: Build) -> tuple[str, ...]:
     report = build.report
     figures: tuple[str, ...] = ("",) * 6
     if report is not None:
-        total = total_resources(report)
+        total = report.total
         counts = (f"{count:,}" for count in (total.lut, total.bram_18k, total.uram, total.dsp))
         figures = (*counts, f"{report.throughput_fps:,.0f}", f"{report.latency_us:,.1f}")
     return (

@@ -17,9 +17,8 @@ from fpga.reports import read_build_report
 from fpga.rtl_result import read_rtl_check
 from fpga.verification import verify_outputs
 from storage.artifacts import ArtifactStore
-from storage.records import Build, BuildLevel, BuildReport, BuildTarget
+from storage.records import MIN_TARGET_FRACTION, Build, BuildLevel, BuildReport, BuildTarget
 
-MIN_TARGET_FRACTION = 0.95
 """Of the frames/s asked for: foldings divide channel numbers, so cycles come in steps, 2048 where 2000 were asked."""
 
 
@@ -112,7 +111,7 @@ def describe_stop(reached: BuildLevel, levels: Sequence[BuildLevel]) -> str | No
 
 def check_target(report: BuildReport, target: BuildTarget) -> None:
     """Raises FinnBuildError where the folding stays below the frames/s asked for."""
-    if report.throughput_fps < MIN_TARGET_FRACTION * target.target_fps:
+    if report.throughput_fps < target.least_fps:
         raise FinnBuildError(
             f"target_fps is {target.target_fps}; FINN's folding reaches {report.throughput_fps:.0f} frames/s "
             f"at {target.clk_period_ns:g} ns, limited by {report.bottleneck_layer} with {report.bottleneck_cycles} "

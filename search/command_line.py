@@ -37,6 +37,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--local", action="store_true", help="train in this process, without Ray")
     parser.add_argument("--ray-address", metavar="ADDR", help="train on this Ray cluster, such as 10.0.0.1:6379")
     parser.add_argument("--no-build", action="store_true", help="queue builds, but start no build worker here")
+    parser.add_argument(
+        "--no-estimates",
+        action="store_true",
+        help="start no estimate worker here: those of other machines are waited for",
+    )
     parser.add_argument("--no-dashboard", action="store_true", help="start no dashboard")
     parser.add_argument(
         "--dashboard-port", type=_port, metavar="P", help=f"port of the dashboard (first free one from {FIRST_PORT})"

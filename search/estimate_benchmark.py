@@ -70,6 +70,8 @@ def measure(network: str, n_rounds: int, seconds: float, n_processes: int, folde
     from workers.benchmark import NETWORKS  # imports torch, which --help does not need
     from workers.benchmark_crews import start_crews
 
+    if network not in NETWORKS:
+        raise BenchmarkError(f"--network is {network}; expected one of {', '.join(NETWORKS)}")
     url = f"sqlite:///{folder}/studies.db"
     database = open_database(url)
     keys = _queue_estimates(database)

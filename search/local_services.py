@@ -108,12 +108,12 @@ def run_estimate_worker(database_url: str, artifacts: Path, n_processes: int, lo
 
 
 @contextmanager
-def run_dashboard(database_url: str, artifacts: Path, study_name: str, port: int, log: Path) -> Iterator[str]:
-    """The dashboard for the length of the block; its address, on the loopback interface."""
+def run_dashboard(database_url: str, artifacts: Path, study_name: str, port: int, log: Path) -> Iterator[Service]:
+    """The dashboard for the length of the block, on the loopback interface."""
     options = ["--storage", database_url, "--artifacts", str(artifacts), "--study", study_name]
     service = Service("dashboard", ["dashboards.run", *options, "--host", LOOPBACK, "--port", str(port)], log)
     try:
-        yield f"http://{LOOPBACK}:{port}"
+        yield service
     finally:
         service.stop()
 

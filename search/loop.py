@@ -94,6 +94,8 @@ class Search:
     running: dict[int, RunningTrial] = field(default_factory=dict)
     waiting: dict[int, TrainedTrial] = field(default_factory=dict)
     """Trained, but not yet estimated; by number, in the order they were trained."""
+    retried: dict[int, bool] = field(default_factory=dict)
+    """Those of `waiting` whose estimate failed, and whether it has been asked for again; meanwhile none starts."""
     requests: dict[int, EvaluationRequest] = field(default_factory=dict)
     """What was submitted for each trial, by its number."""
     started: float = field(default_factory=time.monotonic)
@@ -170,6 +172,7 @@ def _has_room(search: Search) -> bool:
     return (
         len(search.running) < most
         and len(search.waiting) < WAITING_PER_WORKER * capacity
+        and not search.retried
         and not search.interrupts.is_requested
         and search.limits.wants_more(counts)
     )
@@ -253,6 +256,10 @@ def _settle_waiting(search: Search, designs: dict[str, int]) -> None:
         return
     waiting = {number: trained.trial.design.architecture for number, trained in search.waiting.items()}
     for number, estimate in search.estimates.look_up(waiting).items():
+        if estimate.state is EstimateState.FAILED and not search.retried.get(number):
+            _retry_estimate(search, number, estimate)
+            continue
+        search.retried.pop(number, None)
         trained = search.waiting.pop(number)
         if estimate.state is EstimateState.ESTIMATED:
             _tell(search, trained, estimate, designs)
@@ -261,6 +268,18 @@ def _settle_waiting(search: Search, designs: dict[str, int]) -> None:
             tell_unbuildable(search.study, trained.trial.trial, _name_reason(estimate))
         else:
             _fail(search, trained.trial, ESTIMATE_FAILURE, _name_reason(estimate))
+
+
+def _retry_estimate(search: Search, number: int, failed: Estimate) -> None:
+    """Once nothing trains: then it has the cores and the memory that trainings did not leave to it."""
+    if number not in search.retried:
+        search.on_notice(
+            f"the estimate of trial {number} failed, and is made again when no trial trains: {_name_reason(failed)}"
+        )
+        search.retried[number] = False
+    if not search.running and search.estimates is not None:
+        search.estimates.request(search.waiting[number].trial.design.architecture)
+        search.retried[number] = True
 
 
 def _name_reason(estimate: Estimate) -> str:

@@ -47,14 +47,22 @@ def choose_winners(report: StudyReport, top: int) -> Choice:
 
     Only feasible trials are on the front: those that break a constraint of the study are never promoted.
 
-    Where none reaches the threshold: the most accurate of the front, marked. Float networks are passed over.
+    Where none reaches the threshold: the most accurate of the front, marked. Float networks are passed over, and those
+    whose builds would fail, as FINN's estimate stays below the frames/s asked for.
     """
-    front = [trial for trial in report.front if _is_quantized(trial)]
+    quantized = [trial for trial in report.front if _is_quantized(trial)]
+    front = [
+        trial for trial in quantized if trial.hardware is None or trial.hardware.throughput_fps >= report.least_fps
+    ]
     if top == 0:
         return Choice((), False, "promotion.top is 0: nothing is promoted")
     if report.trials and not any(trial.is_feasible for trial in report.trials):
         bounds = " and ".join(map(str, report.constraints))
         return Choice((), False, f"no trial keeps the constraints ({bounds}): nothing is promoted")
+    if quantized and not front:
+        return Choice(
+            (), False, f"FINN folds no trial of the front to {report.least_fps:,.0f} frames/s: nothing is promoted"
+        )
     if not front:
         return Choice((), False, "no trial of the front is complete and quantized: nothing is promoted")
     feasible = [trial for trial in front if trial.accuracy >= report.threshold]

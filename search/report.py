@@ -15,6 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
+from search.hardware_estimates import study_target
 from search.objectives import (
     DEFAULT_OBJECTIVES,
     Constraint,
@@ -104,6 +105,8 @@ class StudyReport:
     objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES
     """Accuracy is the first."""
     constraints: tuple[Constraint, ...] = ()
+    least_fps: float = 0.0
+    """Frames/s: the build of a network that FINN folds to fewer fails."""
 
     @property
     def asks_for_hardware(self) -> bool:
@@ -154,6 +157,7 @@ def make_study_report(study: optuna.Study, config: StudyConfig, builds: Sequence
         builds=tuple(builds),
         objectives=objectives,
         constraints=constraints,
+        least_fps=study_target(config).least_fps,
     )
 
 
@@ -238,6 +242,7 @@ def _build_as_json(build: Build) -> dict[str, object]:
         "is_below_threshold": build.is_below_threshold,
         "test_accuracy": build.test_accuracy,
         "message": build.message,
+        "connected": report and report.connected and vars(report.connected),
         "lut": report and report.lut,
         "bram_18k": report and report.bram_18k,
         "uram": report and report.uram,

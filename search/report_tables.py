@@ -12,8 +12,8 @@ from search.objectives import LABELS, format_figure
 from spaces.study_config import HARDWARE_FIGURES
 from storage.records import Build
 
-BUILD_COLUMNS = ("LUT bare", "connected", "BRAM18", "DSP", "frames/s", "latency µs", "same class")
-"""Of FINN's report; connected: with data width converters and FIFOs, as in the front."""
+BUILD_COLUMNS = ("LUT bare", "LUT", "BRAM18", "DSP", "frames/s", "latency µs", "same class")
+"""Of FINN's report; all but the first with data width converters and FIFOs, as in the front."""
 
 if TYPE_CHECKING:  # its command prints these tables
     from search.report import StudyReport
@@ -86,11 +86,12 @@ def _report_cells(build: Build) -> list[str]:
     report = build.report
     if report is None:
         return []
+    total = report.total
     return [
         f"{report.lut:,}",
-        f"{report.connected.lut:,}" if report.connected else "",
-        f"{report.bram_18k}",
-        f"{report.dsp}",
+        f"{total.lut:,}",
+        f"{total.bram_18k}",
+        f"{total.dsp}",
         f"{report.throughput_fps:,.0f}",
         f"{report.latency_us:,.1f}",
         f"{report.n_classes_equal} of {report.n_frames_verified}",

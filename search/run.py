@@ -23,6 +23,7 @@ from search.hardware import buildable, latest_builds, pending_builds, promote_wi
 from search.hardware_estimates import HardwareEstimates
 from search.interrupts import Interrupts, SearchInterrupted
 from search.local_services import (
+    LOOPBACK,
     Service,
     ServiceError,
     choose_finn,
@@ -88,7 +89,8 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     artifacts.check_can_write()
     with show_work(console) as on_progress:
         file = open_dataset(config, on_progress)
-    port = None if args.no_dashboard else find_free_port(args.dashboard_port)
+    if not args.no_dashboard:
+        find_free_port(args.dashboard_port)
     database = open_database(args.storage)
     check_is_same_study(config, database, describe_dataset(file))
     with show_work(console) as on_progress:
@@ -99,7 +101,7 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
         limits = choose_limits(study, config, args.trials, args.extend, args.time_limit)
         args.extend = None  # the study keeps it from here on; the command that goes on must not add it again
         display = ProgressDisplay(console)
-        run = Run(args, config, file, database, artifacts, study, lease, interrupts, limits, display, port)
+        run = Run(args, config, file, database, artifacts, study, lease, interrupts, limits, display)
         exit_code = drive_study(run)
         print_results(run.report(), run.estimates, run.results, args.storage, console)
         return exit_code
@@ -119,7 +121,7 @@ class Run:
     interrupts: Interrupts
     limits: Limits
     display: ProgressDisplay
-    dashboard_port: int | None
+    dashboard: Service | None = None
     dashboard_url: str | None = None
     activity: str = "searching"
     estimates: HardwareEstimates | None = None
@@ -147,6 +149,9 @@ class Run:
 
         `running` holds the trials with the pool, and their folders; `waiting` those that wait for an estimate.
         """
+        if self.dashboard is not None and (problem := self.dashboard.describe_end()):
+            self.display.notice(problem)
+            self.dashboard = self.dashboard_url = None
         self.display.update(
             RunStatus(
                 report=self.report(),
@@ -170,7 +175,8 @@ def drive_study(run: Run) -> int:
     with ExitStack() as stack:
         will_build = not (is_finished or run.args.no_build or run.config.promotion.top == 0)
         worker = _start_build_worker(run, stack) if will_build else None
-        run.dashboard_url = None if is_finished else _start_dashboard(run, stack)
+        if not (is_finished or run.args.no_dashboard):
+            _start_dashboard(run, stack)
         stack.enter_context(run.display)
         if is_finished:
             run.display.notice(f"study {run.config.study.name} is complete: {describe_budget(counts, run.limits)}")
@@ -200,8 +206,9 @@ def _search(run: Run) -> bool:
     with ExitStack() as stack:
         pool = stack.enter_context(closing(open_pool(run.config.workers, run.args.local, run.args.ray_address)))
         run.interrupts.install()  # Ray has handlers of its own
-        worker = _start_estimate_worker(run, stack) if run.config.asks_for_hardware else None
-        run.estimates = HardwareEstimates(run.database, run.config) if worker else None
+        run.estimates = HardwareEstimates(run.database, run.config) if run.config.asks_for_hardware else None
+        has_worker = run.estimates is not None and not run.args.no_estimates
+        worker = _start_estimate_worker(run, stack) if has_worker else None
         outcome = run_search(
             Search(
                 run.config,
@@ -272,12 +279,12 @@ def _start_estimate_worker(run: Run, stack: ExitStack) -> Service:
     return stack.enter_context(run_estimate_worker(run.args.storage, run.artifacts.root, n_processes, log))
 
 
-def _start_dashboard(run: Run, stack: ExitStack) -> str | None:
-    if run.dashboard_port is None:
-        return None
+def _start_dashboard(run: Run, stack: ExitStack) -> None:
+    """At a port that is free just now: while the data set was prepared, another run may have taken the first one."""
     log = run.results / "dashboard.log"
-    name, port = run.config.study.name, run.dashboard_port
-    return stack.enter_context(run_dashboard(run.args.storage, run.artifacts.root, name, port, log))
+    name, port = run.config.study.name, find_free_port(run.args.dashboard_port)
+    run.dashboard = stack.enter_context(run_dashboard(run.args.storage, run.artifacts.root, name, port, log))
+    run.dashboard_url = f"http://{LOOPBACK}:{port}"
 
 
 def _open_console() -> Console:

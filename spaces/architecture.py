@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 FLOAT_BIT_WIDTH = 32
+"""Bit width that stands for float32, that is no quantization."""
 
 NOT_QUANTIZED = "the network has 32-bit weights or activations; expected at most 8 bits everywhere for an FPGA"
 """Why no FPGA takes an architecture that is not `is_quantized`."""
-"""Bit width that stands for float32, that is no quantization."""
 
 QUANTIZED_BIT_WIDTHS = range(2, 9)
 

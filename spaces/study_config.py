@@ -204,11 +204,11 @@ class FpgaPart(Part):
 
     board: Board = "ZCU111"
     clk_period_ns: Annotated[float, Field(gt=0)] = 5.0
-    target_fps: Annotated[int, Field(ge=1)] = 100_000
-    timeout_s: Annotated[int, Field(ge=1)] = 1800
+    target_fps: Annotated[int, Field(ge=1, le=10**9)] = 100_000
+    timeout_s: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 1800
     output: Literal["class", "scores"] = "class"
     """What comes out of the FPGA: the class, or the integer scores of all classes, which the host scales."""
-    estimate_processes: Annotated[int, Field(ge=1)] = 2
+    estimate_processes: Annotated[int, Field(ge=1, le=256)] = 2
     """How many of FINN's estimates run at once beside the training."""
 
 

@@ -194,6 +194,16 @@ class BuildReport:
     measured: MeasuredHardware | None = None
     """By Vivado, from out-of-context synthesis on; None before."""
 
+    @property
+    def bare(self) -> Resources:
+        """Of the layers alone."""
+        return Resources(lut=self.lut, bram_18k=self.bram_18k, uram=self.uram, dsp=self.dsp)
+
+    @property
+    def total(self) -> Resources:
+        """With width converters and FIFOs; of the layers alone in a report of before 2026-11-20."""
+        return self.connected or self.bare
+
     def with_rtl_check(self, by_yosys: Mapping[str, Resources], check: RtlCheck) -> Self:
         """The same, and what open-source tools found of its code, with resources by layer's name."""
         layers = tuple(replace(layer, by_yosys=by_yosys.get(layer.name)) for layer in self.layers)
@@ -218,6 +228,9 @@ class BuildReport:
         )
 
 
+MIN_TARGET_FRACTION = 0.95
+
+
 @dataclass(frozen=True)
 class BuildTarget:
     """The hardware asked for."""
@@ -227,6 +240,11 @@ class BuildTarget:
     target_fps: int
     output: str = "class"
     """class: the FPGA gives the class; scores: it gives the integer scores, which the host scales."""
+
+    @property
+    def least_fps(self) -> float:
+        """A network that FINN folds to fewer frames/s is not what was asked for, and its build fails."""
+        return MIN_TARGET_FRACTION * self.target_fps
 
 
 class EstimateState(StrEnum):

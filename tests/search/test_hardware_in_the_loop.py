@@ -13,6 +13,8 @@ from fpga.finn_environment import ensure_finn_environment
 from search.local_services import Service
 from search.report import main as report
 from search.run import main
+from storage.database import open_database
+from tests.search.estimate_maker import estimate_maker
 
 STUDY_FILE = """
 study: {name: looped, seed: 1, sampler: random}
@@ -95,6 +97,21 @@ def test_run_ends_with_the_reason_when_the_estimate_worker_ends(
     counts = read_report("looped", capsys)["trials"]
     assert counts["running"] >= 1
     assert counts["failed"] == 0
+
+
+@pytest.mark.slow
+def test_estimates_of_other_machines_are_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(search.run, "run_estimate_worker", worker_that_ends)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("RADIOML_2018_01A", raising=False)
+    monkeypatch.chdir(tmp_path)
+    Path("looped.yaml").write_text(STUDY_FILE)
+    with estimate_maker(open_database("sqlite:///runs/studies.db")):
+        assert main(["looped.yaml", *OPTIONS, "--no-estimates"]) == 0
+    assert "estimates: 3 made, 0 from earlier" in capsys.readouterr().out
+    assert read_report("looped", capsys)["trials"]["complete"] == 3
 
 
 def read_report(name: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

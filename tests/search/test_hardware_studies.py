@@ -165,6 +165,25 @@ def test_failed_estimate_fails_its_trial_and_three_in_a_row_stop_the_search(sqli
     assert failed.user_attrs["traceback"] == "took longer than 60 s"
 
 
+def test_estimate_that_fails_beside_training_is_made_again_when_nothing_trains(
+    sqlite: Database, tmp_path: Path
+) -> None:
+    def fail_beside(request: EvaluationRequest) -> Completed:
+        make_all(sqlite, fail)
+        return complete(request)
+
+    notices: list[str] = []
+    search = make_search(hardware_config(), sqlite, tmp_path, fail_beside, on_notice=notices.append)
+    idle = MakeWhenIdle(sqlite)
+    run_search(_with(search, idle))
+    assert states(search.study) == ["COMPLETE"] * 6
+    assert len(pool_of(search).numbers) == 6
+    assert notices[0] == (
+        "the estimate of trial 0 failed, and is made again when no trial trains: took longer than 60 s"
+    )
+    assert max(idle.n_waited) <= 3  # no other trial starts meanwhile
+
+
 def test_failed_estimate_is_made_anew_for_the_next_trial_that_asks(sqlite: Database, tmp_path: Path) -> None:
     config = hardware_config()
     first = make_search(config, sqlite, tmp_path, complete, limits=Limits(1, 1, None))
@@ -288,7 +307,8 @@ def test_every_sampler_works_with_constraints_and_any_number_of_objectives(
 
 
 def test_another_target_is_another_estimate(sqlite: Database, tmp_path: Path) -> None:
-    config, scores = hardware_config(), hardware_config(**{"workers:": "fpga: {output: scores}\nworkers:"})
+    config, scores = hardware_config(), hardware_config(**{"budget:": "fpga: {output: scores}\nbudget:"})
+    assert scores.asks_for_hardware
     assert study_target(scores).output == "scores"
     asked = ask_trial(make_search(config, sqlite, tmp_path, complete).study, config.search_space)
     assert asked is not None

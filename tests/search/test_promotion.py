@@ -12,6 +12,7 @@ from storage.artifacts import ArtifactStore
 from storage.database import Database
 from storage.modulations import CLASS_NAMES
 from storage.radioml import RadioMLFile
+from storage.records import HardwareEstimate
 from tests.search.search_study import complete, make_search, small_config
 
 FILE = RadioMLFile(Path("data.hdf5"), CLASS_NAMES, tuple(range(-20, 32, 2)), 8, 1024, 4992, None)
@@ -63,6 +64,20 @@ def test_float_networks_are_passed_over() -> None:
     front = report(trial(0, 0.57, 0.1), trial(1, 0.59, 0.9, weight_bit_width=32))
     assert numbers(choose_winners(front, top=2).trials) == [0]
     assert choose_winners(report(trial(1, 0.59, 0.9, weight_bit_width=32)), top=1).trials == ()
+
+
+def test_networks_too_slow_for_the_target_are_passed_over_as_their_builds_would_fail() -> None:
+    front = replace(report(at(94_999, trial(0, 0.59, 0.1)), at(95_000, trial(1, 0.57, 0.2))), least_fps=95_000)
+    assert numbers(choose_winners(front, top=2).trials) == [1]
+    none = choose_winners(replace(report(at(94_999, trial(0, 0.59, 0.1))), least_fps=95_000), top=1)
+    assert none.trials == ()
+    assert none.reason == "FINN folds no trial of the front to 95,000 frames/s: nothing is promoted"
+
+
+def at(throughput_fps: float, trial: TrialReport) -> TrialReport:
+    """The trial with FINN's estimate of this speed."""
+    hardware = HardwareEstimate(1000, 1, 0, 0, throughput_fps, 100.0, "MVAU_rtl_0", None)
+    return replace(trial, hardware=hardware)
 
 
 def test_nothing_is_chosen_where_top_is_0() -> None:
