@@ -121,6 +121,7 @@ def run_finn_sweep(
     *,
     timeout_s: float,
     stop: Event,
+    lock: int | None = None,
     on_event: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Streamlines the network once and folds it for each throughput; the path of the results, sweep.json.
@@ -130,7 +131,7 @@ def run_finn_sweep(
     (folder / "output" / "intermediate_models" / "step_sweep_foldings.onnx").unlink(missing_ok=True)
     sweep = {"level": BuildLevel.ESTIMATE.value, "sweep_targets_fps": list(targets_fps)}
     request = make_request(model, target, folder) | sweep
-    _run_request(python, request, folder, BuildLevel.ESTIMATE, timeout_s, stop, None, on_event)
+    _run_request(python, request, folder, BuildLevel.ESTIMATE, timeout_s, stop, lock, on_event)
     return folder / "output" / "sweep.json"
 
 

@@ -52,11 +52,24 @@ def ensure_finn_environment(
     stop = stop or Event()
     folder = environment_folder(cache)
     if not is_complete(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_cache_folder(folder.parent)
         with _lock(folder.with_name(folder.name + ".lock"), on_progress, stop):
             if not is_complete(folder):
                 _make_environment(folder, on_progress, stop)
     return _python_of(folder)
+
+
+def make_cache_folder(folder: Path) -> None:
+    """Where it is missing. Raises FinnEnvironmentError where this machine does not let it be made or written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        problem = None if os.access(folder, os.W_OK) else "it cannot be written"
+    except OSError as error:
+        problem = error.strerror
+    if problem:
+        raise FinnEnvironmentError(
+            f"the cache folder is {folder}: {problem}; expected one to write to: set XDG_CACHE_HOME to such a folder"
+        )
 
 
 def environment_folder(cache: Path | None = None) -> Path:

@@ -11,15 +11,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from finn_integer_nodes import GraphWriter
+from finn_integer_nodes import GraphWriter, read_attribute
 from finn_thresholds import Floats, Integers, Normalization, SumRange, find_thresholds
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.general.intquant import int_quant
-from qonnx.util.basic import get_by_name
 
 EXACT_FLOAT32_INTEGERS = 2**24
 """Up to this magnitude the float32 tensors of a graph hold every integer."""
+
+QUANT_DEFAULTS = (("signed", 1), ("narrow", 0))
+"""QONNX's, for a quantizer that does not say it."""
+
+ALLOWED = {
+    "alpha": (1.0,),
+    "auto_pad": (b"NOTSET", b""),
+    "ceil_mode": (0,),
+    "training_mode": (0,),
+    "transA": (0,),
+}
+"""Attributes that change what a layer computes, and the values that are read here; the first is ONNX's default."""
 
 
 class UnsupportedLayerError(Exception):
@@ -54,6 +65,8 @@ class Sums:
     step: Floats
     """(channels,): what a sum of 1 stands for."""
     norm: Normalization | None = None
+    is_rectified: bool = False
+    """Behind a ReLU: only an unsigned quantizer may follow, which does the same."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,7 @@ def make_integer_network(qonnx: ModelWrapper) -> IntegerNetwork:
     for node in qonnx.graph.node:
         reader.read(node)
     last = reader.values.get(qonnx.graph.output[0].name)
-    if not isinstance(last, Sums) or last.norm is not None or len(np.unique(last.step)) != 1:
+    if not isinstance(last, Sums) or last.norm is not None or last.is_rectified or len(np.unique(last.step)) != 1:
         raise UnsupportedLayerError("the network's output is no fully connected layer's; expected one of one scale")
     assert reader.input_quantizer is not None  # no sum was without it
     model = reader.writer.finish(last.write(np.ones(len(last.step))))
@@ -93,7 +106,7 @@ class _Reader:
             "Gemm": self._read_linear,
             "MatMul": self._read_linear,
             "BatchNormalization": self._read_norm,
-            "Relu": lambda node: self._sums(node),  # the unsigned quantizer behind it does the same
+            "Relu": lambda node: replace(self._sums(node), is_rectified=True),
             "Add": self._read_sum,
             "MaxPool": lambda node: self._pass_on(node, self.writer.write_pool),
             "Reshape": lambda node: self._pass_on(node, self.writer.write_flatten),
@@ -105,6 +118,9 @@ class _Reader:
             raise UnsupportedLayerError(
                 f"{node.name} is a {node.op_type}; expected one of {', '.join(sorted(self._readers))}"
             )
+        for name, allowed in ALLOWED.items():
+            if (value := read_attribute(node, name, allowed[0])) not in allowed:
+                raise UnsupportedLayerError(f"{node.name} has {name} {value!r}; expected {allowed[0]!r}")
         if node.op_type != "Quant" or self._constant(node, 0) is None:
             self.values[node.output[0]] = self._readers[node.op_type](node)
 
@@ -129,7 +145,7 @@ class _Reader:
     def _read_convolution(self, node: NodeProto) -> Sums:
         codes = self._codes(node)
         weight, scale, bits = self._read_weight(node)  # (out_channels, in_channels / groups, kernel_size)
-        groups = get_by_name(node.attribute, "group").i
+        groups = read_attribute(node, "group", 1)
         channels = self._qonnx.get_tensor_shape(node.input[0])[1]
         if groups not in (1, channels) or (groups > 1 and len(weight) != channels):
             raise UnsupportedLayerError(f"{node.name} has {groups} groups of {channels} channels; expected 1 or each")
@@ -144,7 +160,7 @@ class _Reader:
     def _read_linear(self, node: NodeProto) -> Sums:
         codes = self._codes(node)
         weight, scale, bits = self._read_weight(node)
-        is_transposed = node.op_type == "Gemm" and get_by_name(node.attribute, "transB").i == 1
+        is_transposed = node.op_type == "Gemm" and read_attribute(node, "transB", 0) == 1
         weight = weight if is_transposed else weight.T  # (out_features, in_features)
 
         def write(direction: Floats) -> str:
@@ -155,13 +171,13 @@ class _Reader:
 
     def _read_norm(self, node: NodeProto) -> Sums:
         sums = self._sums(node)
-        if sums.norm is not None:
-            raise UnsupportedLayerError(f"{node.name} is behind another batch norm; expected one")
+        if sums.norm is not None or sums.is_rectified:
+            raise UnsupportedLayerError(f"{node.name} is behind a ReLU or another batch norm; expected a layer's sums")
         gain, bias, mean, variance = (np.asarray(self._constant(node, at), np.float64) for at in range(1, 5))
         if len(gain) != len(sums.step):
             raise UnsupportedLayerError(f"{node.name} is behind a sum of branches; expected a layer with weights")
         # an attribute is float32; the decimal number that was meant is the shortest one that rounds to it
-        epsilon = float(str(np.float32(get_by_name(node.attribute, "epsilon").f)))
+        epsilon = float(str(np.float32(read_attribute(node, "epsilon", 1e-5))))
         return replace(sums, norm=Normalization(gain, bias, mean, variance + epsilon))
 
     def _read_sum(self, node: NodeProto) -> Sums:
@@ -204,8 +220,8 @@ class _Reader:
         if quantizer is None or quantizer.op_type != "Quant":
             raise UnsupportedLayerError(f"{node.name} has weights that are not quantized")
         weight, scale, zero_point, bits = (np.asarray(self._constant(quantizer, at), np.float64) for at in range(4))
-        signed, narrow = (get_by_name(quantizer.attribute, name).i for name in ("signed", "narrow"))
-        rounding = get_by_name(quantizer.attribute, "rounding_mode").s.decode()
+        signed, narrow = (read_attribute(quantizer, name, default) for name, default in QUANT_DEFAULTS)
+        rounding = read_attribute(quantizer, "rounding_mode", b"ROUND").decode()
         values = int_quant(weight, scale, zero_point, bits, signed, narrow, rounding)
         integers = np.rint(values / scale).astype(np.int64)
         if not integers.any():
@@ -216,8 +232,8 @@ class _Reader:
 
     def _describe_quantizer(self, node: NodeProto) -> Quantizer:
         scale, zero_point, bits = (np.asarray(self._constant(node, at), np.float64).ravel() for at in range(1, 4))
-        signed, narrow = (get_by_name(node.attribute, name).i for name in ("signed", "narrow"))
-        rounding = get_by_name(node.attribute, "rounding_mode").s.decode()
+        signed, narrow = (read_attribute(node, name, default) for name, default in QUANT_DEFAULTS)
+        rounding = read_attribute(node, "rounding_mode", b"ROUND").decode()
         if len(scale) != 1 or not scale[0] > 0 or zero_point.any() or narrow or rounding != "ROUND":
             raise UnsupportedLayerError(
                 f"{node.name} has {len(scale)} scales from {scale.min():g}, zero point {zero_point[0]:g}, narrow "

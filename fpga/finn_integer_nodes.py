@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from finn_thresholds import Floats, Integers
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
@@ -42,7 +44,7 @@ class GraphWriter:
 
     def write_convolution(self, node: NodeProto, tensor: str, weight: Floats, bits: int, *, is_depthwise: bool) -> str:
         """Sums of `weight` (out_channels, in_channels / groups, kernel_size), integers."""
-        kernel_size, stride, padding, dilation = _read_geometry(node)
+        kernel_size, stride, padding, dilation = _read_geometry(node, weight.shape[2])
         _, channels, length = self._qonnx.get_tensor_shape(node.input[0])
         if is_depthwise:
             dense = np.zeros((channels, channels, kernel_size))
@@ -148,13 +150,24 @@ class GraphWriter:
         return name
 
 
-def _read_geometry(node: NodeProto) -> tuple[int, int, tuple[int, int], int]:
-    """Kernel size, stride, padding on both sides and dilation of a layer of one dimension."""
-    kernel_size, stride, padding, dilation = (
-        list(attribute.ints) if (attribute := get_by_name(node.attribute, name)) is not None else default
-        for name, default in (("kernel_shape", [1]), ("strides", [1]), ("pads", [0, 0]), ("dilations", [1]))
+def read_attribute(node: NodeProto, name: str, default: Any) -> Any:
+    """An attribute's value; where the node has none, ONNX's default, which the caller knows."""
+    attribute = get_by_name(node.attribute, name)
+    return default if attribute is None else helper.get_attribute_value(attribute)
+
+
+def _read_geometry(node: NodeProto, kernel_size: int = 1) -> tuple[int, int, tuple[int, int], int]:
+    """Kernel size, where it is not given that of the weights, stride, padding on both sides and dilation, in 1D."""
+    kernel, stride, padding, dilation = (
+        read_attribute(node, name, default)
+        for name, default in (
+            ("kernel_shape", [kernel_size]),
+            ("strides", [1]),
+            ("pads", [0, 0]),
+            ("dilations", [1]),
+        )
     )
-    return kernel_size[0], stride[0], (padding[0], padding[1]), dilation[0]
+    return kernel[0], stride[0], (padding[0], padding[1]), dilation[0]
 
 
 def _integer_type(bits: int, *, is_signed: bool) -> BaseDataType:

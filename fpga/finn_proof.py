@@ -31,6 +31,8 @@ class ProvenGraph:
     """Of a frame (channels, length)."""
     read_scores: Callable[[Tensors], np.ndarray]
     """Integer class scores, (n_classes,)."""
+    read_class: Callable[[Tensors], int]
+    """What the network answers: that class's number."""
     read_activations: Callable[[Tensors], list[np.ndarray]]
     """Integer outputs of the quantizers, in the order of the data, without dimensions of 1."""
     is_double: bool = False
@@ -55,6 +57,7 @@ def write_proof(
 
     Per graph G: G_scores (n, n_classes) int64, and G_differs_in, the first layer of the trained network, named as in
     the QONNX file, whose integers are not those of the QONNX file, on the first frame whose scores differ; else "".
+    folded_classes (n,) is what comes out of the folded graph, or the largest of its scores where these come out.
     Raises BitWidthError where a value of the folded graph, which Python computes with floats, has too few bits.
     """
     graphs = {
@@ -65,25 +68,26 @@ def write_proof(
     written: dict[str, npt.ArrayLike] = {"logit_scale": host_io["logit_scale"]}
     expected = None
     for name, graph in graphs.items():
-        scores = np.stack(list(_run_frames(graph, frames)))
-        integers = np.rint(scores).astype(np.int64)
+        scores, classes = zip(*_run_frames(graph, frames), strict=True)
+        integers = np.rint(np.stack(scores)).astype(np.int64)
         expected = integers if expected is None else expected
         differing = frames[(integers != expected).any(axis=1)]
         written[f"{name}_scores"] = integers
         written[f"{name}_differs_in"] = (
             find_first_difference(differing[0], graphs["qonnx"], graph) if len(differing) else ""
         )
+    written["folded_classes"] = classes
     with path.with_name(path.name + ".partial").open("wb") as unfinished:
         np.savez(unfinished, **written)  # type: ignore[arg-type]
     path.with_name(path.name + ".partial").replace(path)
 
 
-def _run_frames(graph: ProvenGraph, frames: np.ndarray) -> Iterator[np.ndarray]:
+def _run_frames(graph: ProvenGraph, frames: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
     run = graph.make_runner()
     for frame in frames:
         tensors = run(frame)
         graph.check_bit_widths(tensors)
-        yield graph.read_scores(tensors)
+        yield graph.read_scores(tensors), graph.read_class(tensors)
 
 
 def open_qonnx(model: ModelWrapper, logit_scale: float) -> ProvenGraph:
@@ -95,6 +99,7 @@ def open_qonnx(model: ModelWrapper, logit_scale: float) -> ProvenGraph:
         model,
         to_input=lambda frame: frame[np.newaxis].astype(np.float32),  # (1, channels, length)
         read_scores=lambda tensors: tensors[output].ravel() / logit_scale,
+        read_class=lambda tensors: int(tensors[output].argmax()),
         read_activations=lambda tensors: [
             _to_integers(tensors[node.output[0]] / scale) for node, scale in zip(quantizers, scales, strict=True)
         ],
@@ -111,8 +116,11 @@ def open_folded(model: ModelWrapper, host_io: Mapping[str, Any]) -> ProvenGraph:
     """The hardware layers with their final folding and bit widths, in Python: neither their C++ nor their Verilog."""
     model = despecialize_model(model)
     top = model.get_nodes_by_op_type("LabelSelect")
-    scores = top[0].input[0] if top else model.graph.output[0].name
-    return replace(_open_integers(model, host_io, "Thresholding", scores), check_bit_widths=make_bit_width_check(model))
+    output = model.graph.output[0].name
+    graph = _open_integers(model, host_io, "Thresholding", top[0].input[0] if top else output)
+    if top:
+        graph = replace(graph, read_class=lambda tensors: int(tensors[output].item()))
+    return replace(graph, check_bit_widths=make_bit_width_check(model))
 
 
 def make_bit_width_check(model: ModelWrapper) -> Callable[[Tensors], None]:
@@ -141,6 +149,7 @@ def _open_integers(model: ModelWrapper, host_io: Mapping[str, Any], quantizer: s
         model,
         to_input=lambda frame: quantize_frame(host_io, frame),
         read_scores=lambda tensors: tensors[scores].ravel(),
+        read_class=lambda tensors: int(tensors[scores].argmax()),
         read_activations=lambda tensors: [_to_integers(tensors[name]) for name in thresholds],
     )
 

@@ -23,6 +23,7 @@ from fpga.finn_environment import (
     FinnEnvironmentError,
     Progress,
     ensure_finn_environment,
+    make_cache_folder,
     make_finn_variables,
 )
 from fpga.process_group import CommandTimeoutError, run_in_process_group
@@ -65,7 +66,7 @@ def find_finn(
     digest = hashlib.sha256(json.dumps([identity, packages]).encode()).hexdigest()[:12]
     folder = (cache or platformdirs.user_cache_path("fpga-modulation-search")) / f"finn-{version}-own-{digest}"
     script = folder / "bin" / "python"
-    script.parent.mkdir(parents=True, exist_ok=True)
+    make_cache_folder(script.parent)
     if not (folder / "complete.json").is_file():
         on_progress(f"FINN+ {version} of {given} is loaded once, to see that it can be")
         _check_imports(given, command, stop)
@@ -100,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FinnEnvironmentError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     print(f"builds run with {given}, and are known as those of {python.parent.parent.name}")
     return 0
 

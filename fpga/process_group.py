@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -17,10 +19,17 @@ POLL_S = 0.2
 END_S = 10
 """What a killed process outside the group is waited for: one that took the output over and ends by itself."""
 
+LIBC = ctypes.CDLL(None)
+
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal to get when the thread that started this process ends; from linux/prctl.h."""
+
 LEAST = 19
 """The niceness of what all other work comes before."""
 
-YIELD = """for attempt in 1 2 3; do { echo "$0" > /proc/self/autogroup; } 2> /dev/null && break; sleep 0.2; done
+YIELD = """if [ -w /proc/self/autogroup ]; then
+for attempt in 1 2 3; do { echo "$0" > /proc/self/autogroup; } 2> /dev/null && break; sleep 0.2; done
+fi
 exec nice -n "$0" "$@\""""
 """Linux weighs sessions against each other before it looks at niceness, where autogroups are on (sched(7)); so the
 session of the command is told, too. Where there are none, or a write comes too soon, niceness alone counts.
@@ -49,8 +58,10 @@ def run_in_process_group(
 
     `on_wait` is called a few times a second meanwhile; the command inherits the file descriptors `keep_open`.
     Raises CommandTimeoutError after `timeout_s` seconds and CommandStoppedError when `stop` is set; however this
-    function ends, the whole process group is gone, and what has the output from it (a preloaded Python's call).
+    function ends, the whole process group is gone, and what has the output from it (a preloaded Python's call). Where
+    this process is killed, so is the command; what that started is not.
     """
+    own_pid = os.getpid()
     with log.open("ab") as output:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(output, fcntl.LOCK_SH)
@@ -62,6 +73,7 @@ def run_in_process_group(
             env=None if environment is None else dict(environment),
             start_new_session=True,
             pass_fds=tuple(keep_open),
+            preexec_fn=lambda: _end_with(own_pid),
         )
     try:
         return _wait(process, time.monotonic() + timeout_s, stop, on_wait)
@@ -80,6 +92,14 @@ def kill_process_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):  # all of them have ended already
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def _end_with(parent: int) -> None:
+    """Linux: SIGKILL to this process when the one that started it dies, by `kill -9` too. Elsewhere it goes on."""
+    if sys.platform == "linux":
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def _wait_until_closed(log: Path) -> None:

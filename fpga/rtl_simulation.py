@@ -8,11 +8,10 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
-from fpga.process_group import LEAST, run_in_process_group, yield_to_others
 from fpga.rtl_edits import EDITS, Tool, apply_edits
 from fpga.rtl_sources import RtlLayer, copy_sources
+from fpga.rtl_tools import Call, run_tool
 
 BENCH = (Path(__file__).with_name("rtl_bench.sv"), Path(__file__).with_name("rtl_bench.cpp"))
 
@@ -33,7 +32,7 @@ ASSERTION = re.compile(r"%Error: (\S+?):\d+: Assertion failed in [^:]*: (?:\S+: 
 
 
 class SimulationError(Exception):
-    """Verilator does not accept a layer; the text is one line that says why."""
+    """Verilator does not accept a layer, or its simulation breaks off; the text is one line that says why."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,11 @@ def find_verilator() -> str | None:
     return None if version is None else version[0]
 
 
-def simulate(
-    layer: RtlLayer, taken: Path, expected: Path, folder: Path, *, timeout_s: float, stop: Event
-) -> Simulation:
+def simulate(layer: RtlLayer, taken: Path, expected: Path, folder: Path, call: Call) -> Simulation:
     """Feeds the words of file `taken` to the layer and compares what it gives with `expected`; one word a line, hex.
 
     `folder` is its own; what was said stays there as verilator.log. The original text is tried first. Raises
-    SimulationError, RtlSourceError, RtlEditError, CommandTimeoutError and CommandStoppedError.
+    SimulationError, RtlSourceError, RtlEditError and what `run_tool` raises.
     """
     log = folder / "verilator.log"
     files = copy_sources(layer, folder)
@@ -72,12 +69,12 @@ def simulate(
     n_in, n_out = (len((folder / name).read_text().split()) for name in ("in.hex", "out.hex"))
     edited: tuple[str, ...] = ()
     command = make_command(layer, [path.name for path in files], n_in, n_out)
-    if _run(command, folder, log, timeout_s, stop) != 0:
+    if run_tool(command, folder, log, call) != 0:
         if not {edit.file for edit in EDITS if Tool.VERILATOR in edit.tools} & {path.name for path in files}:
             raise SimulationError(f"Verilator: {find_error(log.read_text(errors='replace'))}")
         log.unlink()
         edited = apply_edits(files, Tool.VERILATOR)
-        if _run(command, folder, log, timeout_s, stop) != 0:
+        if run_tool(command, folder, log, call) != 0:
             raise SimulationError(f"Verilator: {find_error(log.read_text(errors='replace'))}")
     for pace, in_percent, out_percent, seed, rests in PACES:
         run = folder / "run.log"
@@ -89,7 +86,7 @@ def simulate(
             f"+rests={rests}",
             "+verilator+error+limit+100000",
         )
-        _run(("obj/Vrtl_bench", *plus), folder, run, timeout_s, stop)
+        run_tool(("obj/Vrtl_bench", *plus), folder, run, call)
         difference = describe_difference(run.read_text(errors="replace"), n_in, n_out)
         if difference is not None:
             return Simulation(n_out, f"{pace}, {difference}", edited)
@@ -109,7 +106,10 @@ def make_command(layer: RtlLayer, files: Sequence[str], n_in: int, n_out: int) -
 
 
 def describe_difference(log: str, n_in: int, n_out: int) -> str | None:
-    """The first finding of a run in words, with the assertion of FINN's own that failed before it, if one did."""
+    """The first finding of a run in words, with the assertion of FINN's own that failed before it, if one did.
+
+    Raises SimulationError where there is none: that is no word's difference.
+    """
     findings = FINDING.findall(log)
     assertion = ASSERTION.search(log)
     words = None if assertion is None else f"an assertion of {assertion[1]} fails: {assertion[2].strip()}"
@@ -126,7 +126,7 @@ def describe_difference(log: str, n_in: int, n_out: int) -> str | None:
     elif kind == "DONE":
         return words
     else:
-        difference = f"the simulation ended without a result: {find_error(log)}"
+        raise SimulationError(f"Verilator: the simulation ended without a result: {find_error(log)}")
     return difference if words is None else f"{difference}; {words}"
 
 
@@ -136,8 +136,3 @@ def find_error(log: str) -> str:
     compiler = [error for error in errors if "error: " in error]
     lines = compiler or errors or [line for line in log.splitlines() if line.strip()][-1:] or ["it said nothing"]
     return " ".join(lines[0].split())[:300]
-
-
-def _run(command: Sequence[str], folder: Path, log: Path, timeout_s: float, stop: Event) -> int:
-    inside = ("sh", "-c", 'cd "$1" && shift && exec "$@"', "verilator", str(folder), *command)
-    return run_in_process_group((*yield_to_others(LEAST), *inside), log, timeout_s=timeout_s, stop=stop)

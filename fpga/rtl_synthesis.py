@@ -9,11 +9,10 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 
-from fpga.process_group import LEAST, run_in_process_group, yield_to_others
 from fpga.rtl_edits import Tool, apply_edits
 from fpga.rtl_sources import TOP, RtlLayer, copy_sources
+from fpga.rtl_tools import Call, run_tool
 from storage.records import Resources
 
 VERSION_TIMEOUT_S = 300
@@ -98,10 +97,10 @@ def is_ultrascale_plus(part: str) -> bool:
     return part.startswith(("xczu", "xck26", "xcu"))
 
 
-def synthesise(layer: RtlLayer, yosys: Yosys, folder: Path, *, timeout_s: float, stop: Event) -> Synthesis:
+def synthesise(layer: RtlLayer, yosys: Yosys, folder: Path, call: Call) -> Synthesis:
     """Synthesises one layer in `folder`, which is its own; what Yosys said stays there as yosys.log.
 
-    Raises SynthesisError, RtlSourceError, RtlEditError, CommandTimeoutError and CommandStoppedError.
+    Raises SynthesisError, RtlSourceError, RtlEditError and what `run_tool` raises.
     """
     files = copy_sources(layer, folder)
     edited = apply_edits(files, Tool.YOSYS)
@@ -111,11 +110,11 @@ def synthesise(layer: RtlLayer, yosys: Yosys, folder: Path, *, timeout_s: float,
     log = folder / "yosys.log"
     log.unlink(missing_ok=True)
     note = None
-    status = _run(yosys, write_script(names), folder, log, timeout_s, stop)
+    status = _run(yosys, write_script(names), folder, log, call)
     if status != 0 and WITHOUT_LUT_RAM in log.read_text(errors="replace"):
         note = "without distributed RAM, as Yosys 0.70 cannot map its memory there"
         log.unlink()
-        status = _run(yosys, write_script(names, "-nolutram"), folder, log, timeout_s, stop)
+        status = _run(yosys, write_script(names, "-nolutram"), folder, log, call)
     if status != 0:
         raise SynthesisError(f"Yosys: {find_error(log.read_text(errors='replace'))}")
     design = json.loads((folder / "cells.json").read_text())["design"]
@@ -154,10 +153,9 @@ def find_error(log: str) -> str:
     return " ".join((errors or lines[-1:])[0].split())[:300]
 
 
-def _run(yosys: Yosys, script: str, folder: Path, log: Path, timeout_s: float, stop: Event) -> int:
+def _run(yosys: Yosys, script: str, folder: Path, log: Path, call: Call) -> int:
     (folder / "synthesis.ys").write_text(script)
-    inside = ("sh", "-c", 'cd "$1" && exec "$2" -q synthesis.ys', "yosys", folder, yosys.program)
-    return run_in_process_group((*yield_to_others(LEAST), *inside), log, timeout_s=timeout_s, stop=stop)
+    return run_tool((yosys.program, "-q", "synthesis.ys"), folder, log, call)
 
 
 def _read_primitive(path: Path, name: str) -> str:

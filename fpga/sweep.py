@@ -12,12 +12,14 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from fpga.build_cache import make_build_key
+from fpga.build_cache import lock_folder, make_build_key
 from fpga.finn_build import FinnBuildError, run_finn_sweep
 from fpga.finn_environment import FinnEnvironmentError
 from fpga.own_finn import add_finn_option, find_finn
+from fpga.process_group import CommandStoppedError
 from fpga.reports import describe_utilisation
-from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactStore, write_text_atomically
+from fpga.worker_process import EXIT_STOPPED, stop_on_signals
+from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore, write_text_atomically
 from storage.builds import load_builds
 from storage.database import DEFAULT_DATABASE_URL, DatabaseError, open_existing_database
 from storage.records import BuildTarget, Resources
@@ -53,14 +55,17 @@ class SweepPoint:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m fpga.sweep`: exit code 2 where there is no such network, 1 where FINN cannot fold it."""
+    """`python -m fpga.sweep`: 2 where there is no such network, 1 where FINN cannot fold it, 130 when stopped."""
     args = _parse_arguments(arguments)
+    stop = stop_on_signals()
     try:
         model = find_model(args)
-        python = find_finn(args.finn, _print_progress)
+        python = find_finn(args.finn, _print_progress, stop)
         target = BuildTarget(args.board, args.clock_period_ns, max(args.targets))
-        points = sweep(python, model, target, sorted(set(args.targets)), args.out)
-    except (SweepError, DatabaseError) as error:
+        points = sweep(python, model, target, sorted(set(args.targets)), args.out, stop)
+    except CommandStoppedError:
+        return EXIT_STOPPED
+    except (ArtifactError, SweepError, DatabaseError) as error:
         print(error, file=sys.stderr)
         return 2
     except (FinnBuildError, FinnEnvironmentError) as error:
@@ -93,21 +98,24 @@ def find_model(args: argparse.Namespace) -> Path:
     return model
 
 
-def sweep(python: Path, model: Path, target: BuildTarget, targets_fps: Sequence[int], folder: Path) -> list[SweepPoint]:
-    """Folds the network for each throughput. Raises FinnBuildError.
+def sweep(
+    python: Path, model: Path, target: BuildTarget, targets_fps: Sequence[int], folder: Path, stop: Event
+) -> list[SweepPoint]:
+    """Folds the network for each throughput. Raises FinnBuildError, and CommandStoppedError once `stop` is set.
 
     What FINN left lies in `folder`, by network, board and clock: there a second sweep folds without streamlining.
     """
     started = time.monotonic()
     key = make_build_key(model, BuildTarget(target.board, target.clk_period_ns, 0), str(python))
     own = folder / key
-    own.mkdir(parents=True, exist_ok=True)
-    _print_progress(f"folding {model} for {len(targets_fps)} throughputs; a minute where it is not streamlined yet")
-    path = run_finn_sweep(
-        python, model.resolve(), target, targets_fps, own.resolve(), timeout_s=TIMEOUT_S, stop=Event()
-    )
+    with lock_folder(own, stop, lambda: _print_progress("waits for another sweep of this network")) as lock:
+        _print_progress(f"folding {model} for {len(targets_fps)} throughputs; a minute where it is not streamlined yet")
+        path = run_finn_sweep(
+            python, model.resolve(), target, targets_fps, own.resolve(), timeout_s=TIMEOUT_S, stop=stop, lock=lock
+        )
+        points = json.loads(path.read_text())["points"]
     _print_progress(f"folded after {time.monotonic() - started:.0f} s")
-    return [to_point(values) for values in json.loads(path.read_text())["points"]]
+    return [to_point(values) for values in points]
 
 
 def to_point(values: dict[str, Any]) -> SweepPoint:
@@ -187,10 +195,9 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _parse_target(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}; expected frames/s, at least 1")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"it is {text}; expected frames/s, a whole number from 1")
+    return int(text)
 
 
 def _print_progress(line: str) -> None:

@@ -44,13 +44,16 @@ def verify_outputs(proof: Path, recorded_outputs: Path) -> Verification:
 
     Raises VerificationError, which names the first layer that differs, where fewer than MIN_AGREEMENT of the frames get
     the network's scores, where a frame gets another class although its two largest scores differ, where the folded
-    graph is not equal to the streamlined one on every frame, or where there is nothing to compare.
+    graph is not equal to the streamlined one on every frame, where the class that comes out of it is not one of its
+    largest score, or where there is nothing to compare.
     """
     with np.load(proof, allow_pickle=False) as recorded, np.load(recorded_outputs, allow_pickle=False) as outputs:
         expected = to_integer_scores(recorded["logits"], float(outputs["logit_scale"]))
+        classes = outputs["folded_classes"]
         found = {graph: (outputs[f"{graph}_scores"], str(outputs[f"{graph}_differs_in"])) for graph in GRAPHS}
     agreements = tuple(compare_scores(graph, expected, *found[graph]) for graph in GRAPHS)
     check_integers(found["streamlined"][0], *found["folded"])
+    check_classes(found["folded"][0], classes)
     return Verification(len(expected), agreements)
 
 
@@ -87,6 +90,19 @@ def check_integers(streamlined: Integers, folded: Integers, differs_in: str) -> 
             f"the {GRAPHS['folded']} gives other integer scores than the {GRAPHS['streamlined']} that it was made of "
             f"on {n_different} of {len(folded)} recorded frames; expected none"
             + (f"; the first layer that differs from the QONNX file is {differs_in}" if differs_in else "")
+        )
+
+
+def check_classes(scores: Integers, classes: Integers) -> None:
+    """The class (n,) that comes out against the scores (n, n_classes) before it. Raises VerificationError."""
+    in_range = classes.clip(0, scores.shape[1] - 1)
+    chosen = np.take_along_axis(scores, in_range[:, np.newaxis], axis=1)[:, 0]
+    is_wrong = (chosen != scores.max(axis=1)) | (in_range != classes)
+    if is_wrong.any():
+        frame = int(is_wrong.argmax())
+        raise VerificationError(
+            f"the {GRAPHS['folded']} puts out class {classes[frame]} for recorded frame {frame}; expected "
+            f"{scores[frame].argmax()}, whose score is the largest"
         )
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 
 def is_running(pid: int) -> bool:
@@ -29,11 +33,25 @@ def find_processes(argument: str) -> list[int]:
     return found
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float) -> bool:
-    """Whether the condition became true in time."""
+def find_users(paths: Iterable[Path]) -> list[int]:
+    """Processes that have one of the files open, but this one."""
+    wanted = {str(path.resolve()) for path in paths}
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            target = str(link.readlink())
+        except OSError:
+            continue  # closed or ended meanwhile, or another user's
+        if target in wanted:
+            found.add(int(link.parts[2]))
+    return sorted(found - {os.getpid()})
+
+
+def wait_until(condition: Callable[[], Value], timeout_s: float) -> Value:
+    """What the condition gave when that was true for the first time; after the timeout, what it gives then."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        if condition():
-            return True
+        if value := condition():
+            return value
         time.sleep(0.1)
-    return False
+    return condition()

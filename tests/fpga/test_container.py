@@ -64,7 +64,7 @@ def is_gone(mark: str) -> bool:
 
 def is_there(mark: str) -> bool:
     """Launcher, engine's client and container: in the last, `-c` is what python itself runs."""
-    return wait_until(lambda: [pid for pid in find_processes(mark) if _is_container(pid)], timeout_s=20)
+    return bool(wait_until(lambda: [pid for pid in find_processes(mark) if _is_container(pid)], timeout_s=20))
 
 
 def _is_container(pid: int) -> bool:

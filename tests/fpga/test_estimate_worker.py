@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
@@ -26,12 +27,17 @@ from storage.leases import make_lease_owner
 from storage.records import BuildTarget, Estimate, EstimateState
 from storage.tables import estimates
 from tests.fpga.exported_networks import ZCU111, conv, linear
-from tests.fpga.running_processes import find_processes, wait_until
+from tests.fpga.running_processes import find_users, is_running, wait_until
 
 
 def architecture(channels: int = 4, first: tuple[Block, ...] = (InputQuantizer(),)) -> ArchitectureConfig:
     blocks = (*first, conv(channels, stride=2), GlobalPool(), linear(24, 4))
     return ArchitectureConfig(blocks=blocks, frame_length=32)
+
+
+def deep_architecture(channels: int) -> ArchitectureConfig:
+    """Its estimate takes many seconds."""
+    return architecture(channels, (InputQuantizer(), *[conv(32)] * 16))
 
 
 def request(database: Database, channels: int = 4, target: BuildTarget = ZCU111, timeout_s: int = 300) -> str:
@@ -49,13 +55,12 @@ def start_worker(database: Database, store: ArtifactStore, *options: str) -> sub
 
 
 def find_finn(store: ArtifactStore) -> list[int]:
-    requests = store.root.glob("estimates/*/request.json")
-    return [pid for request in requests for pid in find_processes(str(request))]
+    """What prints to FINN's log: the call, and behind a preloaded Python its fork."""
+    return find_users(store.root.glob("estimates/*/finn.log"))
 
 
 def find_exports(store: ArtifactStore) -> list[int]:
-    models = store.root.glob("estimates/*/architecture.json")
-    return [pid for model in models for pid in find_processes(str(model))]
+    return find_users(store.root.glob("estimates/*/export.log"))
 
 
 def has_finished_step(store: ArtifactStore) -> bool:
@@ -152,7 +157,7 @@ def test_what_cannot_be_estimated_is_one_line_and_the_next_one_is_made(
 ) -> None:
     refused = request_estimate(database, architecture(first=()), ZCU111, 300).key
     unknown = request(database, target=replace(ZCU111, board="ZCU999"))
-    slow = request_estimate(database, architecture(first=(InputQuantizer(), *[conv(32)] * 16)), ZCU111, 1).key
+    slow = request_estimate(database, deep_architecture(4), ZCU111, 1).key
     good = request(database)
 
     assert run_queue(estimate_worker, is_draining=True) == 4
@@ -180,11 +185,13 @@ def test_estimate_is_made_once_more_after_kill_9_of_its_worker(
     key = request(database)
     process = start_worker(database, store)
     assert wait_until(lambda: has_finished_step(store), timeout_s=120)
+    working = find_finn(store)
 
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
 
-    assert wait_until(lambda: not find_finn(store), timeout_s=60)
+    assert len(working) >= 2
+    assert wait_until(lambda: not any(map(is_running, working)), timeout_s=10)
     assert load(database, key).state is EstimateState.RUNNING
     with database.engine.begin() as connection:
         connection.execute(update(estimates).values(lease_until=0))
@@ -201,19 +208,23 @@ def test_estimate_goes_on_after_kill_9_of_a_process_of_it(
     store: ArtifactStore,
     estimate_worker: EstimateWorker,
     find: Callable[[ArtifactStore], list[int]],
+    events: list[str],
 ) -> None:
     key = request(database)
     thread = Thread(target=run_queue, args=(estimate_worker,), kwargs={"is_draining": True})
     thread.start()
-    assert wait_until(lambda: find(store), timeout_s=120)
+    working = wait_until(lambda: find(store), timeout_s=120)
+    assert working
 
-    for pid in find(store):
-        os.kill(pid, signal.SIGKILL)
+    for pid in working:
+        with suppress(ProcessLookupError):  # of a call whose fork was killed just now
+            os.kill(pid, signal.SIGKILL)
     thread.join(200)
 
     done = load(database, key)
     assert (done.state, done.attempt) == (EstimateState.ESTIMATED, 1)
     assert left_files(store) == []
+    assert any("lost FINN to SIGKILL" in event for event in events) == (find is find_finn)
 
 
 @pytest.mark.slow
@@ -221,16 +232,17 @@ def test_estimate_goes_on_after_kill_9_of_a_process_of_it(
 def test_signal_gives_all_estimates_back_at_once(
     database: Database, store: ArtifactStore, number: signal.Signals, finn_python: Path
 ) -> None:
-    keys = [request(database, channels) for channels in (3, 4)]
+    keys = [request_estimate(database, deep_architecture(channels), ZCU111, 300).key for channels in (3, 4)]
     process = start_worker(database, store, "--processes", "2")
-    assert wait_until(lambda: len(find_finn(store)) >= 2, timeout_s=120)
+    working = wait_until(lambda: (pids := find_finn(store))[3:] and pids, timeout_s=120)
+    assert len(working) == 4  # two calls and their forks
 
     process.send_signal(number)
     output, _ = process.communicate(timeout=30)
 
     assert process.returncode == 130
     assert output.count("given back") == 2
-    assert find_finn(store) == find_exports(store) == []
+    assert not any(map(is_running, working))
     given_back = [load(database, key) for key in keys]
     assert {(e.state, e.owner, e.attempt) for e in given_back} == {(EstimateState.QUEUED, None, 0)}
     assert left_files(store) == []

@@ -125,6 +125,22 @@ def add_sigmoid(model: onnx.ModelProto) -> None:
     nodes.append(helper.make_node("Sigmoid", [nodes[-1].output[0]], ["last"], "late_sigmoid"))
 
 
+def put_relu_before_norm(model: onnx.ModelProto) -> None:
+    nodes = model.graph.node
+    norm = next(node for node in nodes if node.op_type == "BatchNormalization")
+    relu = helper.make_node("Relu", [norm.input[0]], ["rectified"], "early_relu")
+    norm.input[0] = "rectified"
+    nodes.insert(list(nodes).index(norm), relu)
+
+
+def pad_by_name(model: onnx.ModelProto) -> None:
+    set_attribute(first_node(model, "Conv"), "auto_pad", "SAME_UPPER")
+
+
+def halve(model: onnx.ModelProto) -> None:
+    set_attribute(first_node(model, "Gemm"), "alpha", 0.5)
+
+
 def take_all_nodes(model: onnx.ModelProto) -> None:
     del model.graph.node[:]
 
@@ -134,6 +150,9 @@ def take_all_nodes(model: onnx.ModelProto) -> None:
     [
         (add_norm_behind_sum, "late_norm is behind a sum of branches; expected a layer with weights"),
         (add_bias, "has a bias; expected none"),
+        (put_relu_before_norm, "is behind a ReLU or another batch norm; expected a layer's sums"),
+        (pad_by_name, "Conv_0 has auto_pad b'SAME_UPPER'; expected b'NOTSET'"),
+        (halve, "has alpha 0.5; expected 1.0"),
         (add_sigmoid, "late_sigmoid is a Sigmoid; expected one of Add, "),
         (take_all_nodes, "the network's output is no fully connected layer's; expected one of one scale"),
     ],
@@ -147,6 +166,35 @@ def test_file_that_has_no_integer_form_is_refused_by_its_layer(
     change(residual_network)
     with pytest.raises(integer_graph.UnsupportedLayerError, match=message):
         integer_graph.make_integer_network(ModelWrapper(residual_network))
+
+
+def test_attributes_that_are_not_there_have_the_defaults_of_onnx(
+    integer_graph: ModuleType, residual_network: onnx.ModelProto
+) -> None:
+    before = integer_graph.make_integer_network(ModelWrapper(residual_network)).model.model.SerializeToString()
+    defaults = {"group": 1, "kernel_shape": None, "strides": [1], "pads": [0, 0], "dilations": [1], "narrow": 0}
+    n_taken = 0
+    for node in residual_network.graph.node:
+        for attribute in list(node.attribute):
+            name, value = attribute.name, helper.get_attribute_value(attribute)
+            if name in defaults and (defaults[name] is None or value == defaults[name]) and node.op_type != "MaxPool":
+                node.attribute.remove(attribute)
+                n_taken += 1
+
+    after = integer_graph.make_integer_network(ModelWrapper(residual_network)).model.model.SerializeToString()
+
+    assert after == before
+    assert n_taken > 10
+
+
+def first_node(model: onnx.ModelProto, op_type: str) -> NodeProto:
+    return next(node for node in model.graph.node if node.op_type == op_type)
+
+
+def set_attribute(node: NodeProto, name: str, value: object) -> None:
+    for attribute in [attribute for attribute in node.attribute if attribute.name == name]:
+        node.attribute.remove(attribute)
+    node.attribute.append(helper.make_attribute(name, value))
 
 
 def channels_of(model: onnx.ModelProto, norm: NodeProto) -> int:

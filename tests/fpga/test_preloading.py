@@ -119,8 +119,7 @@ def test_call_ends_with_a_caller_that_has_not_read_that_it_started(program: Path
 
 
 def test_call_runs_plainly_where_the_preloaded_process_has_died(program: Path, module: Path) -> None:
-    assert wait_until(lambda: find_processes(module.stem), timeout_s=10)  # for a moment of exec it has no command line
-    (server,) = find_processes(module.stem)
+    (server,) = wait_until(lambda: find_processes(module.stem), timeout_s=10)  # while it execs it has no command line
     os.kill(server, signal.SIGKILL)
     assert wait_until(lambda: not is_running(server), timeout_s=10)
 

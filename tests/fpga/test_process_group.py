@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -68,6 +71,24 @@ def test_process_of_another_group_that_has_the_output_is_waited_for(tmp_path: Pa
     assert run_in_process_group(command, tmp_path / "log", timeout_s=10, stop=Event()) == 0
 
     assert not is_running(int(pid_file.read_text()))
+
+
+def test_command_ends_with_a_caller_that_is_killed(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom threading import Event\n"
+        "from fpga.process_group import run_in_process_group\n"
+        "run_in_process_group(['sh', '-c', 'echo $$ > pid; exec sleep 300'], Path('log'), "
+        "timeout_s=300, stop=Event())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    caller = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=environment)
+    noted = tmp_path / "pid"
+    pid = int(wait_until(lambda: noted.is_file() and noted.read_text(), timeout_s=30))
+
+    caller.kill()
+    caller.wait()
+
+    assert wait_until(lambda: not is_running(pid), timeout_s=5)
 
 
 @pytest.mark.skipif(not Path("/proc/self/autogroup").is_file(), reason="this kernel has no autogroups")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from threading import Event
+
 import pytest
 
-from fpga.rtl_simulation import describe_difference, find_error
+from fpga.rtl_simulation import SimulationError, describe_difference, find_error
+from fpga.rtl_tools import Call, ToolKilledError, run_tool
 
 
 @pytest.mark.parametrize(
@@ -15,11 +19,23 @@ from fpga.rtl_simulation import describe_difference, find_error
         ("SURPLUS 48 ff\nDONE 96 49 1200\n", "word 48 is ff; expected 48 words"),
         ("UNSTABLE 3\nDONE 96 48 1200\n", "word 3 changes before it is taken"),
         ("STALLED 5 12\nDONE 12 5 99\n", "no word 5 after 12 words of 96 were taken; expected 48 words"),
-        ("Segmentation fault\n", "the simulation ended without a result: Segmentation fault"),
     ],
 )
 def test_first_finding_is_told_with_word_and_values(log: str, difference: str | None) -> None:
     assert describe_difference(log, n_in=96, n_out=48) == difference
+
+
+def test_simulation_that_breaks_off_is_no_difference() -> None:
+    with pytest.raises(SimulationError, match="the simulation ended without a result: Segmentation fault"):
+        describe_difference("Segmentation fault\n", n_in=96, n_out=48)
+
+
+def test_killed_tool_is_told_from_one_that_fails(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as lock:
+        call = Call(10, Event(), lock.fileno())
+        assert run_tool(("sh", "-c", "exit 3"), tmp_path, tmp_path / "log", call) == 3
+        with pytest.raises(ToolKilledError, match="sh was killed by SIGKILL"):
+            run_tool(("sh", "-c", "kill -9 $$"), tmp_path, tmp_path / "log", call)
 
 
 def test_assertion_of_the_layer_itself_is_a_finding() -> None:

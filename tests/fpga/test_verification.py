@@ -44,9 +44,11 @@ def write_files(
     streamlined: np.ndarray | None = None,
     folded: np.ndarray | None = None,
     differs_in: str = "",
+    classes: np.ndarray | None = None,
 ) -> tuple[Path, Path]:
     scores = np.rint(logits / STEP).astype(np.int64)
     np.savez(folder / "proof.npz", logits=logits)
+    out = scores if folded is None else folded
     np.savez(
         folder / "outputs.npz",
         logit_scale=STEP,
@@ -54,7 +56,8 @@ def write_files(
         qonnx_differs_in="",
         streamlined_scores=scores if streamlined is None else streamlined,
         streamlined_differs_in="",
-        folded_scores=scores if folded is None else folded,
+        folded_scores=out,
+        folded_classes=out.argmax(axis=-1) if classes is None else classes,
         folded_differs_in=differs_in,
     )
     return folder / "proof.npz", folder / "outputs.npz"
@@ -114,6 +117,19 @@ def test_one_other_class_fails_the_build(tmp_path: Path) -> None:
 
     with pytest.raises(VerificationError, match="another class than the trained network on 1 of 200 recorded frames"):
         verify_outputs(*write_files(tmp_path, STEP * scores, folded=other))
+
+
+@pytest.mark.parametrize("wrong", [0, 24, -1])
+def test_class_that_comes_out_must_have_the_largest_score(tmp_path: Path, wrong: int) -> None:
+    scores = make_scores(200)
+    scores[7] = np.arange(24)
+    classes = scores.argmax(axis=1)
+    classes[7] = wrong
+
+    with pytest.raises(
+        VerificationError, match=f"the folded graph puts out class {wrong} for recorded frame 7; expected 23, whose"
+    ):
+        verify_outputs(*write_files(tmp_path, STEP * scores, classes=classes))
 
 
 def test_each_class_of_a_tie_is_right() -> None:
