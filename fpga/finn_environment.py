@@ -17,6 +17,7 @@ from threading import Event
 
 import platformdirs
 
+from fpga.library_corrections import CORRECTIONS, CorrectionError, apply_corrections
 from fpga.process_group import CommandStoppedError, CommandTimeoutError, run_in_process_group
 
 FINN_VERSION = "1.6.1"
@@ -75,7 +76,7 @@ def make_cache_folder(folder: Path) -> None:
 def environment_folder(cache: Path | None = None) -> Path:
     """Where the environment lies for these pins and this Python, whether or not it is there."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    pins = "\n".join((*PACKAGES_WITHOUT_DEPENDENCIES, REQUIREMENTS.read_text(), python))
+    pins = "\n".join((*PACKAGES_WITHOUT_DEPENDENCIES, REQUIREMENTS.read_text(), python, repr(CORRECTIONS)))
     name = f"finn-{FINN_VERSION}-{hashlib.sha256(pins.encode()).hexdigest()[:12]}"
     return (cache or platformdirs.user_cache_path("fpga-modulation-search")) / name
 
@@ -132,6 +133,10 @@ def _make_environment(folder: Path, on_progress: Progress, stop: Event) -> None:
     for title, command in steps:
         _run_step(title, command, log, started, on_progress, stop, scratch)
         scratch.mkdir(exist_ok=True)
+    try:
+        apply_corrections(folder)
+    except CorrectionError as error:
+        raise FinnEnvironmentError(f"FINN's environment could not be made: {error}") from None
     unfinished = folder / "complete.json.unfinished"
     unfinished.write_text(json.dumps({"finn": FINN_VERSION, "seconds": round(time.monotonic() - started)}))
     unfinished.replace(folder / "complete.json")

@@ -21,6 +21,7 @@ from fpga.finn_environment import (
     is_complete,
     main,
 )
+from fpga.library_corrections import CORRECTIONS, CorrectionError, apply_corrections
 from fpga.process_group import CommandStoppedError
 
 
@@ -43,6 +44,23 @@ def test_environment_has_the_pinned_versions(finn_python: Path) -> None:
 
     wanted = {line.lower() for line in (*PACKAGES_WITHOUT_DEPENDENCIES, *pinned_lines())} - {"mip==1.17.0"}
     assert wanted <= installed
+
+
+@pytest.mark.slow
+def test_library_of_the_environment_is_corrected(finn_python: Path) -> None:
+    for correction in CORRECTIONS:
+        (path,) = finn_python.parent.parent.glob(f"lib/python*/site-packages/{correction.file}")
+        assert path.read_text().count(correction.new) == 1
+        assert correction.old not in path.read_text()
+
+
+def test_library_that_has_other_text_is_not_corrected(tmp_path: Path) -> None:
+    for correction in CORRECTIONS:
+        path = tmp_path / "lib/python3.11/site-packages" / correction.file
+        path.parent.mkdir(parents=True)
+        path.write_text("module other;")
+    with pytest.raises(CorrectionError, match=r"mvu_vvu_axi\.sv has 0 times 'MAX_IN_FLIGHT = CORE_PIPELINE_DEPTH;'"):
+        apply_corrections(tmp_path)
 
 
 @pytest.mark.slow
