@@ -224,6 +224,7 @@ def _run_finn(
         stop=stop,
         environment=variables,
         keep_open=() if lock is None else (lock,),
+        ends_by_itself=True,
     )
 
 

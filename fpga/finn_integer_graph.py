@@ -20,12 +20,10 @@ from qonnx.custom_op.general.intquant import int_quant
 EXACT_FLOAT32_INTEGERS = 2**24
 """Up to this magnitude the float32 tensors of a graph hold every integer."""
 
-QUANT_DEFAULTS = (("signed", 1), ("narrow", 0))
-"""QONNX's, for a quantizer that does not say it."""
-
 ALLOWED = {
     "alpha": (1.0,),
     "auto_pad": (b"NOTSET", b""),
+    "axis": (1,),
     "ceil_mode": (0,),
     "training_mode": (0,),
     "transA": (0,),
@@ -108,7 +106,7 @@ class _Reader:
             "BatchNormalization": self._read_norm,
             "Relu": lambda node: replace(self._sums(node), is_rectified=True),
             "Add": self._read_sum,
-            "MaxPool": lambda node: self._pass_on(node, self.writer.write_pool),
+            "MaxPool": self._read_pool,
             "Reshape": lambda node: self._pass_on(node, self.writer.write_flatten),
             "Flatten": lambda node: self._pass_on(node, self.writer.write_flatten),
         }
@@ -197,6 +195,11 @@ class _Reader:
             np.array([first.quantizer.scale]),
         )
 
+    def _read_pool(self, node: NodeProto) -> Codes:
+        if (dilations := read_attribute(node, "dilations", [1])) != [1]:
+            raise UnsupportedLayerError(f"{node.name} has dilations {dilations}; expected [1]")
+        return self._pass_on(node, self.writer.write_pool)
+
     def _pass_on(self, node: NodeProto, write: Callable[[NodeProto, str], str]) -> Codes:
         codes = self._codes(node)
         return replace(codes, tensor=write(node, codes.tensor))
@@ -220,7 +223,7 @@ class _Reader:
         if quantizer is None or quantizer.op_type != "Quant":
             raise UnsupportedLayerError(f"{node.name} has weights that are not quantized")
         weight, scale, zero_point, bits = (np.asarray(self._constant(quantizer, at), np.float64) for at in range(4))
-        signed, narrow = (read_attribute(quantizer, name, default) for name, default in QUANT_DEFAULTS)
+        signed, narrow = (_read_required(quantizer, name) for name in ("signed", "narrow"))
         rounding = read_attribute(quantizer, "rounding_mode", b"ROUND").decode()
         values = int_quant(weight, scale, zero_point, bits, signed, narrow, rounding)
         integers = np.rint(values / scale).astype(np.int64)
@@ -232,7 +235,7 @@ class _Reader:
 
     def _describe_quantizer(self, node: NodeProto) -> Quantizer:
         scale, zero_point, bits = (np.asarray(self._constant(node, at), np.float64).ravel() for at in range(1, 4))
-        signed, narrow = (read_attribute(node, name, default) for name, default in QUANT_DEFAULTS)
+        signed, narrow = (_read_required(node, name) for name in ("signed", "narrow"))
         rounding = read_attribute(node, "rounding_mode", b"ROUND").decode()
         if len(scale) != 1 or not scale[0] > 0 or zero_point.any() or narrow or rounding != "ROUND":
             raise UnsupportedLayerError(
@@ -258,6 +261,13 @@ class _Reader:
     def _constant(self, node: NodeProto, index: int) -> np.ndarray | None:
         constant: np.ndarray | None = self._qonnx.get_initializer(node.input[index])
         return constant
+
+
+def _read_required(node: NodeProto, name: str) -> int:
+    value: int | None = read_attribute(node, name, None)
+    if value is None:
+        raise UnsupportedLayerError(f"{node.name} has no {name}; expected it, as QONNX does")
+    return value
 
 
 def _bound_sums(weight: Integers, inputs: Quantizer) -> SumRange:

@@ -53,13 +53,15 @@ def run_in_process_group(
     environment: Mapping[str, str] | None = None,
     on_wait: Callable[[], None] | None = None,
     keep_open: Collection[int] = (),
+    ends_by_itself: bool = False,
 ) -> int:
     """The command's exit status; all it prints goes to the end of `log`.
 
     `on_wait` is called a few times a second meanwhile; the command inherits the file descriptors `keep_open`.
     Raises CommandTimeoutError after `timeout_s` seconds and CommandStoppedError when `stop` is set; however this
     function ends, the whole process group is gone, and what has the output from it (a preloaded Python's call). Where
-    this process is killed, so is the command; what that started is not.
+    this process is killed, so is the command, but not what that started; a command that `ends_by_itself` then, with all
+    it started, is left to do so.
     """
     own_pid = os.getpid()
     with log.open("ab") as output:
@@ -73,7 +75,7 @@ def run_in_process_group(
             env=None if environment is None else dict(environment),
             start_new_session=True,
             pass_fds=tuple(keep_open),
-            preexec_fn=lambda: _end_with(own_pid),
+            preexec_fn=None if ends_by_itself else lambda: _end_with(own_pid),
         )
     try:
         return _wait(process, time.monotonic() + timeout_s, stop, on_wait)

@@ -108,7 +108,7 @@ def make_command(layer: RtlLayer, files: Sequence[str], n_in: int, n_out: int) -
 def describe_difference(log: str, n_in: int, n_out: int) -> str | None:
     """The first finding of a run in words, with the assertion of FINN's own that failed before it, if one did.
 
-    Raises SimulationError where there is none: that is no word's difference.
+    Raises SimulationError where there is neither: that is no word's difference.
     """
     findings = FINDING.findall(log)
     assertion = ASSERTION.search(log)
@@ -125,6 +125,8 @@ def describe_difference(log: str, n_in: int, n_out: int) -> str | None:
         difference = f"no word {found[0]} after {found[1]} words of {n_in} were taken; expected {n_out} words"
     elif kind == "DONE":
         return words
+    elif words is not None:
+        return f"{words}; the simulation ended without a result"
     else:
         raise SimulationError(f"Verilator: the simulation ended without a result: {find_error(log)}")
     return difference if words is None else f"{difference}; {words}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from threading import Event
 from fpga.process_group import LEAST, run_in_process_group, yield_to_others
 
 KILLS = (-signal.SIGKILL, -signal.SIGTERM)
+
+KILL_OF_CHILD = re.compile(r"threw signal (?:9|15)\b|\bKilled\b|[Cc]annot allocate memory")
+"""What Verilator, make and g++ say where one that they started was killed, or found no memory."""
 
 
 class ToolKilledError(Exception):
@@ -39,4 +43,6 @@ def run_tool(command: Sequence[str | Path], folder: Path, log: Path, call: Call)
     )
     if status in KILLS:
         raise ToolKilledError(f"{Path(command[0]).name} was killed by {signal.Signals(-status).name}")
+    if status != 0 and (said := KILL_OF_CHILD.search(log.read_text(errors="replace"))):
+        raise ToolKilledError(f"a process of {Path(command[0]).name} was killed: {said[0]}")
     return status

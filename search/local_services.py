@@ -32,6 +32,7 @@ class Service:
     def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
         self.name, self.log = name, log
         log.parent.mkdir(parents=True, exist_ok=True)
+        own_pid = os.getpid()
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
@@ -40,7 +41,7 @@ class Service:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for the driver, which then ends its services
-                preexec_fn=_end_with_parent,
+                preexec_fn=lambda: _end_with(own_pid),
             )
 
     @property
@@ -149,7 +150,9 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _end_with_parent() -> None:
-    """Linux: SIGTERM to this process when its parent dies, by kill -9 too. Elsewhere it goes on."""
+def _end_with(parent: int) -> None:
+    """Linux: SIGTERM to this process when the one that started it dies, by kill -9 too. Elsewhere it goes on."""
     if sys.platform == "linux":
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -73,12 +74,15 @@ def test_process_of_another_group_that_has_the_output_is_waited_for(tmp_path: Pa
     assert not is_running(int(pid_file.read_text()))
 
 
-def test_command_ends_with_a_caller_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ends_by_itself", [False, True])
+def test_command_ends_with_a_caller_that_is_killed_unless_it_does_by_itself(
+    tmp_path: Path, ends_by_itself: bool
+) -> None:
     program = (
         "import sys\nfrom pathlib import Path\nfrom threading import Event\n"
         "from fpga.process_group import run_in_process_group\n"
-        "run_in_process_group(['sh', '-c', 'echo $$ > pid; exec sleep 300'], Path('log'), "
-        "timeout_s=300, stop=Event())\n"
+        "run_in_process_group(['sh', '-c', 'echo $$ > pid; exec sleep 300'], Path('log'), timeout_s=300, stop=Event(), "
+        f"ends_by_itself={ends_by_itself})\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     caller = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=environment)
@@ -88,7 +92,10 @@ def test_command_ends_with_a_caller_that_is_killed(tmp_path: Path) -> None:
     caller.kill()
     caller.wait()
 
-    assert wait_until(lambda: not is_running(pid), timeout_s=5)
+    is_gone = wait_until(lambda: not is_running(pid), timeout_s=2)
+    if ends_by_itself:
+        os.kill(pid, signal.SIGKILL)
+    assert is_gone == (not ends_by_itself)
 
 
 @pytest.mark.skipif(not Path("/proc/self/autogroup").is_file(), reason="this kernel has no autogroups")

@@ -36,6 +36,8 @@ def test_killed_tool_is_told_from_one_that_fails(tmp_path: Path) -> None:
         assert run_tool(("sh", "-c", "exit 3"), tmp_path, tmp_path / "log", call) == 3
         with pytest.raises(ToolKilledError, match="sh was killed by SIGKILL"):
             run_tool(("sh", "-c", "kill -9 $$"), tmp_path, tmp_path / "log", call)
+        with pytest.raises(ToolKilledError, match="a process of bash was killed: Killed"):
+            run_tool(("bash", "-c", "sh -c 'kill -9 $$'; exit 2"), tmp_path, tmp_path / "log", call)
 
 
 def test_assertion_of_the_layer_itself_is_a_finding() -> None:
@@ -46,6 +48,7 @@ def test_assertion_of_the_layer_itself_is_a_finding() -> None:
     told = "an assertion of mvu_vvu_axi.sv fails: Overflowing output queue."
 
     assert describe_difference(log + "DONE 96 48 1200\n", n_in=96, n_out=48) == told
+    assert describe_difference(log, n_in=96, n_out=48) == f"{told}; the simulation ended without a result"
     assert describe_difference(log + "DIFFERS 1 0a 0b\n", n_in=96, n_out=48) == f"word 1 is 0a; expected 0b; {told}"
 
 

@@ -40,15 +40,19 @@ fpga: {target_fps: 20000}
 OPTIONS = ("--local", "--no-build", "--no-dashboard")
 
 
-@pytest.mark.slow
-def test_front_of_accuracy_against_lut_is_reported_and_no_estimate_is_made_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("FPGA_FINN", str(ensure_finn_environment()))
+@pytest.fixture(autouse=True)
+def in_folder_with_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FPGA_FINN", str(ensure_finn_environment()))  # behind the next line it would be made anew
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("RADIOML_2018_01A", raising=False)
     monkeypatch.chdir(tmp_path)
     Path("looped.yaml").write_text(STUDY_FILE)
+
+
+@pytest.mark.slow
+def test_front_of_accuracy_against_lut_is_reported_and_no_estimate_is_made_twice(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     Path("again.yaml").write_text(STUDY_FILE.replace("name: looped", "name: again"))
 
     assert main(["looped.yaml", *OPTIONS]) == 0
@@ -81,13 +85,9 @@ def worker_that_ends(database_url: str, artifacts: Path, n_processes: int, log: 
 
 @pytest.mark.slow
 def test_run_ends_with_the_reason_when_the_estimate_worker_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(search.run, "run_estimate_worker", worker_that_ends)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("RADIOML_2018_01A", raising=False)
-    monkeypatch.chdir(tmp_path)
-    Path("looped.yaml").write_text(STUDY_FILE)
     assert main(["looped.yaml", *OPTIONS]) == 1
     output = capsys.readouterr().out
     assert "the search ends: the estimate worker ended with exit code 1: " in output
@@ -101,13 +101,9 @@ def test_run_ends_with_the_reason_when_the_estimate_worker_ends(
 
 @pytest.mark.slow
 def test_estimates_of_other_machines_are_enough(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(search.run, "run_estimate_worker", worker_that_ends)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("RADIOML_2018_01A", raising=False)
-    monkeypatch.chdir(tmp_path)
-    Path("looped.yaml").write_text(STUDY_FILE)
     with estimate_maker(open_database("sqlite:///runs/studies.db")):
         assert main(["looped.yaml", *OPTIONS, "--no-estimates"]) == 0
     assert "estimates: 3 made, 0 from earlier" in capsys.readouterr().out
