@@ -17,7 +17,7 @@ from threading import Event
 
 import platformdirs
 
-from fpga.library_corrections import CORRECTIONS, CorrectionError, apply_corrections
+from fpga.finnlib_corrections import CORRECTIONS, CorrectionError, apply_corrections
 from fpga.process_group import CommandStoppedError, CommandTimeoutError, run_in_process_group
 
 FINN_VERSION = "1.6.1"

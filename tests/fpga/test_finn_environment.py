@@ -21,7 +21,7 @@ from fpga.finn_environment import (
     is_complete,
     main,
 )
-from fpga.library_corrections import CORRECTIONS, CorrectionError, apply_corrections
+from fpga.finnlib_corrections import CORRECTIONS, CorrectionError, apply_corrections
 from fpga.process_group import CommandStoppedError
 
 
