@@ -19,8 +19,6 @@ from fpga.verification import verify_outputs
 from storage.artifacts import ArtifactStore
 from storage.records import MIN_TARGET_FRACTION, Build, BuildLevel, BuildReport, BuildTarget
 
-"""Of the frames/s asked for: foldings divide channel numbers, so cycles come in steps, 2048 where 2000 were asked."""
-
 
 @dataclass(frozen=True)
 class BuildResult:

@@ -229,6 +229,7 @@ class BuildReport:
 
 
 MIN_TARGET_FRACTION = 0.95
+"""Of the frames/s asked for: foldings divide channel numbers, so cycles come in steps, 2048 where 2000 were asked."""
 
 
 @dataclass(frozen=True)
