@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
-from fpga.process_group import CommandStoppedError
+from fpga.toolchain.process_group import CommandStoppedError
 from storage.artifacts import write_bytes_atomically, write_text_atomically
 from storage.records import BuildLevel, BuildTarget
 

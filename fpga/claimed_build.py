@@ -11,10 +11,10 @@ from threading import Event
 
 from fpga.build_cache import finished_level, is_finished, lock_folder, make_build_key, mark_finished, place_inputs
 from fpga.finn_build import FULL_DISK_BYTES, FinnBuildError, finn_output, run_finn_build
-from fpga.machine_tools import TOOLS_OF_LEVEL, describe_missing_tools
 from fpga.measured_reports import read_measured_hardware
 from fpga.reports import read_build_report
-from fpga.rtl_result import read_rtl_check
+from fpga.rtl.result import read_rtl_check
+from fpga.toolchain.machine_tools import TOOLS_OF_LEVEL, describe_missing_tools
 from fpga.verification import verify_outputs
 from storage.artifacts import ArtifactStore
 from storage.records import MIN_TARGET_FRACTION, Build, BuildLevel, BuildReport, BuildTarget

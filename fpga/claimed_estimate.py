@@ -20,9 +20,9 @@ from fpga.finn_build import (
     UnbuildableNetworkError,
     run_finn_estimate,
 )
-from fpga.preloading import EstimatorPythons
-from fpga.process_group import LEAST, CommandTimeoutError, run_in_process_group, yield_to_others
 from fpga.reports import ReportError, read_hardware_estimate
+from fpga.toolchain.fork_server import EstimatorPythons
+from fpga.toolchain.process_group import LEAST, CommandTimeoutError, run_in_process_group, yield_to_others
 from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
 from storage.artifacts import ArtifactStore, write_bytes_atomically, write_text_atomically
 from storage.records import Estimate, HardwareEstimate

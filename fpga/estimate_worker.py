@@ -13,10 +13,10 @@ from threading import Event
 from fpga.claim_lease import LEASE_S, keep_lease
 from fpga.claimed_estimate import describe_failure, make_estimate
 from fpga.finn_build import UnbuildableNetworkError
-from fpga.finn_environment import FinnEnvironmentError
-from fpga.own_finn import find_finn
-from fpga.preloading import EstimatorPythons, preload_estimator
-from fpga.process_group import LEAST, CommandStoppedError
+from fpga.toolchain.external_finn import find_finn
+from fpga.toolchain.finn_environment import FinnEnvironmentError
+from fpga.toolchain.fork_server import EstimatorPythons, preload_estimator
+from fpga.toolchain.process_group import LEAST, CommandStoppedError
 from fpga.worker_process import (
     EXIT_STOPPED,
     QUEUE_POLL_S,

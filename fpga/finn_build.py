@@ -14,9 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from threading import Event
 
-from fpga.finn_environment import FINN_STEPS, make_finn_variables
-from fpga.machine_tools import TOOLS_OF_LEVEL, make_tool_variables
-from fpga.process_group import CommandTimeoutError, run_in_process_group, yield_to_others
+from fpga.toolchain.finn_environment import FINN_STEPS, make_finn_variables
+from fpga.toolchain.machine_tools import TOOLS_OF_LEVEL, make_tool_variables
+from fpga.toolchain.process_group import CommandTimeoutError, run_in_process_group, yield_to_others
 from storage.artifacts import write_text_atomically
 from storage.records import BuildLevel, BuildTarget
 

@@ -1,4 +1,4 @@
-"""finn_steps.py as fpga/preloaded.py calls it; runs inside FINN's environment."""
+"""finn_steps.py as fpga/toolchain/forked_calls.py calls it; runs inside FINN's environment."""
 
 from __future__ import annotations
 

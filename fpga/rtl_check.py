@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 
-from fpga.finn_environment import FinnEnvironmentError
-from fpga.own_finn import add_finn_option, find_finn
-from fpga.process_group import CommandStoppedError
-from fpga.rtl_build_check import CheckedBuild, RtlCheckError, check_build
+from fpga.rtl.build_check import CheckedBuild, RtlCheckError, check_build
+from fpga.toolchain.external_finn import add_finn_option, find_finn
+from fpga.toolchain.finn_environment import FinnEnvironmentError
+from fpga.toolchain.process_group import CommandStoppedError
 from fpga.worker_process import EXIT_STOPPED, Report, print_event, stop_on_signals
 from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
 from storage.builds import load_builds, record_rtl_check

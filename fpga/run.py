@@ -14,12 +14,12 @@ from threading import Event
 from fpga.claim_lease import LEASE_S, keep_lease
 from fpga.claimed_build import BuildResult, describe_full_disk, find_folder, level_after, make_result
 from fpga.finn_build import FinnBuildError, read_log_tail
-from fpga.finn_environment import FinnEnvironmentError
-from fpga.machine_tools import LevelError, choose_levels, levels_without_tools
-from fpga.own_finn import find_finn, is_container
-from fpga.process_group import CommandStoppedError
 from fpga.reports import ReportError
 from fpga.rtl_check import check_recorded_build
+from fpga.toolchain.external_finn import find_finn, is_container
+from fpga.toolchain.finn_environment import FinnEnvironmentError
+from fpga.toolchain.machine_tools import LevelError, choose_levels, levels_without_tools
+from fpga.toolchain.process_group import CommandStoppedError
 from fpga.verification import VerificationError
 from fpga.worker_process import (
     EXIT_STOPPED,

@@ -14,10 +14,10 @@ from typing import Any
 
 from fpga.build_cache import lock_folder, make_build_key
 from fpga.finn_build import FinnBuildError, run_finn_sweep
-from fpga.finn_environment import FinnEnvironmentError
-from fpga.own_finn import add_finn_option, find_finn
-from fpga.process_group import CommandStoppedError
 from fpga.reports import describe_utilisation
+from fpga.toolchain.external_finn import add_finn_option, find_finn
+from fpga.toolchain.finn_environment import FinnEnvironmentError
+from fpga.toolchain.process_group import CommandStoppedError
 from fpga.worker_process import EXIT_STOPPED, stop_on_signals
 from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore, write_text_atomically
 from storage.builds import load_builds

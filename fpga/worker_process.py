@@ -11,7 +11,7 @@ from threading import Event
 from types import FrameType
 from typing import TypeVar
 
-from fpga.own_finn import add_finn_option
+from fpga.toolchain.external_finn import add_finn_option
 from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER
 from storage.database import DEFAULT_DATABASE_URL, DatabaseError
 

@@ -14,7 +14,7 @@ from spaces.study_config import StudyConfig
 from storage.artifacts import ArtifactStore
 from storage.builds import load_builds
 from storage.database import Database
-from storage.radioml import RadioMLFile
+from storage.dataset.radioml import RadioMLFile
 from storage.records import Build, BuildState
 
 POLL_S = 1.0

@@ -16,7 +16,7 @@ FIRST_PORT = 8080
 STOP_TIMEOUT_S = 20.0
 LOOPBACK = "127.0.0.1"
 FINN_VARIABLE = "FPGA_FINN"
-"""Read by all that run FINN (fpga/own_finn.py)."""
+"""Read by all that run FINN (fpga/toolchain/external_finn.py)."""
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal to get when the parent dies; from linux/prctl.h."""

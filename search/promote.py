@@ -15,7 +15,7 @@ from search.study import StudyError
 from spaces.study_config import ConfigError
 from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
 from storage.database import DEFAULT_DATABASE_URL, DatabaseError
-from storage.radioml import DatasetError
+from storage.dataset.radioml import DatasetError
 from storage.records import Build
 
 

@@ -17,11 +17,11 @@ from spaces.study_config import StudyConfig
 from storage.artifacts import ArtifactStore
 from storage.builds import load_build, load_builds, queue_build, record_test_accuracy
 from storage.database import Database
+from storage.dataset.frames import Frames, load_validation_sample
+from storage.dataset.radioml import RadioMLFile
+from storage.dataset.split import Split
 from storage.evaluations import load_trial_evaluations
-from storage.frames import Frames, load_validation_sample
-from storage.radioml import RadioMLFile
 from storage.records import Build, BuildState
-from storage.split import Split
 
 if TYPE_CHECKING:  # it imports torch, which only a promotion needs
     from workers.accuracy import Accuracy

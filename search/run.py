@@ -41,9 +41,9 @@ from spaces.study_config import ConfigError, StudyConfig, load_study_config
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import load_build, load_builds
 from storage.database import Database, DatabaseError, open_database
+from storage.dataset.radioml import DatasetError, RadioMLFile
 from storage.leases import StudyLeaseError
 from storage.provenance import collect_provenance
-from storage.radioml import DatasetError, RadioMLFile
 from storage.records import BuildState
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130

@@ -9,7 +9,7 @@ from search.study import StudyError, check_is_same_study
 from search.study_data import describe_dataset, open_dataset
 from spaces.study_config import StudyConfig, parse_study_config
 from storage.database import Database, open_existing_database
-from storage.radioml import RadioMLFile
+from storage.dataset.radioml import RadioMLFile
 from storage.studies import load_study_record
 
 

@@ -11,13 +11,13 @@ from spaces.block_space import BlockSpace
 from spaces.distributions import Distribution
 from spaces.search_space import SpacePart
 from spaces.study_config import StudyConfig
-from storage.data_identity import identify_data_set
-from storage.frame_check import check_frames
-from storage.frames import prepare_frames
-from storage.radioml import DatasetError, RadioMLFile, inspect_radioml
+from storage.dataset.frame_check import check_frames
+from storage.dataset.frames import prepare_frames
+from storage.dataset.radioml import DatasetError, RadioMLFile, inspect_radioml
+from storage.dataset.split import Split, prescribed_split, select_training
 from storage.radioml_twin import ensure_twin
-from storage.signal_sets import SIGNAL_SETS
-from storage.split import Split, prescribed_split, select_training
+from storage.signals.signal_sets import SIGNAL_SETS
+from storage.twin.data_identity import identify_data_set
 
 PATH_VARIABLE = "RADIOML_2018_01A"
 

@@ -24,7 +24,7 @@ from search.study_data import study_split
 from spaces.study_config import ConfigError
 from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
 from storage.database import DEFAULT_DATABASE_URL, DatabaseError
-from storage.radioml import DatasetError
+from storage.dataset.radioml import DatasetError
 
 if TYPE_CHECKING:  # it imports torch
     from workers.accuracy import Accuracy

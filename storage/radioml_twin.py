@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.radioml import DatasetError, cache_folder
-from storage.signal_page import write_data_page, write_generated_page
-from storage.signal_sets import SIGNAL_SETS
-from storage.twin_cells import GeneratorError
-from storage.twin_file import (
+from storage.dataset.radioml import DatasetError, cache_folder
+from storage.signals.signal_sets import SIGNAL_SETS
+from storage.twin.cell_writers import GeneratorError
+from storage.twin.file import (
     GENERATOR_VERSION,
     OnFrames,
     Twin,
@@ -25,7 +24,8 @@ from storage.twin_file import (
     request_twin,
     write_twin,
 )
-from storage.twin_progress import show_frames
+from storage.twin.progress import show_frames
+from storage.twin.signal_page import write_data_page, write_generated_page
 
 PROFILES = tuple(SIGNAL_SETS)
 """`deepsig-2018`: as the genuine file really is, where that departs from the paper."""

@@ -33,7 +33,7 @@ class RtlCheck:
     n_frames: int
     """Recorded frames whose activations went through the simulated layers."""
     edited_for_yosys: tuple[str, ...]
-    """Files of FINN's library that only an edited copy of was accepted (fpga/rtl_edits.py)."""
+    """Files of FINN's library that only an edited copy of was accepted (fpga/rtl/edits.py)."""
     edited_for_verilator: tuple[str, ...]
     layers: tuple[RtlLayerCheck, ...]
     """In the order of the data; HLS layers are there, with a note."""

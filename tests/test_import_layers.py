@@ -20,12 +20,12 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 IN_FINNS_ENVIRONMENT = {f"fpga/{path.name}" for path in (ROOT / "fpga").glob("finn_*.py")} - {
     "fpga/finn_build.py",
-    "fpga/finn_environment.py",
+    "fpga/toolchain/finn_environment.py",
 }
 
 LIVES_IN: dict[str, set[str]] = {
     "sqlalchemy": {"storage"},
-    "h5py": {"storage", "workers/reader_benchmark.py"},
+    "h5py": {"storage", "workers/benchmarks/reading_speed.py"},
     "torch": {"workers", "fpga/finn_execution.py"},
     "brevitas": {"workers"},
     "qonnx": {"workers", *IN_FINNS_ENVIRONMENT},
@@ -33,7 +33,7 @@ LIVES_IN: dict[str, set[str]] = {
     "triton": {"workers"},
     "optuna": {"search", "dashboards"},
     "optuna_dashboard": {"dashboards"},
-    "plotly": {"dashboards", "storage/signal_page.py", "fpga/sweep.py"},
+    "plotly": {"dashboards", "storage/twin/signal_page.py", "fpga/sweep.py"},
     "starlette": {"dashboards"},
     "finn": IN_FINNS_ENVIRONMENT,
 }

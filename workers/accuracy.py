@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from storage.frames import Frames, load_test_frames
-from storage.radioml import RadioMLFile
-from storage.split import Split
+from storage.dataset.frames import Frames, load_test_frames
+from storage.dataset.radioml import RadioMLFile
+from storage.dataset.split import Split
 from workers.functional_quantizers import NoTwinError
-from workers.integer_network import IntegerNetwork, NoIntegerFormError, make_integer_network
+from workers.integer.network import IntegerNetwork, NoIntegerFormError, make_integer_network
 from workers.model import QuantizedNetwork
 
 logger = logging.getLogger(__name__)

@@ -19,13 +19,13 @@ from pydantic import TypeAdapter
 from spaces.architecture import InputQuantizer
 from spaces.search_space import Design
 from storage.artifacts import ArtifactStore, write_bytes_atomically
-from storage.frames import Frames, load_training_frames, load_validation_frames
-from storage.radioml import describe_state, inspect_radioml
+from storage.dataset.frames import Frames, load_training_frames, load_validation_frames
+from storage.dataset.radioml import describe_state, inspect_radioml
+from storage.dataset.split import prescribed_split
 from storage.records import Evaluation
-from storage.split import prescribed_split
 from workers.accuracy import evaluate_accuracy
-from workers.allocator import keep_freed_memory
 from workers.checkpoint import Checkpoint, load_checkpoint, load_state, load_weights, write_checkpoint, write_weights
+from workers.cpu.allocator import keep_freed_memory
 from workers.inference_cost import count_cost
 from workers.model import QuantizedNetwork, build_model, measure_density
 from workers.pruning import Masks, prune_weights

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
 from storage.artifacts import write_by_rename
-from storage.frames import Frames
+from storage.dataset.frames import Frames
 from workers.checkpoint import load_weights
 from workers.model import QuantizedNetwork, build_model
 

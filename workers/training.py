@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from storage.frames import Frames
-from workers.device_frames import frames_on_device
-from workers.gpu_training import DeviceTrial, EpochPlan
+from storage.dataset.frames import Frames
+from workers.gpu.device_frames import frames_on_device
+from workers.gpu.training import DeviceTrial, EpochPlan
 from workers.learning_rate import cosine_learning_rate
 from workers.model import QuantizedNetwork, iterate_mac_modules
 from workers.pruning import Masks, apply_masks

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from storage.frames import Frames
-from workers.blocked_frames import Blocked, Engine, gather_codes
+from storage.dataset.frames import Frames
+from workers.cpu.blocked_frames import Blocked, Engine, gather_codes
+from workers.cpu.native_forward import run_native
+from workers.cpu.native_library import find_problem
+from workers.functional_network import make_channels_last_forward, make_exact_forward
 from workers.functional_quantizers import NoTwinError
-from workers.functional_twin import make_channels_last_forward, make_exact_forward
+from workers.fused_layers import InputStage, list_stages
 from workers.model import QuantizedNetwork
-from workers.native_forward import run_native
-from workers.native_library import find_problem
-from workers.network_stages import InputStage, list_stages
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from workers.functional_network import TrainingForward
 from workers.functional_quantizers import ActivationQuantizer
-from workers.functional_twin import TrainingForward
+from workers.fused_layers import ConvChain, ConvStage, InputStage, LinearStage, PoolStage, Stage, list_stages
 from workers.model import QuantizedNetwork
-from workers.network_stages import ConvChain, ConvStage, InputStage, LinearStage, PoolStage, Stage, list_stages
 from workers.triton_stages import DeviceCodeRange, DeviceResidual, triton_stage
 
 

@@ -1,6 +1,6 @@
 """A stage on a GPU: convolution, batch norm, ReLU and fake quantization as Triton kernels with gradients.
 
-The structure is that of `workers.fused_stages`: one pass convolves and takes statistics, a second normalizes and
+The structure is that of `workers.cpu.native_layers`: one pass convolves and takes statistics, a second normalizes and
 quantizes; backward likewise. Scales stay on the device, so a stage can be captured.
 """
 

@@ -10,8 +10,8 @@ from threading import Event
 import pytest
 
 from fpga.finn_build import run_finn_build
-from fpga.finn_environment import ensure_finn_environment
 from fpga.run import BuildWorker
+from fpga.toolchain.finn_environment import ensure_finn_environment
 from spaces.architecture import ArchitectureConfig
 from storage.artifacts import ArtifactStore
 from storage.builds import queue_build

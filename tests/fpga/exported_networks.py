@@ -20,7 +20,7 @@ from spaces.architecture import (
     Linear,
     MaxPool,
 )
-from storage.frames import Frames
+from storage.dataset.frames import Frames
 from storage.records import BuildTarget
 from workers.checkpoint import write_weights
 from workers.model import build_model

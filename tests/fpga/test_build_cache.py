@@ -15,7 +15,7 @@ import pytest
 
 from fpga import build_cache
 from fpga.build_cache import finished_level, is_finished, lock_folder, make_build_key, mark_finished, place_inputs
-from fpga.process_group import CommandStoppedError
+from fpga.toolchain.process_group import CommandStoppedError
 from storage.records import BuildLevel
 from tests.fpga.exported_networks import ZCU111
 from tests.fpga.running_processes import wait_until

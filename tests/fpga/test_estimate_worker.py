@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy import update
 
 from fpga.estimate_worker import EstimateWorker, main, run_queue
-from fpga.preloading import EstimatorPythons, preload_estimator
-from fpga.process_group import LEAST
+from fpga.toolchain.fork_server import EstimatorPythons, preload_estimator
+from fpga.toolchain.process_group import LEAST
 from spaces.architecture import ArchitectureConfig, Block, GlobalPool, InputQuantizer
 from storage.artifacts import ArtifactStore
 from storage.database import Database

@@ -8,7 +8,7 @@ from storage.estimates import ESTIMATOR_VERSION
 
 ROOT = Path(__file__).parents[2]
 
-OTHERS = ("fpga/finn_requirements.txt", "workers/architecture_export.py", "workers/qonnx_export.py")
+OTHERS = ("fpga/toolchain/finn_requirements.txt", "workers/architecture_export.py", "workers/qonnx_export.py")
 
 NOTED = (2, "47cf7606d2617c44")
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from fpga.finn_build import FinnBuildError, FinnOutput, run_finn_build
-from fpga.process_group import CommandStoppedError
 from fpga.reports import read_build_report
+from fpga.toolchain.process_group import CommandStoppedError
 from fpga.verification import GRAPHS, Verification, verify_outputs
 from storage.records import BuildLevel, BuildTarget, GraphAgreement
 from tests.fpga.exported_networks import N_PROOF_FRAMES, NETWORKS, ZCU111, BuiltNetwork

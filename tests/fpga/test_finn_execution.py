@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fpga.finn_environment import FINN_STEPS, make_finn_variables
+from fpga.toolchain.finn_environment import FINN_STEPS, make_finn_variables
 from tests.fpga.exported_networks import BuiltNetwork
 
 COMPARE = """

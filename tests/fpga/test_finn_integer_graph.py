@@ -19,7 +19,7 @@ from torch import nn
 from fpga.finn_build import FinnOutput, UnbuildableNetworkError, run_finn_build
 from fpga.verification import GRAPHS, verify_outputs
 from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer, InvertedResidual
-from storage.frames import Frames
+from storage.dataset.frames import Frames
 from storage.records import BuildLevel
 from tests.fpga.exported_networks import ZCU111, conv, dsc, linear
 from workers.architecture_export import export_architecture

@@ -10,7 +10,7 @@ from threading import Event
 import pytest
 
 from fpga.finn_build import run_finn_build
-from fpga.finn_environment import FINN_STEPS, make_finn_variables
+from fpga.toolchain.finn_environment import FINN_STEPS, make_finn_variables
 from storage.records import BuildLevel
 from tests.fpga.exported_networks import ZCU111
 

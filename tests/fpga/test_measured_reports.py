@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fpga.finn_environment import make_finn_variables
 from fpga.measured_reports import read_measured_hardware, read_worst_slack
 from fpga.reports import ReportError
+from fpga.toolchain.finn_environment import make_finn_variables
 from storage.records import BuildReport, MeasuredHardware, Resources
 
 UTILIZATION = """

@@ -11,9 +11,9 @@ from threading import Event
 import pytest
 
 from fpga.claimed_build import read_result
-from fpga.rtl_build_check import CheckedBuild, check_build
+from fpga.rtl.build_check import CheckedBuild, check_build
+from fpga.rtl.simulation import find_verilator
 from fpga.rtl_check import describe_check, main
-from fpga.rtl_simulation import find_verilator
 from fpga.run import BuildWorker, run_queue
 from storage.artifacts import ArtifactStore
 from storage.builds import load_build, queue_build

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fpga.finn_environment import FINN_STEPS, make_finn_variables
+from fpga.toolchain.finn_environment import FINN_STEPS, make_finn_variables
 from fpga.verification import GRAPHS, Verification, VerificationError, has_right_class, verify_outputs
 from storage.records import GraphAgreement
 from tests.fpga.exported_networks import N_PROOF_FRAMES, BuiltNetwork

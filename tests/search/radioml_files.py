@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from storage.modulations import CLASS_NAMES
+from storage.signals.modulations import CLASS_NAMES
 
 SNRS_DB = tuple(range(-20, 32, 2))
 

@@ -12,9 +12,9 @@ from search.report import load_study_report
 from storage.artifacts import ArtifactStore
 from storage.builds import claim_build, fail_build, load_builds
 from storage.database import Database
-from storage.modulations import CLASS_NAMES
-from storage.radioml import RadioMLFile
+from storage.dataset.radioml import RadioMLFile
 from storage.records import BuildState
+from storage.signals.modulations import CLASS_NAMES
 from tests.search.search_study import complete, make_search, queue_small_build, small_config
 
 FILE = RadioMLFile(Path("data.hdf5"), CLASS_NAMES, tuple(range(-20, 32, 2)), 8, 1024, 4992, None)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import search.run
-from fpga.finn_environment import ensure_finn_environment
+from fpga.toolchain.finn_environment import ensure_finn_environment
 from search.local_services import Service
 from search.report import main as report
 from search.run import main

@@ -10,9 +10,9 @@ from search.report import StudyReport, TrialCounts, TrialReport, load_study_repo
 from spaces.search_space import Design
 from storage.artifacts import ArtifactStore
 from storage.database import Database
-from storage.modulations import CLASS_NAMES
-from storage.radioml import RadioMLFile
+from storage.dataset.radioml import RadioMLFile
 from storage.records import HardwareEstimate
+from storage.signals.modulations import CLASS_NAMES
 from tests.search.search_study import complete, make_search, small_config
 
 FILE = RadioMLFile(Path("data.hdf5"), CLASS_NAMES, tuple(range(-20, 32, 2)), 8, 1024, 4992, None)

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.frames import Frames
+from storage.dataset.frames import Frames
 
 N_CLASSES, N_SNRS, FRAMES_PER_CELL = 24, 26, 8
 N_FRAMES = N_CLASSES * N_SNRS * FRAMES_PER_CELL

@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 import pytest
 
-from storage.radioml import DatasetError, inspect_radioml
+from storage.dataset.radioml import DatasetError, inspect_radioml
 from storage.radioml_twin import ensure_twin, main
-from storage.twin_file import GENERATOR_VERSION, partial_path, record_path
+from storage.twin.file import GENERATOR_VERSION, partial_path, record_path
 from tests.storage.unprivileged import run_as_nobody
 
 REPOSITORY = Path(__file__).parents[2]

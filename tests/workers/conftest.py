@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
-from storage.frames import Frames
+from storage.dataset.frames import Frames
 from storage.radioml_twin import ensure_twin
 
 torch.set_num_threads(1)

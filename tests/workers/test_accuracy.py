@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
-from storage.frames import Frames
-from storage.input_codes import encode, quantizer_scale
+from storage.dataset.frames import Frames
+from storage.dataset.input_codes import encode, quantizer_scale
 from workers.accuracy import evaluate_accuracy, predict_classes, predict_logits
-from workers.integer_network import make_integer_network
+from workers.integer.network import make_integer_network
 from workers.layers import LinearBlock
 from workers.model import QuantizedNetwork, build_model
 from workers.training import Phase, train

@@ -15,7 +15,7 @@ import pytest
 import workers.evaluation
 from spaces.architecture import ArchitectureConfig, Conv, GlobalPool, InputQuantizer, Linear
 from spaces.search_space import Design, PruningStage, TrainingSettings
-from storage.radioml import DatasetError
+from storage.dataset.radioml import DatasetError
 from storage.radioml_twin import ensure_twin
 from storage.records import Evaluation
 from workers.checkpoint import CheckpointError, load_weights

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
-from storage.frame_cache import read_rows
-from storage.frames import Frames, load_training_frames, load_validation_frames
-from storage.input_codes import encode, has_exact_codes, quantizer_scale
-from storage.radioml import inspect_radioml
-from storage.split import prescribed_split
+from storage.dataset.frame_cache import read_rows
+from storage.dataset.frames import Frames, load_training_frames, load_validation_frames
+from storage.dataset.input_codes import encode, has_exact_codes, quantizer_scale
+from storage.dataset.radioml import inspect_radioml
+from storage.dataset.split import prescribed_split
 from workers.accuracy import predict_logits
 from workers.layers import InputQuantizerBlock
 from workers.model import build_model

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear, infer_shapes
-from storage.frames import Frames, load_training_frames
-from storage.radioml import inspect_radioml
-from storage.split import prescribed_split
+from storage.dataset.frames import Frames, load_training_frames
+from storage.dataset.radioml import inspect_radioml
+from storage.dataset.split import prescribed_split
 from workers.checkpoint import write_weights
 from workers.model import QuantizedNetwork, build_model, measure_density
 from workers.pruning import prune_weights

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spaces.architecture import ArchitectureConfig
-from storage.frames import Frames
+from storage.dataset.frames import Frames
 from workers.accuracy import evaluate_accuracy
 from workers.model import build_model, iterate_mac_modules, measure_density
 from workers.pruning import prune_weights

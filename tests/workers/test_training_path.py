@@ -20,10 +20,10 @@ from spaces.architecture import (
     Linear,
     MaxPool,
 )
-from storage.frames import Frames
-from workers.functional_twin import make_exact_forward
+from storage.dataset.frames import Frames
+from workers.cpu.native_library import find_problem
+from workers.functional_network import make_exact_forward
 from workers.model import QuantizedNetwork, build_model
-from workers.native_library import find_problem
 from workers.training_path import PathName, choose_training_path
 
 CONV = Conv(out_channels=16, kernel_size=3, weight_bit_width=8, activation_bit_width=8)

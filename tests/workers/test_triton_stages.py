@@ -26,7 +26,7 @@ from tests.workers.plain_stages import (
     make_case,
     run_plain,
 )
-from workers.functional_twin import TrainingForward, make_exact_forward
+from workers.functional_network import TrainingForward, make_exact_forward
 from workers.model import QuantizedNetwork, build_model
 from workers.triton_forward import make_triton_forward
 from workers.triton_stages import DENSE_TILE, MAX_SPLITS, TILE, DeviceCodeRange, DeviceResidual, triton_stage

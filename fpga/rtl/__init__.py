@@ -1,0 +1,1 @@
+"""Synthesis and simulation of generated RTL by open-source tools."""

@@ -1,0 +1,211 @@
+"""FINN+ in a virtual environment of its own, made on first use: its versions exclude those that we train with."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+import platformdirs
+
+from fpga.toolchain.finnlib_corrections import CORRECTIONS, CorrectionError, apply_corrections
+from fpga.toolchain.process_group import CommandStoppedError, CommandTimeoutError, run_in_process_group
+
+FINN_VERSION = "1.6.1"
+
+PACKAGES_WITHOUT_DEPENDENCIES = (f"finn-plus=={FINN_VERSION}", "qonnx==1.0.0", "onnx-passes==0.4.1", "mip==1.17.0")
+"""They ask for packages that exclude each other, or that no build here uses (a solver of 600 MB)."""
+
+REQUIREMENTS = Path(__file__).with_name("finn_requirements.txt")
+
+FINN_STEPS = Path(__file__).parents[1] / "finn_steps.py"
+
+INSTALL_TIMEOUT_S = 1800
+
+HEARTBEAT_S = 15
+
+LOG_TAIL_LINES = 5
+
+Progress = Callable[[str], None]
+
+
+class FinnEnvironmentError(Exception):
+    """FINN's environment cannot be made; the text ends with what pip said."""
+
+
+def ensure_finn_environment(
+    on_progress: Progress = print, stop: Event | None = None, cache: Path | None = None
+) -> Path:
+    """The Python interpreter of FINN's environment, which is made when it is missing: a minute, 1.3 GB, network.
+
+    It lies under the user's cache folder and is named by version and pins, so that new pins make a new one. Two
+    makers at once are safe: the second waits. Raises FinnEnvironmentError, and CommandStoppedError once `stop` is set.
+    """
+    stop = stop or Event()
+    folder = environment_folder(cache)
+    if not is_complete(folder):
+        make_cache_folder(folder.parent)
+        with _lock(folder.with_name(folder.name + ".lock"), on_progress, stop):
+            if not is_complete(folder):
+                _make_environment(folder, on_progress, stop)
+    return _python_of(folder)
+
+
+def make_cache_folder(folder: Path) -> None:
+    """Where it is missing. Raises FinnEnvironmentError where this machine does not let it be made or written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        problem = None if os.access(folder, os.W_OK) else "it cannot be written"
+    except OSError as error:
+        problem = error.strerror
+    if problem:
+        raise FinnEnvironmentError(
+            f"the cache folder is {folder}: {problem}; expected one to write to: set XDG_CACHE_HOME to such a folder"
+        )
+
+
+def environment_folder(cache: Path | None = None) -> Path:
+    """Where the environment lies for these pins and this Python, whether or not it is there."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    pins = "\n".join((*PACKAGES_WITHOUT_DEPENDENCIES, REQUIREMENTS.read_text(), python, repr(CORRECTIONS)))
+    name = f"finn-{FINN_VERSION}-{hashlib.sha256(pins.encode()).hexdigest()[:12]}"
+    return (cache or platformdirs.user_cache_path("fpga-modulation-search")) / name
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the environment was installed, checked, and still has its interpreter."""
+    return (folder / "complete.json").is_file() and _python_of(folder).exists()
+
+
+def make_finn_variables(scratch: Path) -> dict[str, str]:
+    """The environment variables FINN runs with; all it writes beside its output lies in `scratch`, which exists."""
+    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+    return variables | {
+        "FINN_BUILD_DIR": str(scratch),
+        "FINN_SETTINGS": str(scratch / "settings.yaml"),
+        "HOME": str(scratch),
+        "NUM_DEFAULT_WORKERS": "1",
+        "OMP_NUM_THREADS": "1",
+        # FINN reads a version from the end of this path and runs nothing there for estimates and code generation
+        "XILINX_VIVADO": os.environ.get("XILINX_VIVADO", "/opt/none/Vivado/2022.2"),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`python -m fpga.finn_environment`: makes the environment when it is missing, and says where it is."""
+    parser = argparse.ArgumentParser(prog="python -m fpga.finn_environment", description=main.__doc__)
+    parser.parse_args(arguments)
+    try:
+        python = ensure_finn_environment(lambda line: print(line, flush=True))
+    except FinnEnvironmentError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the next call starts over", file=sys.stderr)
+        return 130
+    print(f"FINN+ {FINN_VERSION} is ready: {python}")
+    return 0
+
+
+def _make_environment(folder: Path, on_progress: Progress, stop: Event) -> None:
+    log = folder.with_name(folder.name + ".log")
+    log.unlink(missing_ok=True)
+    started = time.monotonic()
+    pip = (_python_of(folder), "-m", "pip", "install", "--no-input", "--no-compile", "--disable-pip-version-check")
+    scratch = folder / "scratch"
+    steps: tuple[tuple[str, tuple[str | Path, ...]], ...] = (
+        ("making a virtual environment", (sys.executable, "-m", "venv", "--clear", folder)),
+        (f"installing FINN+ {FINN_VERSION}", (*pip, "--no-deps", *PACKAGES_WITHOUT_DEPENDENCIES)),
+        ("installing what it needs", (*pip, "-r", REQUIREMENTS)),
+        ("loading it once", (_python_of(folder), FINN_STEPS, "--check-imports")),
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    on_progress(f"FINN's environment is made once, a minute or two and 1.3 GB: {folder}")
+    for title, command in steps:
+        _run_step(title, command, log, started, on_progress, stop, scratch)
+        scratch.mkdir(exist_ok=True)
+    try:
+        apply_corrections(folder)
+    except CorrectionError as error:
+        raise FinnEnvironmentError(f"FINN's environment could not be made: {error}") from None
+    unfinished = folder / "complete.json.unfinished"
+    unfinished.write_text(json.dumps({"finn": FINN_VERSION, "seconds": round(time.monotonic() - started)}))
+    unfinished.replace(folder / "complete.json")
+    on_progress(f"FINN's environment is ready after {time.monotonic() - started:.0f} s")
+
+
+def _run_step(
+    title: str,
+    command: tuple[str | Path, ...],
+    log: Path,
+    started: float,
+    on_progress: Progress,
+    stop: Event,
+    scratch: Path,
+) -> None:
+    reported = time.monotonic()
+
+    def report() -> None:
+        nonlocal reported
+        if time.monotonic() - reported > HEARTBEAT_S:
+            reported = time.monotonic()
+            on_progress(f"FINN's environment: {title}, {reported - started:.0f} s so far")
+
+    on_progress(f"FINN's environment: {title} ({time.monotonic() - started:.0f} s)")
+    variables = dict(os.environ) if "pip" in command else make_finn_variables(scratch)
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)  # loading it once writes the bytecode that each build then loads
+    try:
+        status = run_in_process_group(
+            command, log, timeout_s=INSTALL_TIMEOUT_S, stop=stop, environment=variables, on_wait=report
+        )
+    except CommandTimeoutError:
+        raise FinnEnvironmentError(f"{title} took more than {INSTALL_TIMEOUT_S} s; the log is {log}") from None
+    if status != 0:
+        raise FinnEnvironmentError(
+            f"FINN's environment could not be made: {title} ended with status {status}. It needs network (or a pip "
+            f"configuration that finds the packages) and 1.3 GB of disk; the whole log is {log}. It ends:\n{_tail(log)}"
+        )
+
+
+def _python_of(folder: Path) -> Path:
+    return folder / "bin" / "python"
+
+
+def _tail(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return "\n".join(lines[-LOG_TAIL_LINES:])
+
+
+@contextmanager
+def _lock(path: Path, on_progress: Progress, stop: Event) -> Iterator[None]:
+    """Held by one maker at a time; the kernel frees it when the maker dies."""
+    with path.open("w") as file:
+        is_told = False
+        while not _try_lock(file.fileno()):
+            if not is_told:
+                on_progress("FINN's environment is being made by another process; waiting for it")
+                is_told = True
+            if stop.wait(0.5):
+                raise CommandStoppedError
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Pythons that have done their imports, for the length of a block: each call starts behind them, in its own process."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fpga.toolchain.external_finn import is_container
+from fpga.toolchain.finn_environment import make_finn_variables
+from fpga.toolchain.process_group import kill_process_group, yield_to_others
+
+PRELOADED = Path(__file__).with_name("forked_calls.py")
+
+BACKLOG = 64
+"""Calls that may wait for the imports."""
+
+
+@dataclass(frozen=True)
+class EstimatorPythons:
+    """The two programs that an estimate takes."""
+
+    export: Path
+    """Runs workers.architecture_export."""
+    finn: Path
+    """Runs FINN's steps."""
+
+
+@contextmanager
+def preload_estimator(finn_python: Path, niceness: int) -> Iterator[EstimatorPythons]:
+    """Both, behind their imports, which take as long as an estimate itself; a container's FINN is left as it is."""
+    export = preload(Path(sys.executable), "workers.architecture_export", _project_variables(), niceness)
+    with tempfile.TemporaryDirectory(prefix="finn-") as scratch, export as export_python:
+        if is_container(finn_python):
+            yield EstimatorPythons(export_python, finn_python)
+            return
+        with preload(finn_python, "finn_calls", make_finn_variables(Path(scratch)), niceness) as preloaded_finn:
+            yield EstimatorPythons(export_python, preloaded_finn)
+
+
+@contextmanager
+def preload(python: Path, module: str, variables: Mapping[str, str], niceness: int) -> Iterator[Path]:
+    """A program to call as `python FILE ARGUMENT...`: `module.main(arguments)` runs in FILE's place, imports done.
+
+    It behaves as a process of `python` does, and is one where the preloaded process has died, or where the temporary
+    folder takes no socket or lets nothing be run. `variables` are the environment in which the module is imported; each
+    call has its caller's.
+    """
+    with tempfile.TemporaryDirectory(prefix="preloaded-") as name:
+        path, program = Path(name) / "socket", Path(name) / "python"
+        here = [str(PRELOADED), "call", str(path), str(python)]
+        program.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-IS", *here])} "$@"\n')
+        program.chmod(0o700)
+        server = _start_server(python, module, path, variables, niceness) if os.access(program, os.X_OK) else None
+        if server is None:
+            yield python
+            return
+        try:
+            yield program
+        finally:
+            kill_process_group(server)
+
+
+def _start_server(
+    python: Path, module: str, path: Path, variables: Mapping[str, str], niceness: int
+) -> subprocess.Popen[bytes] | None:
+    """None where the socket's path has more than the about 100 characters that Linux allows."""
+    with socket.socket(socket.AF_UNIX) as listener:  # of the preloaded process alone, so that it ends with that
+        try:
+            listener.bind(str(path))
+        except OSError:
+            return None
+        listener.listen(BACKLOG)
+        command: tuple[str | Path, ...] = (*yield_to_others(niceness), python, PRELOADED, "serve")
+        return subprocess.Popen(
+            (*command, str(listener.fileno()), str(os.getpid()), module),
+            env={**variables, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the worker, which then ends it
+            pass_fds=(listener.fileno(),),
+        )
+
+
+def _project_variables() -> dict[str, str]:
+    """This process's environment, in which our modules are found also where they are not installed."""
+    project = str(PRELOADED.parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [project, os.environ.get("PYTHONPATH")]))}

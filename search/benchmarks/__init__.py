@@ -1,0 +1,1 @@
+"""What hardware takes, and how long until it is known; nothing else imports these."""

@@ -1,0 +1,223 @@
+"""The README's table of hardware figures: six networks trained, exported, built and printed by one command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+
+from search.local_services import Service
+from search.study_data import open_dataset, study_split
+from spaces.architecture import (
+    ArchitectureConfig,
+    Conv,
+    DepthwiseSeparable,
+    GlobalPool,
+    InputQuantizer,
+    Linear,
+    MaxPool,
+)
+from spaces.study_config import StudyConfig, load_study_config
+from storage.artifacts import ArtifactStore
+from storage.builds import load_builds, queue_build
+from storage.database import Database, open_database
+from storage.dataset.frames import load_training_frames, load_validation_sample
+from storage.records import Build, BuildReport, BuildTarget
+
+STUDY_NAME = "hardware-table"
+
+STUDY_FILE = Path(__file__).parents[2] / "spaces" / "dsc4.yaml"
+
+N_PROOF_FRAMES = 200
+
+SEEDS = (1, 2, 3)
+"""Of the random members."""
+
+ZCU111 = BuildTarget("ZCU111", clk_period_ns=5.0, target_fps=100_000)
+
+ZCU104 = BuildTarget("ZCU104", clk_period_ns=4.0, target_fps=230_000)
+"""What finn-examples publishes of its VGG10 for RadioML 2018.01A, w4a4: 230,000 frames/s at 250 MHz, on hardware."""
+
+PUBLISHED_ROW = "| VGG10 w4a4 of finn-examples, published | ZCU104, 250 MHz | | 230,000 | | | | | | | |"
+
+POLL_S = 2.0
+
+
+@dataclass(frozen=True)
+class ExampleNetwork:
+    """One line of the table."""
+
+    name: str
+    architecture: ArchitectureConfig
+    target: BuildTarget
+    sparsity: float = 0.0
+    """Fraction of each layer's weights that are zero."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m search.hardware_table`: prints the table; 1 where a build failed. Goes on where it was stopped."""
+    args = _parse_arguments(arguments)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    config = load_study_config(STUDY_FILE)
+    store = ArtifactStore(args.folder / "artifacts")
+    url = f"sqlite:///{args.folder.resolve()}/studies.db"
+    args.folder.mkdir(parents=True, exist_ok=True)
+    database = open_database(url)
+    networks = list_networks(config)
+    for number, network in enumerate(networks):
+        queue_network(database, store, config, number, network, args.epochs)
+    log = args.folder / "build-worker.log"
+    worker = Service("build worker", ["fpga.run", "--database", url, "--artifacts", str(store.root), "--drain"], log)
+    _print_progress(f"building {len(networks)} networks; log: {log}")
+    try:
+        while worker.exit_code is None:
+            time.sleep(POLL_S)
+    finally:
+        worker.stop()
+    builds = {build.trial_number: build for build in load_builds(database, STUDY_NAME)}  # the last of each
+    print(describe_builds(networks, builds))
+    return 0 if all(number in builds and builds[number].report for number in range(len(networks))) else 1
+
+
+def list_networks(config: StudyConfig) -> list[ExampleNetwork]:
+    """BacalhauNet, VGG10, and random members of the study's space."""
+    members = [
+        ExampleNetwork(f"dsc4, random member {seed}, 80 % pruned", draw_member(config, seed), ZCU111, 0.8)
+        for seed in SEEDS
+    ]
+    return [
+        ExampleNetwork("BacalhauNet w6a6", make_bacalhaunet(6), ZCU111),
+        ExampleNetwork("VGG10 w4a4", make_vgg10(4), ZCU104),
+        *members,
+        ExampleNetwork("VGG10 w8a8", make_vgg10(8), ZCU104),
+    ]
+
+
+def draw_member(config: StudyConfig, seed: int) -> ArchitectureConfig:
+    """A network of the study's space, each choice drawn uniformly."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed), directions=["maximize", "minimize"])
+    return config.search_space.suggest(study.ask()).architecture
+
+
+def make_bacalhaunet(bits: int) -> ArchitectureConfig:
+    """Rosa et al., "BacalhauNet: A Tiny CNN for Lightning-Fast Modulation Classification", ITU J-FET."""
+    layers = zip((27, 21, 15, 9, 9), (2, 1, 2, 1, 2), (24, 24, 48, 48, 48), strict=True)
+    blocks = (
+        DepthwiseSeparable(
+            kernel_size=kernel_size,
+            stride=stride,
+            out_channels=channels,
+            weight_bit_width=bits,
+            activation_bit_width=bits,
+        )
+        for kernel_size, stride, channels in layers
+    )
+    last = Linear(out_features=24, weight_bit_width=bits)
+    return ArchitectureConfig(blocks=(InputQuantizer(clip=3.0), *blocks, GlobalPool(), last))
+
+
+def make_vgg10(bits: int) -> ArchitectureConfig:
+    """The baseline of ITU PS-007, with other bit widths: seven convolutions and pools, two hidden layers."""
+    conv = Conv(out_channels=64, kernel_size=3, weight_bit_width=bits, activation_bit_width=bits)
+    hidden = Linear(out_features=128, weight_bit_width=bits, activation_bit_width=bits)
+    pairs = (block for _ in range(7) for block in (conv, MaxPool(kernel_size=2)))
+    last = Linear(out_features=24, weight_bit_width=bits)
+    return ArchitectureConfig(blocks=(InputQuantizer(clip=2.0), *pairs, hidden, hidden, last))
+
+
+def queue_network(
+    database: Database, store: ArtifactStore, config: StudyConfig, number: int, network: ExampleNetwork, epochs: int
+) -> Build:
+    """Trains and exports the network where that was not done yet, and queues its build."""
+    folder = store.evaluation_folder(STUDY_NAME, number, f"{network.architecture.architecture_id[:8]}-{epochs}")
+    model, proof = folder / "model.onnx", folder / "proof.npz"
+    if not proof.is_file():
+        _print_progress(f"training {network.name}")
+        _train_and_export(config, network, epochs, folder)
+    return queue_build(
+        database,
+        study_name=STUDY_NAME,
+        trial_number=number,
+        model=store.relative(model),
+        proof=store.relative(proof),
+        target=network.target,
+        timeout_s=config.fpga.timeout_s,
+        is_below_threshold=True,
+        test_accuracy=None,
+    )
+
+
+def describe_builds(networks: Sequence[ExampleNetwork], builds: dict[int, Build]) -> str:
+    """The table, in Markdown."""
+    lines = [
+        "| network | board, clock | asked, frames/s | estimated | latency, us | LUT bare | connected | BRAM18 | DSP "
+        "| LUT, DSP by ROTHE | frames with equal integers |",
+        "| :-- | :-- | --: | --: | --: | --: | --: | --: | --: | --: | :-- |",
+    ]
+    for number, network in enumerate(networks):
+        lines.append(_describe_build(network, builds.get(number)))
+        if network.architecture == make_vgg10(4):
+            lines.append(PUBLISHED_ROW)
+    return "\n".join(lines)
+
+
+def _describe_build(network: ExampleNetwork, build: Build | None) -> str:
+    target = network.target
+    start = f"| {network.name} | {target.board}, {1e3 / target.clk_period_ns:.0f} MHz | {target.target_fps:,} |"
+    report = None if build is None else build.report
+    if report is None or report.connected is None or report.by_rothe is None:
+        reason = "not built" if build is None else build.message or build.state.value
+        return f"{start} {reason} | | | | | | | |"
+    taken = " | ".join(_describe_taken(report, name) for name in ("lut", "bram_18k", "dsp"))
+    equal = ", ".join(f"{agreement.graph} {agreement.n_scores_equal}" for agreement in report.agreements)
+    return (
+        f"{start} {report.throughput_fps:,.0f} | {report.latency_us:,.0f} | {report.lut:,} | {taken} | "
+        f"{report.by_rothe.lut:,}, {report.by_rothe.dsp:,} | {equal} of {report.n_frames_verified} |"
+    )
+
+
+def _describe_taken(report: BuildReport, resource: str) -> str:
+    """With width converters and FIFOs, and the share of the board; above 100 % the network does not fit."""
+    taken = getattr(report.connected, resource)
+    share = "" if report.available is None else f" ({taken / getattr(report.available, resource):.0%})"
+    return f"{taken:,}{share}"
+
+
+def _train_and_export(config: StudyConfig, network: ExampleNetwork, epochs: int, folder: Path) -> None:
+    from search.benchmarks.pruned_network import (
+        train_pruned_network,  # import torch, which a table of finished builds does not need
+    )
+    from workers.qonnx_export import export_evaluation
+
+    file = open_dataset(config)
+    split = study_split(config, file)
+    quantizer = network.architecture.blocks[0]
+    assert isinstance(quantizer, InputQuantizer)  # list_networks makes no others
+    frames = load_training_frames(file, split, config.dataset.min_training_snr_db, quantizer)
+    weights = folder / "weights.safetensors"
+    train_pruned_network(network.architecture, frames, network.sparsity, epochs, weights)
+    export_evaluation(network.architecture, weights, load_validation_sample(file, split, N_PROOF_FRAMES), folder)
+
+
+def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m search.hardware_table", description="Builds six networks and prints their hardware figures."
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/hardware_table"), metavar="DIR", help="where all lies (%(default)s)"
+    )
+    parser.add_argument("--epochs", type=int, default=1, help="of training before pruning (%(default)s)")
+    return parser.parse_args(arguments)
+
+
+def _print_progress(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The waveforms of the synthetic signal sets."""

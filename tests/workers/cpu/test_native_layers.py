@@ -1,0 +1,201 @@
+"""A fused stage is the plain composition in double precision, for any shape, on every instruction set this CPU has."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tests.workers.plain_stages import (
+    Case,
+    Outcome,
+    copy_inputs,
+    copy_norm,
+    draw_case,
+    find_near_ties,
+    finish,
+    make_case,
+    run_plain,
+)
+from workers.cpu.blocked_frames import Blocked, Engine, from_blocked, gather_codes, to_blocked
+from workers.cpu.native_layers import CodeRange, Residual, fused_stage, max_pool
+from workers.cpu.native_library import available_instruction_sets, find_problem
+from workers.layers import make_relu
+
+pytestmark = pytest.mark.skipif(find_problem() is not None, reason=f"no native library: {find_problem()}")
+
+INSTRUCTION_SETS = available_instruction_sets()
+N_RANDOM_CASES = 40
+
+
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+@pytest.mark.parametrize("seed", range(N_RANDOM_CASES))
+def test_random_stage_is_the_composition_in_double_precision(seed: int, instruction_set: str) -> None:
+    check_case(draw_case(random.Random(seed)), Engine(instruction_set, n_threads=1 + seed % 2))
+
+
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+@pytest.mark.parametrize("bit_width", range(2, 9))
+@pytest.mark.parametrize("has_residual", [False, True])
+def test_every_bit_width_with_and_without_residual(bit_width: int, has_residual: bool, instruction_set: str) -> None:
+    drawn = random.Random(100 + bit_width)
+    case = make_case(drawn, (19, 6, 31), 6, 5, 1, 2, False, bit_width, has_residual, 1, is_training=True)
+    check_case(case, Engine(instruction_set))
+
+
+def test_tensors_too_large_for_the_caches_take_the_streaming_path() -> None:
+    case = make_case(random.Random(1), (300, 2, 1024), 32, 3, 1, 1, False, 8, False, 2, is_training=True)
+    assert 300 * 32 * 512 * 4 > 16 << 20  # STREAMED_BYTES of native/layer.h, half as many positions behind the pool
+    check_case(case, Engine())
+
+
+def test_blocks_share_sums_where_weights_are_many() -> None:
+    case = make_case(random.Random(4), (160, 400, 16), 400, 3, 1, 1, False, 4, False, 1, is_training=True)
+    assert 10 * case.weight.numel() > 1 << 22  # MOST_PARTIAL_SUMS of native/layer.cpp, with ten blocks
+    check_case(case, Engine(n_threads=2))
+
+
+@pytest.mark.parametrize("is_depthwise", [False, True])
+def test_results_do_not_depend_on_the_number_of_threads(is_depthwise: bool) -> None:
+    case = make_case(random.Random(2), (70, 12, 45), 12, 5, 2, 2, is_depthwise, 4, False, 1, is_training=True)
+    gradient = torch.randn(70, 12, case.out_length, generator=torch.Generator().manual_seed(3))
+    one, three = run_fused(case, gradient, Engine(n_threads=1)), run_fused(case, gradient, Engine(n_threads=3))
+    assert torch.equal(one.values, three.values)
+    assert all(torch.equal(one.gradients[name], three.gradients[name]) for name in one.gradients)
+    assert torch.equal(one.running_var, three.running_var)
+
+
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+@pytest.mark.parametrize("bit_width", range(2, 9))
+def test_codes_are_brevitas_bit_for_bit_ties_included(bit_width: int, instruction_set: str) -> None:
+    highest = 2**bit_width - 1
+    scale = (torch.tensor(4.265) / highest).requires_grad_()
+    engine = Engine(instruction_set)
+    x = torch.linspace(-1.0, 6.0, 16 * 997).reshape(16, 1, 997)
+    x[0, 0, : highest + 1] = (torch.arange(highest + 1) + 0.5) * scale.detach()  # ties
+    expected_x, fused_x = x.clone().requires_grad_(), x.clone().requires_grad_()
+    relu = make_relu(bit_width)
+    expected = relu(expected_x)
+    one, quantizer = torch.ones(1, 1, 1), CodeRange(scale, highest)
+    fused = from_blocked(fused_stage(to_blocked(fused_x), one, identity_norm(), quantizer, engine=engine))
+    gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(5))
+    torch.autograd.backward([expected, fused], [gradient, gradient])
+    assert torch.equal(fused, expected)
+    assert expected_x.grad is not None
+    assert fused_x.grad is not None
+    assert torch.equal(fused_x.grad != 0, expected_x.grad != 0)
+    torch.testing.assert_close(fused_x.grad, expected_x.grad)
+    (trained,) = relu.parameters()
+    assert trained.grad is not None
+    assert scale.grad is not None
+    torch.testing.assert_close(scale.grad / highest, trained.grad, rtol=1e-4, atol=1e-3)
+
+
+def test_lanes_beyond_the_frames_are_zero_and_have_no_part_in_statistics() -> None:
+    norm = nn.BatchNorm1d(3)
+    nn.init.ones_(norm.bias)
+    x = torch.randn(5, 2, 9, generator=torch.Generator().manual_seed(6))
+    out = fused_stage(to_blocked(x), torch.ones(3, 2, 1), norm, CodeRange())
+    assert out.values.shape == (1, 3, 9, 16)
+    assert not out.values[..., 5:].any()
+    assert torch.allclose(norm.running_mean, 0.1 * x.sum(1).mean() * torch.ones(3), atol=1e-6)  # type: ignore[arg-type]
+
+
+def test_values_that_are_no_numbers_stay_so() -> None:
+    x = torch.zeros(16, 1, 4)
+    x[3, 0, 2] = torch.nan
+    out = from_blocked(
+        fused_stage(to_blocked(x), torch.ones(1, 1, 1), identity_norm(), CodeRange(torch.tensor(0.1), 15))
+    )
+    assert out[3, 0, 2].isnan()
+    assert out.isnan().sum() == 1
+
+
+def test_evaluation_leaves_running_statistics_alone() -> None:
+    norm = identity_norm()
+    before = {name: buffer.clone() for name, buffer in norm.named_buffers()}
+    with torch.no_grad():
+        fused_stage(to_blocked(torch.randn(3, 1, 8)), torch.ones(1, 1, 3), norm, CodeRange(), padding=1)
+    assert len(before) == 3
+    assert all(torch.equal(buffer, before[name]) for name, buffer in norm.named_buffers())
+
+
+def test_one_value_per_channel_has_no_batch_statistics() -> None:
+    with pytest.raises(ValueError, match="expected more than 1 value per channel"):
+        fused_stage(to_blocked(torch.ones(1, 2, 1)), torch.ones(2, 2, 1), nn.BatchNorm1d(2), CodeRange())
+
+
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+@pytest.mark.parametrize(("length", "size"), [(16, 2), (15, 2), (30, 3), (8, 8)])
+def test_max_pool_gives_the_gradient_to_the_first_of_equals(length: int, size: int, instruction_set: str) -> None:
+    x = torch.randint(0, 3, (21, 4, length), generator=torch.Generator().manual_seed(7)).float()
+    expected_x, fused_x = x.clone().requires_grad_(), x.clone().requires_grad_()
+    expected = F.max_pool1d(expected_x, size)
+    fused = from_blocked(max_pool(to_blocked(fused_x), size, Engine(instruction_set)))
+    gradient = torch.randn(expected.shape, generator=torch.Generator().manual_seed(8))
+    torch.autograd.backward([expected, fused], [gradient, gradient])
+    assert torch.equal(fused, expected)
+    assert fused_x.grad is not None
+    assert expected_x.grad is not None
+    assert torch.equal(fused_x.grad, expected_x.grad)
+
+
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+@pytest.mark.parametrize("n_frames", [1, 16, 37])
+def test_gathered_codes_are_the_indexed_frames_times_the_scale(n_frames: int, instruction_set: str) -> None:
+    generator = torch.Generator().manual_seed(9)
+    codes = torch.randint(-128, 128, (50, 2, 77), dtype=torch.int8, generator=generator)
+    index = torch.randint(0, 50, (n_frames,), generator=generator)
+    gathered = gather_codes(codes.numpy(), index.numpy(), 3 / 128, Engine(instruction_set))
+    assert torch.equal(from_blocked(gathered), codes[index].float() * (3 / 128))
+    assert not gathered.values[-1, ..., n_frames % 16 or 16 :].any()
+
+
+def test_an_index_that_is_no_frame_is_told() -> None:
+    codes = np.zeros((4, 2, 8), np.int8)
+    with pytest.raises(IndexError, match="index has 1 to 4; expected 0 to 3"):
+        gather_codes(codes, np.array([1, 4]), 1.0)
+
+
+def check_case(case: Case, engine: Engine) -> None:
+    """Compares where no value is near a rounding tie; elsewhere gradients are zero, so that none flows through."""
+    near_tie = find_near_ties(case)
+    assert near_tie.double().mean() < 0.5
+    generator = torch.Generator().manual_seed(1)
+    gradient = torch.randn(near_tie.shape, generator=generator) * ~near_tie
+    expected, fused = run_plain(case, gradient), run_fused(case, gradient, engine)
+    assert fused.values.shape == expected.values.shape
+    assert ((fused.values - expected.values).abs() * ~near_tie).max() < 1e-4
+    for name, wanted in expected.gradients.items():
+        error = (fused.gradients[name] - wanted).norm()
+        assert error <= 1e-3 * wanted.norm() + 1e-6 * gradient.norm(), name
+    for given, wanted in ((fused.running_mean, expected.running_mean), (fused.running_var, expected.running_var)):
+        assert (given - wanted).norm() <= 1e-6 * wanted.norm()
+
+
+def run_fused(case: Case, gradient: Tensor, engine: Engine) -> Outcome:
+    inputs, norm = copy_inputs(case, torch.float32), copy_norm(case.norm, torch.float32)
+    residual = None
+    if case.summand is not None:
+        residual = Residual(to_blocked(inputs["summand"]), CodeRange(inputs["sum_scale"], case.sum_highest))
+    out: Blocked = fused_stage(
+        to_blocked(inputs["x"]),
+        inputs["weight"],
+        norm,
+        CodeRange(inputs.get("scale"), case.highest),
+        residual,
+        stride=case.stride,
+        padding=case.padding,
+        is_depthwise=case.is_depthwise,
+        pool_size=case.pool_size,
+        engine=engine,
+    )
+    return finish(from_blocked(out), gradient, inputs, norm)
+
+
+def identity_norm() -> nn.BatchNorm1d:
+    return nn.BatchNorm1d(1, eps=0.0).eval()

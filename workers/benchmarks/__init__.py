@@ -1,0 +1,1 @@
+"""What training and reading cost; nothing else imports these."""

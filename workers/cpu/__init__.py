@@ -1,0 +1,1 @@
+"""Training on a CPU: native code, and plain torch."""

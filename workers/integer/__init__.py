@@ -1,0 +1,1 @@
+"""The network in integers alone, as the FPGA computes it."""
