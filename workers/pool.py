@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from storage.records import Evaluation
 from workers.evaluation import EvaluationRequest, evaluate_design
-from workers.gpu.actors import GpuActors
+from workers.gpu_actors import GpuActors
 
 
 class PoolError(RuntimeError):

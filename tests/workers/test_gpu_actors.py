@@ -15,7 +15,7 @@ from spaces.architecture import ArchitectureConfig, Conv, GlobalPool, InputQuant
 from spaces.search_space import Design, TrainingSettings
 from storage.records import Evaluation
 from workers.evaluation import DatasetRequest, EvaluationRequest, evaluate_design
-from workers.gpu.actors import GpuActors
+from workers.gpu_actors import GpuActors
 from workers.pool import Completed, RayPool, run_request
 
 pytestmark = pytest.mark.slow
