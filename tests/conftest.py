@@ -21,8 +21,6 @@ from typing import Any
 import psycopg
 import pytest
 
-os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is first imported, which torch may do
-
 from storage.database import Database, open_database
 
 N_PROCESSES = 8

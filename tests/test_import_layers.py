@@ -30,7 +30,6 @@ LIVES_IN: dict[str, set[str]] = {
     "brevitas": {"workers"},
     "qonnx": {"workers", *IN_FINNS_ENVIRONMENT},
     "ray": {"workers/pool.py"},
-    "triton": {"workers"},
     "optuna": {"search", "dashboards"},
     "optuna_dashboard": {"dashboards"},
     "plotly": {"dashboards", "storage/twin/signal_page.py", "fpga/sweep.py"},

@@ -65,7 +65,7 @@ def measure_all(
         path = ensure_twin(frames_per_cell=32, seed=2018, folder=Path(folder))
         yield measure_reference(architecture, path, device, batch_size, seconds, len(frames))
     yield measure_trials(architecture, Way.BREVITAS, frames, batch_size, 1, Launching.TURNS, seconds)
-    for way in (Way.EAGER, Way.CAPTURED, Way.TRITON):
+    for way in (Way.EAGER, Way.CAPTURED):
         for n_trials in trials:
             for launching in Launching if n_trials > 1 else (Launching.TURNS,):
                 yield measure_trials(architecture, way, frames, batch_size, n_trials, launching, seconds)

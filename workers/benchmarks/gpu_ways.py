@@ -43,8 +43,6 @@ class Way(StrEnum):
     """The functional twin, frames on the device."""
     CAPTURED = "captured"
     """The same, each step one CUDA graph."""
-    TRITON = "captured, Triton"
-    """The same with Triton stages."""
 
 
 class Launching(StrEnum):
@@ -147,7 +145,7 @@ def make_trial(
 ) -> DeviceTrial:
     """A trial that is to train on these frames."""
     model = build_model(architecture, seed).train().to(frames.labels.device)
-    is_captured = way in (Way.CAPTURED, Way.TRITON)
+    is_captured = way is Way.CAPTURED
     optimizer = make_optimizer(model, _phase(batch_size))
     return DeviceTrial(model, _make_forward(model, way), frames, optimizer, batch_size, is_captured=is_captured)
 
@@ -174,13 +172,7 @@ Run = Callable[[Sequence[DeviceTrial], int], None]
 
 
 def _make_forward(model: QuantizedNetwork, way: Way) -> TrainingForward:
-    if way is Way.BREVITAS:
-        return model
-    if way is not Way.TRITON:
-        return make_exact_forward(model)
-    from workers.triton_forward import make_triton_forward  # Triton comes with torch's builds for GPUs
-
-    return make_triton_forward(model)
+    return model if way is Way.BREVITAS else make_exact_forward(model)
 
 
 def _measure_chunks(
