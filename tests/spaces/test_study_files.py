@@ -37,7 +37,7 @@ def test_study_file_opens_with_command_duration_and_expected_result(path: Path) 
     assert header is not None
     assert f"\n# Command:   python -m search.run spaces/{path.name}\n" in header[0]
     assert re.search(r"\n# Duration:  \S+ .*\d", header[0])
-    assert re.search(r"\n# Expected:  \S+ ", header[0])
+    assert re.search(r"\n# Result:    \S+ ", header[0])
 
 
 @pytest.mark.parametrize("path", STUDY_FILES, ids=lambda path: path.stem)
