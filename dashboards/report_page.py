@@ -28,7 +28,8 @@ from search.report import StudyReport, load_study_report
 from search.study import StudyError
 from spaces.study_config import ConfigError, parse_study_config
 from storage.artifacts import write_text_atomically
-from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_existing_database
+from storage.command_options import add_storage_option
+from storage.database import Database, DatabaseError, open_existing_database
 from storage.records import Build, HardwareEstimate
 from storage.studies import StudyRecord, load_study_record
 
@@ -174,7 +175,7 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Writes a study's Pareto plot, front and builds as one HTML file.",
     )
     parser.add_argument("study", help="name of the study")
-    parser.add_argument("--storage", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)")
+    add_storage_option(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="file to write")
     return parser.parse_args(arguments)
 

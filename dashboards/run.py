@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 import optuna
@@ -22,13 +21,14 @@ from dashboards.app import create_app
 from dashboards.guard import GuardError, guard_rules, url_host
 from dashboards.refresher import Refresher
 from search.study import StudyError, open_optuna_storage
-from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
-from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_existing_database
+from storage.artifacts import ArtifactError, ArtifactStore
+from storage.command_options import add_artifacts_option, add_storage_option
+from storage.database import Database, DatabaseError, open_existing_database
+from storage.environment_variables import DASHBOARD_TOKEN_VARIABLE
 
 REFRESH_INTERVAL_S = 3.0
 LAST_REFRESH_TIMEOUT_S = 5
 SHUTDOWN_TIMEOUT_S = 3
-TOKEN_VARIABLE = "DASHBOARD_TOKEN"
 
 
 class AddressError(Exception):
@@ -130,20 +130,14 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m dashboards.run",
         description="Serves Optuna dashboard with a Pareto plot per study and a note per trial, until Ctrl-C.",
     )
-    parser.add_argument("--storage", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)")
-    parser.add_argument(
-        "--artifacts",
-        type=Path,
-        default=DEFAULT_ARTIFACTS_FOLDER,
-        metavar="DIR",
-        help="folder for uploads (%(default)s)",
-    )
+    add_storage_option(parser)
+    add_artifacts_option(parser, "folder for uploads")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s); others need --token")
     parser.add_argument("--port", type=_port, default=8080, help="(%(default)s); 0 or auto: any free one")
     parser.add_argument(
         "--token",
-        default=os.environ.get(TOKEN_VARIABLE),
-        help=f"secret that everybody must show; ${TOKEN_VARIABLE} keeps it out of the process list",
+        default=os.environ.get(DASHBOARD_TOKEN_VARIABLE),
+        help=f"secret that everybody must show; ${DASHBOARD_TOKEN_VARIABLE} keeps it out of the process list",
     )
     parser.add_argument("--study", metavar="NAME", help="keep only this study's plot and notes up to date, and open it")
     return parser.parse_args(arguments)

@@ -29,6 +29,7 @@ from fpga.worker_process import (
     stop_on_signals,
 )
 from storage.artifacts import ArtifactError, ArtifactStore
+from storage.command_options import parse_count
 from storage.database import Database, DatabaseError, open_database
 from storage.estimates import (
     claim_estimate,
@@ -188,14 +189,8 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m fpga.estimate_worker", description="Makes the hardware estimates that studies ask for."
     )
     add_worker_options(parser)
-    parser.add_argument("--processes", type=_positive, default=1, metavar="N", help="estimates at once (%(default)s)")
+    parser.add_argument("--processes", type=parse_count, default=1, metavar="N", help="estimates at once (%(default)s)")
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"--processes is {text}; expected a number of at least 1")
-    return int(text)
 
 
 if __name__ == "__main__":

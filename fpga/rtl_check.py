@@ -10,13 +10,14 @@ from pathlib import Path
 from threading import Event
 
 from fpga.rtl.build_check import CheckedBuild, RtlCheckError, check_build
-from fpga.toolchain.external_finn import add_finn_option, find_finn
+from fpga.toolchain.external_finn import find_finn
 from fpga.toolchain.finn_environment import FinnEnvironmentError
 from fpga.toolchain.process_group import CommandStoppedError
 from fpga.worker_process import EXIT_STOPPED, Report, print_event, stop_on_signals
-from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
+from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import load_builds, record_rtl_check
-from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_existing_database
+from storage.command_options import add_artifacts_option, add_finn_option, add_storage_option
+from storage.database import Database, DatabaseError, open_existing_database
 from storage.records import Build, BuildLevel, BuildState, Resources
 from storage.rtl_record import RtlLayerCheck
 
@@ -203,10 +204,8 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("study", nargs="?", help="a study's name")
     parser.add_argument("trial", nargs="?", type=int, help="a trial of it that was built up to codegen")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="a build's folder in place of study and trial")
-    parser.add_argument("--storage", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)")
-    parser.add_argument(
-        "--artifacts", type=Path, default=DEFAULT_ARTIFACTS_FOLDER, metavar="DIR", help="artifacts (%(default)s)"
-    )
+    add_storage_option(parser)
+    add_artifacts_option(parser, "artifacts")
     parser.add_argument("--frames", type=int, default=N_FRAMES, help="recorded frames to simulate (%(default)s)")
     parser.add_argument(
         "--processes", type=int, default=count_processors(), help="layers at once (all processors, %(default)s)"

@@ -15,13 +15,14 @@ from typing import Any
 from fpga.build_cache import lock_folder, make_build_key
 from fpga.finn_build import FinnBuildError, run_finn_sweep
 from fpga.reports import describe_utilisation
-from fpga.toolchain.external_finn import add_finn_option, find_finn
+from fpga.toolchain.external_finn import find_finn
 from fpga.toolchain.finn_environment import FinnEnvironmentError
 from fpga.toolchain.process_group import CommandStoppedError
 from fpga.worker_process import EXIT_STOPPED, stop_on_signals
-from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore, write_text_atomically
+from storage.artifacts import ArtifactError, ArtifactStore, write_text_atomically
 from storage.builds import load_builds
-from storage.database import DEFAULT_DATABASE_URL, DatabaseError, open_existing_database
+from storage.command_options import add_artifacts_option, add_finn_option, add_storage_option
+from storage.database import DatabaseError, open_existing_database
 from storage.records import BuildTarget, Resources
 
 DEFAULT_TARGETS_FPS = (10_000, 25_000, 50_000, 100_000, 150_000, 190_000, 200_000)
@@ -188,8 +189,8 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--targets", type=_parse_target, nargs="+", default=DEFAULT_TARGETS_FPS, metavar="FPS", help="frames/s"
     )
     parser.add_argument("--out", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="folder (%(default)s)")
-    parser.add_argument("--storage", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)")
-    parser.add_argument("--artifacts", type=Path, default=DEFAULT_ARTIFACTS_FOLDER, metavar="DIR", help="(%(default)s)")
+    add_storage_option(parser)
+    add_artifacts_option(parser, "artifacts")
     add_finn_option(parser)
     return parser.parse_args(arguments)
 

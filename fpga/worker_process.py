@@ -6,14 +6,12 @@ import argparse
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from threading import Event
 from types import FrameType
 from typing import TypeVar
 
-from fpga.toolchain.external_finn import add_finn_option
-from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER
-from storage.database import DEFAULT_DATABASE_URL, DatabaseError
+from storage.command_options import add_artifacts_option, add_finn_option, add_storage_option
+from storage.database import DatabaseError
 
 QUEUE_POLL_S = 2.0
 
@@ -29,16 +27,8 @@ Answer = TypeVar("Answer")
 
 def add_worker_options(parser: argparse.ArgumentParser) -> None:
     """--storage, --artifacts, --drain and --finn."""
-    parser.add_argument(
-        "--storage", "--database", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)"
-    )
-    parser.add_argument(
-        "--artifacts",
-        type=Path,
-        default=DEFAULT_ARTIFACTS_FOLDER,
-        metavar="DIR",
-        help="folder of the search's files, and for the worker's own (%(default)s)",
-    )
+    add_storage_option(parser, "--database")
+    add_artifacts_option(parser, "folder of the search's files, and for the worker's own")
     parser.add_argument("--drain", action="store_true", help="end when the queue is empty instead of waiting")
     add_finn_option(parser)
 

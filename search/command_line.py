@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.local_services import FIRST_PORT
-from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER
-from storage.database import DEFAULT_DATABASE_URL
+from storage.command_options import add_artifacts_option, add_finn_option, add_storage_option, parse_count
 
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -22,17 +21,13 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "The same command again goes on where the study stopped.",
     )
     parser.add_argument("study_file", type=Path, metavar="STUDY.yaml", help="such as spaces/dsc4.yaml")
-    parser.add_argument("--storage", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)")
-    parser.add_argument(
-        "--artifacts",
-        type=Path,
-        default=DEFAULT_ARTIFACTS_FOLDER,
-        metavar="DIR",
-        help="folder of weights (%(default)s)",
-    )
+    add_storage_option(parser)
+    add_artifacts_option(parser)
     budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--trials", type=_count, metavar="N", help="complete trials in all, instead of budget.trials")
-    budget.add_argument("--extend", type=_count, metavar="N", help="complete trials on top of those there are")
+    budget.add_argument(
+        "--trials", type=parse_count, metavar="N", help="complete trials in all, instead of budget.trials"
+    )
+    budget.add_argument("--extend", type=parse_count, metavar="N", help="complete trials on top of those there are")
     parser.add_argument("--time-limit", type=_duration, metavar="10m", help="stop searching after 600s, 10m or 1h")
     parser.add_argument("--local", action="store_true", help="train in this process, without Ray")
     parser.add_argument("--ray-address", metavar="ADDR", help="train on this Ray cluster, such as 10.0.0.1:6379")
@@ -46,11 +41,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dashboard-port", type=_port, metavar="P", help=f"port of the dashboard (first free one from {FIRST_PORT})"
     )
-    parser.add_argument(
-        "--finn",
-        metavar="PYTHON|IMAGE",
-        help="an existing FINN+: the path of its python, docker://IMAGE or podman://IMAGE; FPGA_FINN says the same",
-    )
+    add_finn_option(parser)
     args = parser.parse_args(arguments)
     if args.local and args.ray_address:
         parser.error("--local and --ray-address are given; expected one of them")
@@ -67,12 +58,6 @@ def drop_extension(arguments: Sequence[str]) -> list[str]:
             kept.append(argument)
         is_value = is_extension and not has_value
     return kept
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"it is {text}; expected a whole number from 1")
-    return int(text)
 
 
 def _port(text: str) -> int:

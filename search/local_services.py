@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -12,14 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from storage.child_processes import end_with_parent, module_environment
+from storage.environment_variables import FINN_VARIABLE
+
 FIRST_PORT = 8080
 STOP_TIMEOUT_S = 20.0
 LOOPBACK = "127.0.0.1"
-FINN_VARIABLE = "FPGA_FINN"
-"""Read by all that run FINN (fpga/toolchain/external_finn.py)."""
-LIBC = ctypes.CDLL(None)
-PR_SET_PDEATHSIG = 1
-"""prctl(2): the signal to get when the parent dies; from linux/prctl.h."""
 
 
 class ServiceError(Exception):
@@ -41,7 +38,7 @@ class Service:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for the driver, which then ends its services
-                preexec_fn=lambda: _end_with(own_pid),
+                preexec_fn=lambda: end_with_parent(own_pid, signal.SIGTERM),
             )
 
     @property
@@ -119,15 +116,6 @@ def run_dashboard(database_url: str, artifacts: Path, study_name: str, port: int
         service.stop()
 
 
-def module_environment() -> dict[str, str]:
-    """Environment in which `python -m` finds our modules from any folder, also where they are not installed."""
-    project = Path(__file__).resolve().parent.parent
-    if not (project / "pyproject.toml").is_file():  # installed
-        return dict(os.environ)
-    paths = [str(project), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-
 def find_free_port(wanted: int | None = None) -> int:
     """The wanted port, else the first from FIRST_PORT on that nothing listens on. Raises ServiceError."""
     candidates = range(FIRST_PORT, FIRST_PORT + 100) if wanted is None else (wanted,)
@@ -148,11 +136,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _end_with(parent: int) -> None:
-    """Linux: SIGTERM to this process when the one that started it dies, by kill -9 too. Elsewhere it goes on."""
-    if sys.platform == "linux":
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)

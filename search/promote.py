@@ -13,8 +13,9 @@ from search.promotion import PromotionError, promote_trial
 from search.stored_trial import open_stored_trial
 from search.study import StudyError
 from spaces.study_config import ConfigError
-from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
-from storage.database import DEFAULT_DATABASE_URL, DatabaseError
+from storage.artifacts import ArtifactError, ArtifactStore
+from storage.command_options import add_artifacts_option, add_storage_option
+from storage.database import DatabaseError
 from storage.dataset.radioml import DatasetError
 from storage.records import Build
 
@@ -52,14 +53,8 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("study", help="name of the study")
     parser.add_argument("trial", type=int, help="number of a complete trial")
-    parser.add_argument("--storage", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)")
-    parser.add_argument(
-        "--artifacts",
-        type=Path,
-        default=DEFAULT_ARTIFACTS_FOLDER,
-        metavar="DIR",
-        help="folder of weights (%(default)s)",
-    )
+    add_storage_option(parser)
+    add_artifacts_option(parser)
     return parser.parse_args(arguments)
 
 

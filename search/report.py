@@ -31,7 +31,8 @@ from search.report_tables import print_tables
 from search.study import StudyError, completed_trials, load_hardware, open_optuna_storage
 from spaces.study_config import HARDWARE_FIGURES, ConfigError, StudyConfig, parse_study_config
 from storage.builds import load_builds
-from storage.database import DEFAULT_DATABASE_URL, Database, DatabaseError, open_existing_database
+from storage.command_options import add_storage_option
+from storage.database import Database, DatabaseError, open_existing_database
 from storage.records import Build, HardwareEstimate
 from storage.studies import list_studies, load_study_record
 
@@ -257,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m search.report", description="What a study has found so far.")
     parser.add_argument("study", help="name of the study")
     parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
-    parser.add_argument("--storage", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)")
+    add_storage_option(parser)
     args = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -15,11 +15,10 @@ from storage.dataset.frame_check import check_frames
 from storage.dataset.frames import prepare_frames
 from storage.dataset.radioml import DatasetError, RadioMLFile, inspect_radioml
 from storage.dataset.split import Split, prescribed_split, select_training
+from storage.environment_variables import DATA_FILE_VARIABLE
 from storage.radioml_twin import ensure_twin
 from storage.signals.signal_sets import SIGNAL_SETS
 from storage.twin.data_identity import identify_data_set
-
-PATH_VARIABLE = "RADIOML_2018_01A"
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much is done, and how much there is."""
@@ -70,7 +69,7 @@ def describe_dataset(file: RadioMLFile) -> dict[str, str]:
 
 
 def _find_file(config: StudyConfig, on_progress: OnProgress) -> Path:
-    given = config.dataset.path or os.environ.get(PATH_VARIABLE)
+    given = config.dataset.path or os.environ.get(DATA_FILE_VARIABLE)
     if given:
         return _expand_user(given)
     twin = config.dataset.twin

@@ -22,8 +22,9 @@ from search.stored_trial import StoredTrial, open_stored_trial
 from search.study import StudyError
 from search.study_data import study_split
 from spaces.study_config import ConfigError
-from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactError, ArtifactStore
-from storage.database import DEFAULT_DATABASE_URL, DatabaseError
+from storage.artifacts import ArtifactError, ArtifactStore
+from storage.command_options import add_artifacts_option, add_storage_option
+from storage.database import DatabaseError
 from storage.dataset.radioml import DatasetError
 
 if TYPE_CHECKING:  # it imports torch
@@ -82,14 +83,8 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("study", help="name of the study")
     parser.add_argument("trial", type=int, help="number of a complete trial")
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--storage", default=DEFAULT_DATABASE_URL, metavar="URL", help="database (%(default)s)")
-    parser.add_argument(
-        "--artifacts",
-        type=Path,
-        default=DEFAULT_ARTIFACTS_FOLDER,
-        metavar="DIR",
-        help="folder of weights (%(default)s)",
-    )
+    add_storage_option(parser)
+    add_artifacts_option(parser)
     return parser.parse_args(arguments)
 
 

@@ -7,9 +7,9 @@ import os
 import traceback
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
+from storage.child_processes import PROJECT_FOLDER
 from storage.records import Evaluation
 from workers.evaluation import EvaluationRequest, evaluate_design
 from workers.gpu_actors import GpuActors
@@ -157,14 +157,13 @@ def start_ray(address: str | None) -> Any:
 
     logging.getLogger("ray").setLevel(logging.ERROR)  # else it explains its token at every start
 
-    project = str(Path(__file__).resolve().parent.parent)
-    runtime_env = {"env_vars": {"PYTHONPATH": project, "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}}
+    variables = {"PYTHONPATH": str(PROJECT_FOLDER), "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
     ray.init(
         address=address or "local",
         include_dashboard=False,
         log_to_driver=False,
         configure_logging=False,
-        runtime_env=runtime_env,
+        runtime_env={"env_vars": variables},
         **({} if address else {"_node_ip_address": "127.0.0.1"}),
     )
     return ray

@@ -28,9 +28,7 @@ from fpga.toolchain.finn_environment import (
 )
 from fpga.toolchain.process_group import CommandTimeoutError, run_in_process_group
 from storage.artifacts import write_by_rename, write_text_atomically
-
-VARIABLE = "FPGA_FINN"
-"""Names an existing FINN where no --finn does."""
+from storage.environment_variables import FINN_VARIABLE
 
 EXPECTED = "expected the path of a python that has FINN+, docker://IMAGE or podman://IMAGE"
 
@@ -56,7 +54,7 @@ def find_finn(
     That of an existing FINN is a script in a folder named by FINN's version and what else tells it from others, so that
     its builds are known by it. Raises FinnEnvironmentError, and CommandStoppedError once `stop` is set.
     """
-    given = given or os.environ.get(VARIABLE)
+    given = given or os.environ.get(FINN_VARIABLE)
     if not given:
         return ensure_finn_environment(on_progress, stop, cache)
     stop = stop or Event()
@@ -79,16 +77,6 @@ def is_container(python: Path) -> bool:
     """Whether the interpreter that `find_finn` gave runs in a container."""
     noted = python.parent.parent / "complete.json"
     return noted.is_file() and "://" in json.loads(noted.read_text()).get("given", "")
-
-
-def add_finn_option(parser: argparse.ArgumentParser) -> None:
-    """--finn, for every command that runs FINN."""
-    parser.add_argument(
-        "--finn",
-        metavar="PYTHON|IMAGE",
-        help="an existing FINN+: the path of its python, docker://IMAGE or podman://IMAGE, instead of the environment "
-        f"that is made here; {VARIABLE} says the same",
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from fpga.toolchain.external_finn import is_container
 from fpga.toolchain.finn_environment import make_finn_variables
 from fpga.toolchain.process_group import kill_process_group, yield_to_others
+from storage.child_processes import module_environment
 
 PRELOADED = Path(__file__).with_name("forked_calls.py")
 
@@ -36,7 +37,7 @@ class EstimatorPythons:
 @contextmanager
 def preload_estimator(finn_python: Path, niceness: int) -> Iterator[EstimatorPythons]:
     """Both, behind their imports, which take as long as an estimate itself; a container's FINN is left as it is."""
-    export = preload(Path(sys.executable), "workers.architecture_export", _project_variables(), niceness)
+    export = preload(Path(sys.executable), "workers.architecture_export", module_environment(), niceness)
     with tempfile.TemporaryDirectory(prefix="finn-") as scratch, export as export_python:
         if is_container(finn_python):
             yield EstimatorPythons(export_python, finn_python)
@@ -88,9 +89,3 @@ def _start_server(
             start_new_session=True,  # Ctrl-C is for the worker, which then ends it
             pass_fds=(listener.fileno(),),
         )
-
-
-def _project_variables() -> dict[str, str]:
-    """This process's environment, in which our modules are found also where they are not installed."""
-    project = str(PRELOADED.parents[2])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [project, os.environ.get("PYTHONPATH")]))}

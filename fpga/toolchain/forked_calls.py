@@ -84,6 +84,7 @@ def _run_call(connection: socket.socket, main: object) -> None:
 
 
 def _end_with(connection: socket.socket) -> None:
+    """Not by storage.child_processes: FINN's Python finds nothing of ours, and the caller is not this one's parent."""
     try:
         connection.recv(1)  # the caller says nothing more: it is gone
     finally:  # an error is its end, too: of a caller that was killed with something unread

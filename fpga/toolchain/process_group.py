@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 
+from storage.child_processes import end_with_parent
+
 POLL_S = 0.2
 
 END_S = 10
 """What a killed process outside the group is waited for: one that took the output over and ends by itself."""
-
-LIBC = ctypes.CDLL(None)
-
-PR_SET_PDEATHSIG = 1
-"""prctl(2): the signal to get when the thread that started this process ends; from linux/prctl.h."""
 
 LEAST = 19
 """The niceness of what all other work comes before."""
@@ -75,7 +70,7 @@ def run_in_process_group(
             env=None if environment is None else dict(environment),
             start_new_session=True,
             pass_fds=tuple(keep_open),
-            preexec_fn=None if ends_by_itself else lambda: _end_with(own_pid),
+            preexec_fn=None if ends_by_itself else lambda: end_with_parent(own_pid, signal.SIGKILL),
         )
     try:
         return _wait(process, time.monotonic() + timeout_s, stop, on_wait)
@@ -94,14 +89,6 @@ def kill_process_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):  # all of them have ended already
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _end_with(parent: int) -> None:
-    """Linux: SIGKILL to this process when the one that started it dies, by `kill -9` too. Elsewhere it goes on."""
-    if sys.platform == "linux":
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 def _wait_until_closed(log: Path) -> None:

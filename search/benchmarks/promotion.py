@@ -19,9 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from search.benchmarks.hardware_table import make_bacalhaunet, make_vgg10
-from search.local_services import Service, module_environment
+from search.local_services import Service
 from spaces.architecture import ArchitectureConfig
 from storage.builds import load_builds
+from storage.child_processes import module_environment
+from storage.command_options import parse_count
 from storage.database import open_existing_database
 from storage.records import Build, BuildState
 
@@ -179,18 +181,12 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Seconds from promotion to finished estimate, generated code and proof of equality.",
     )
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NAME")
-    parser.add_argument("--rounds", type=_parse_count, default=2, help="of each network (%(default)s)")
+    parser.add_argument("--rounds", type=parse_count, default=2, help="of each network (%(default)s)")
     parser.add_argument(
-        "--frames-per-cell", type=_parse_count, default=64, help="of the twin, and so of the test part (%(default)s)"
+        "--frames-per-cell", type=parse_count, default=64, help="of the twin, and so of the test part (%(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON list, for programs")
     return parser.parse_args(arguments)
-
-
-def _parse_count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"it is {text}; expected a whole number from 1")
-    return int(text)
 
 
 def _print_progress(line: str) -> None:

@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from storage.child_processes import module_environment
 from storage.signals.cells import Reals
 from storage.signals.signal_sets import SIGNAL_SETS
 
 IN_PROCESS_SAMPLES = 20_000 * 1024
 """Complex samples below which processes take longer to start than they save."""
-
-_PACKAGE_ROOT = Path(__file__).parents[2]
 
 
 class GeneratorError(Exception):
@@ -107,11 +106,10 @@ def _start_worker(*arguments: object) -> subprocess.Popen[str]:
 
     A plain command rather than multiprocessing, whose processes import the caller's main module again.
     """
-    paths = [str(_PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "storage.twin.cell_writers", json.dumps(arguments)],
-        env={**os.environ, **one_thread, "PYTHONPATH": os.pathsep.join(paths)},
+        env=module_environment() | one_thread,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -292,4 +292,4 @@ def test_no_processes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--processes", "0"])
 
-    assert "--processes is 0; expected a number of at least 1" in capsys.readouterr().err
+    assert "--processes: it is 0; expected a whole number from 1" in capsys.readouterr().err

@@ -25,6 +25,7 @@ from rich.table import Table
 from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler
 
 from spaces.architecture import InputQuantizer
+from storage.command_options import parse_count
 from storage.dataset.frame_check import check_frames
 from storage.dataset.frames import Frames, load_training_frames, load_validation_frames, prepare_frames
 from storage.dataset.radioml import DatasetError, Indices, RadioMLFile, inspect_radioml
@@ -195,15 +196,9 @@ def write_full_layout(path: Path, frames_per_cell: int = 4096) -> RadioMLFile:
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m workers.reader_benchmark", description=__doc__)
     parser.add_argument("--data", type=Path, help="the HDF5 file; without it, a twin is made and removed")
-    parser.add_argument("--frames", type=_positive, default=40_000, help="of one epoch, at most; default 40000")
+    parser.add_argument("--frames", type=parse_count, default=40_000, help="of one epoch, at most; default 40000")
     parser.add_argument("--full-layout", action="store_true", help="also: how long 2,555,904 frames take to open")
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number of frames; expected 1 or more")
-    return int(text)
 
 
 def _make_twin(folder: Path, n_frames: int) -> Path:

@@ -13,10 +13,11 @@ from threading import Event
 import pytest
 
 from fpga import run, sweep
-from fpga.toolchain.external_finn import CONTAINER, VARIABLE, find_finn, is_container, main
+from fpga.toolchain.external_finn import CONTAINER, find_finn, is_container, main
 from fpga.toolchain.finn_environment import FinnEnvironmentError
 from fpga.toolchain.machine_tools import LevelError, levels_without_tools
 from fpga.toolchain.process_group import CommandStoppedError
+from storage.environment_variables import FINN_VARIABLE
 from storage.records import BuildLevel
 from tests.fpga.stand_in_engine import write_engine
 
@@ -90,7 +91,7 @@ def test_check_that_hangs_is_left_when_stopped(tmp_path: Path) -> None:
 def test_worker_sweep_and_check_say_so_and_do_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(VARIABLE, "/nowhere/python")
+    monkeypatch.setenv(FINN_VARIABLE, "/nowhere/python")
     (tmp_path / "model.onnx").write_bytes(b"")
     storage = ["--storage", f"sqlite:///{tmp_path}/studies.db", "--artifacts", str(tmp_path / "artifacts")]
 
