@@ -11,14 +11,14 @@ from spaces.block_space import BlockSpace
 from spaces.distributions import Distribution
 from spaces.search_space import SpacePart
 from spaces.study_config import StudyConfig
+from storage.data_identity import identify_data_set
 from storage.dataset.frame_check import check_frames
 from storage.dataset.frames import prepare_frames
 from storage.dataset.radioml import DatasetError, RadioMLFile, inspect_radioml
 from storage.dataset.split import Split, prescribed_split, select_training
 from storage.environment_variables import DATA_FILE_VARIABLE
-from storage.radioml_twin import ensure_twin
 from storage.signals.signal_sets import SIGNAL_SETS
-from storage.twin.data_identity import identify_data_set
+from storage.twin.cached_twin import ensure_twin
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much is done, and how much there is."""

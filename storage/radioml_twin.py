@@ -1,58 +1,24 @@
-"""The synthetic twin of RadioML 2018.01A: a file of the same layout, made on the spot from a seed; its command."""
+"""Makes the synthetic twin of RadioML 2018.01A, a file of the same layout, from a seed, or shows its signals."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from storage.dataset.radioml import DatasetError, cache_folder
-from storage.signals.signal_sets import SIGNAL_SETS
+from storage.dataset.radioml import DatasetError
+from storage.twin.cached_twin import PROFILES
 from storage.twin.cell_writers import GeneratorError
 from storage.twin.file import (
-    GENERATOR_VERSION,
-    OnFrames,
     Twin,
     count_finished_cells,
     default_processes,
-    partial_path,
-    record_path,
     request_twin,
     write_twin,
 )
 from storage.twin.progress import show_frames
 from storage.twin.signal_page import write_data_page, write_generated_page
-
-PROFILES = tuple(SIGNAL_SETS)
-"""`deepsig-2018`: as the genuine file really is, where that departs from the paper."""
-
-
-def ensure_twin(
-    frames_per_cell: int,
-    seed: int,
-    profile: str = PROFILES[0],
-    folder: Path | None = None,
-    on_progress: OnFrames | None = None,
-) -> Path:
-    """The twin of this profile, seed and size, made at the first call (by default in the user's cache folder).
-
-    Of several processes that want it at once, one makes it and the others wait. What a killed one has made, the next
-    goes on from. Raises DatasetError where it cannot be.
-    """
-    folder = cache_folder() if folder is None else folder
-    twin = request_twin(frames_per_cell, seed, profile)
-    try:
-        return _ensure_twin(folder, twin, on_progress)
-    except (OSError, GeneratorError) as error:
-        raise DatasetError(
-            f"the synthetic twin of the data set cannot be made in {folder}: "
-            f"{error.strerror if isinstance(error, OSError) and error.strerror else error}; "
-            "expected a folder that can be written (XDG_CACHE_HOME names another), or a data file at dataset.path"
-        ) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,44 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-def _ensure_twin(folder: Path, twin: Twin, on_progress: OnFrames | None) -> Path:
-    profile = twin.signal_set.profile
-    path = folder / f"radioml-twin-{profile}-s{twin.seed}-f{twin.frames_per_cell}-v{GENERATOR_VERSION}.hdf5"
-    if path.exists():
-        return path
-    _remove_older_partials(folder)
-    with _lock(_lock_path(path)):
-        if not path.exists():
-            write_twin(path, twin, on_progress=on_progress)
-    return path
-
-
-def _lock_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.lock")
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # falls with its process, so a killed maker leaves nothing behind
-        yield
-
-
-def _remove_older_partials(folder: Path) -> None:
-    """Removes what killed makers of another version left, which nobody goes on with.
-
-    The lock of a living maker cannot be had.
-    """
-    for path in folder.glob("radioml-twin-*.hdf5.lock"):
-        if path.name.endswith(f"-v{GENERATOR_VERSION}.hdf5.lock"):
-            continue
-        with contextlib.suppress(OSError), path.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for unfinished in (partial_path, record_path):
-                unfinished(path.with_suffix("")).unlink(missing_ok=True)
 
 
 def _make(path: Path, twin: Twin, args: argparse.Namespace) -> None:

@@ -23,8 +23,8 @@ from spaces.architecture import ArchitectureConfig
 from spaces.study_config import load_study_config
 from storage.database import Database, open_database
 from storage.estimates import load_estimates, make_estimate_key, request_estimate
-from storage.radioml_twin import ensure_twin
 from storage.records import EstimateState
+from storage.twin.cached_twin import ensure_twin
 
 WAY = "native"
 

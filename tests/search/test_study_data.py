@@ -12,7 +12,7 @@ import pytest
 from search.study_data import describe_dataset, open_dataset, study_split
 from spaces.study_config import StudyConfig
 from storage.dataset.radioml import DatasetError, inspect_radioml
-from storage.radioml_twin import ensure_twin
+from storage.twin.cached_twin import ensure_twin
 from tests.search.radioml_files import SNRS_DB, write_silence
 from tests.search.search_study import small_config
 

@@ -11,7 +11,7 @@ import torch
 
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from storage.dataset.frames import Frames
-from storage.radioml_twin import ensure_twin
+from storage.twin.cached_twin import ensure_twin
 
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -16,8 +16,8 @@ import workers.evaluation
 from spaces.architecture import ArchitectureConfig, Conv, GlobalPool, InputQuantizer, Linear
 from spaces.search_space import Design, PruningStage, TrainingSettings
 from storage.dataset.radioml import DatasetError
-from storage.radioml_twin import ensure_twin
 from storage.records import Evaluation
+from storage.twin.cached_twin import ensure_twin
 from workers.checkpoint import CheckpointError, load_weights
 from workers.evaluation import DatasetRequest, EvaluationRequest, evaluate_design, load_frames, weights_file
 from workers.model import build_model, measure_density

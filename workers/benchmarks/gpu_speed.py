@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from spaces.architecture import ArchitectureConfig
-from storage.radioml_twin import ensure_twin
+from storage.twin.cached_twin import ensure_twin
 from workers.benchmarks.gpu_ways import (
     GpuSpeed,
     Launching,

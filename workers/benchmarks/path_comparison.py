@@ -19,7 +19,7 @@ from spaces.architecture import ArchitectureConfig, InputQuantizer
 from storage.dataset.frames import Frames, load_training_frames, load_validation_frames
 from storage.dataset.radioml import inspect_radioml
 from storage.dataset.split import prescribed_split
-from storage.radioml_twin import ensure_twin
+from storage.twin.cached_twin import ensure_twin
 from workers.accuracy import evaluate_accuracy
 from workers.benchmarks.training_speed import NETWORKS
 from workers.cpu.allocator import keep_freed_memory

@@ -30,8 +30,8 @@ from storage.dataset.frame_check import check_frames
 from storage.dataset.frames import Frames, load_training_frames, load_validation_frames, prepare_frames
 from storage.dataset.radioml import DatasetError, Indices, RadioMLFile, inspect_radioml
 from storage.dataset.split import Split, prescribed_split
-from storage.radioml_twin import ensure_twin
 from storage.signals.modulations import CLASS_NAMES, FRAME_LENGTH, SNRS_DB
+from storage.twin.cached_twin import ensure_twin
 from workers.cpu.allocator import keep_freed_memory
 from workers.cpu.blocked_frames import Blocked, gather_codes
 from workers.cpu.native_library import find_problem

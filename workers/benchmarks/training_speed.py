@@ -29,7 +29,7 @@ from spaces.architecture import (
     Linear,
     MaxPool,
 )
-from storage.radioml_twin import ensure_twin
+from storage.twin.cached_twin import ensure_twin
 from workers.benchmarks.crews import N_PROCESSES, REFERENCE, Turn, start_crews
 from workers.inference_cost import list_mac_layers
 from workers.training_path import PathName
