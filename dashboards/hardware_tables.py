@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dashboards.figure_text import count_with_share
+from dashboards.metric_text import count_with_share
 from dashboards.text_table import TextTable
 from storage.records import Build, BuildReport, HardwareEstimate, LayerReport, MeasuredHardware, Resources
 from storage.rtl_record import RtlLayerCheck

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from dashboards.figure_text import DIRECTION_WORDS, NAMES, bound_text
+from dashboards.metric_text import DIRECTION_WORDS, NAMES, bound_text
 from dashboards.pareto_front import ParetoFrontData, PlotPoint, ReferenceDesign
 from spaces.study_config import HARDWARE_FIGURES
 

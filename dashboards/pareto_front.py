@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dashboards.figure_text import missed_bounds, resources_text, speed_text
+from dashboards.metric_text import missed_bounds, resources_text, speed_text
 from search.objectives import Constraint, Objective
 from search.report import StudyReport, TrialReport
 from storage.records import Build, BuildState

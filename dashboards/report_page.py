@@ -11,7 +11,7 @@ from pathlib import Path
 import optuna
 
 from dashboards.build_text import build_sentences
-from dashboards.figure_text import NAMES
+from dashboards.metric_text import NAMES
 from dashboards.hardware_tables import REMARKS, hardware_table, layer_table, second_opinion_table
 from dashboards.pareto_figure import pareto_front_figure
 from dashboards.pareto_front import pareto_front_data

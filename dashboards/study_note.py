@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dashboards.build_text import build_sentences
-from dashboards.figure_text import NAMES, figure_text, objective_text
+from dashboards.metric_text import NAMES, figure_text, objective_text
 from dashboards.study_tables import (
     BUILD_COUNTS_REMARK,
     builds_table,

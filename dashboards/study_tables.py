@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dashboards.figure_text import NAMES, bound_text
+from dashboards.metric_text import NAMES, bound_text
 from dashboards.text_table import TextTable
 from search.objectives import format_figure
 from search.report import StudyReport, TrialReport

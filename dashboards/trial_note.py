@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from dashboards.build_text import STATE_WORDS, level_sentences, report_sentences, target_sentence
-from dashboards.figure_text import NAMES, bound_text, figure_text, holds
+from dashboards.metric_text import NAMES, bound_text, figure_text, holds
 from dashboards.hardware_tables import REMARKS, hardware_table, layer_table, second_opinion_table
 from dashboards.text_table import markdown_table, plain_markdown, table_as_markdown
 from search.objectives import DEFAULT_OBJECTIVES, Constraint, Objective
