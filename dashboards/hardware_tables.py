@@ -1,4 +1,4 @@
-"""Hardware figures as tables: the estimate that the search used beside the builds, and a build layer by layer."""
+"""Hardware metrics as tables: the estimate that the search used beside the builds, and a build layer by layer."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from dataclasses import dataclass
 
 from dashboards.metric_text import count_with_share
 from dashboards.text_table import TextTable
+from spaces.metrics import BRAM, DSP, LATENCY, LUT, THROUGHPUT
 from storage.records import Build, BuildReport, HardwareEstimate, LayerReport, MeasuredHardware, Resources
 from storage.rtl_record import RtlLayerCheck
 
-FIGURES = (
-    "LUT",
+ROWS = (
+    LUT.label,
     "FF",
-    "BRAM (18 Kb)",
+    BRAM.label,
     "URAM",
-    "DSP",
-    "throughput",
-    "latency",
+    DSP.label,
+    THROUGHPUT.label,
+    LATENCY.label,
     "bottleneck layer",
     "worst slack",
     "largest clock",
@@ -35,7 +36,7 @@ REMARKS = (
 
 @dataclass(frozen=True)
 class _Column:
-    """Some of FIGURES, from one source."""
+    """Some of ROWS, from one source."""
 
     title: str
     cells: Mapping[str, str]
@@ -44,15 +45,15 @@ class _Column:
 def hardware_table(estimate: HardwareEstimate | None, builds: Sequence[Build]) -> TextTable | None:
     """The estimate of the architecture beside the builds of the trained network; None where there is neither.
 
-    Figures that no column has are left out. REMARKS say what the columns hold.
+    Rows that no column has are left out. REMARKS say what the columns hold.
     """
     columns = [] if estimate is None else [_estimate_column(estimate)]
     for build in builds:
         columns += [] if build.report is None else _build_columns(f"build {build.build_id}", build.report)
     if not columns:
         return None
-    known = [figure for figure in FIGURES if any(figure in column.cells for column in columns)]
-    rows = tuple((figure, *(column.cells.get(figure, "") for column in columns)) for figure in known)
+    known = [row for row in ROWS if any(row in column.cells for column in columns)]
+    rows = tuple((row, *(column.cells.get(row, "") for column in columns)) for row in known)
     return TextTable(("hardware", *(column.title for column in columns)), rows)
 
 
@@ -60,7 +61,7 @@ def layer_table(report: BuildReport) -> TextTable | None:
     """One row for each layer in the order of the data, the bottleneck marked, then totals; None without layers."""
     if not report.layers:
         return None
-    header = ("layer", "PE", "SIMD", "cycles", "LUT", "BRAM18", "URAM", "DSP")
+    header = ("layer", "PE", "SIMD", "cycles", LUT.title, BRAM.title, "URAM", DSP.title)
     rows = [_layer_row(layer, layer.name == report.bottleneck_layer) for layer in report.layers]
     marked = [index for index, layer in enumerate(report.layers) if layer.name == report.bottleneck_layer]
     return TextTable(header, (*rows, *_total_rows(report)), marked)
@@ -106,7 +107,7 @@ def _measured_columns(name: str, measured: MeasuredHardware, available: Resource
         "largest clock": None if measured.core_fmax_mhz is None else f"{measured.core_fmax_mhz:.1f} MHz",
         "power": None if measured.core_power_w is None else f"{measured.core_power_w:.3g} W",
     }
-    known = {figure: cell for figure, cell in core.items() if cell is not None}
+    known = {row: cell for row, cell in core.items() if cell is not None}
     yield _Column(f"{name}, Vivado: core", {**_counts(measured.core, available), **known})
     if measured.fpga is not None:
         slack = {} if measured.fpga_slack_ns is None else {"worst slack": f"{measured.fpga_slack_ns:g} ns"}
@@ -114,16 +115,16 @@ def _measured_columns(name: str, measured: MeasuredHardware, available: Resource
 
 
 def _speed(throughput_fps: float, latency_us: float) -> dict[str, str]:
-    return {"throughput": f"{throughput_fps:,.0f} frames/s", "latency": f"{latency_us:,.1f} µs"}
+    return {THROUGHPUT.label: THROUGHPUT.text(throughput_fps), LATENCY.label: LATENCY.text(latency_us)}
 
 
 def _counts(resources: Resources, available: Resources | None) -> dict[str, str]:
     board = available or Resources(0, 0, 0, 0)
     cells = {
-        "LUT": count_with_share(resources.lut, board.lut),
-        "BRAM (18 Kb)": count_with_share(resources.bram_18k, board.bram_18k),
+        LUT.label: count_with_share(resources.lut, board.lut),
+        BRAM.label: count_with_share(resources.bram_18k, board.bram_18k),
         "URAM": count_with_share(resources.uram, board.uram),
-        "DSP": count_with_share(resources.dsp, board.dsp),
+        DSP.label: count_with_share(resources.dsp, board.dsp),
     }
     return cells if resources.ff is None else {**cells, "FF": f"{resources.ff:,}"}
 
@@ -150,4 +151,4 @@ def _total_rows(report: BuildReport) -> Iterator[tuple[str, ...]]:
 
 
 def _without_ff(cells: Mapping[str, str]) -> list[str]:
-    return [cell for figure, cell in cells.items() if figure != "FF"]
+    return [cell for row, cell in cells.items() if row != "FF"]

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from dashboards.metric_text import DIRECTION_WORDS, NAMES, bound_text
 from dashboards.pareto_front import ParetoFrontData, PlotPoint, ReferenceDesign
-from spaces.study_config import HARDWARE_FIGURES
+from spaces.metrics import ACCURACY, INFERENCE_COST
 
 FRONT_COLOUR = "#1f5fa8"
 BUILT_COLOUR = "#2a8c55"
@@ -22,7 +21,7 @@ GRID_COLOUR = "#eceff3"
 REFERENCE_SYMBOLS = ("star-open", "diamond-open", "square-open", "triangle-up-open")
 
 LEAST_LOG_RATIO = 10
-"""Largest to smallest value from which on hardware figures get a logarithmic axis; inference cost always has one."""
+"""Largest to smallest value from which on hardware metrics get a logarithmic axis; inference cost always has one."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def pareto_front_figure(data: ParetoFrontData) -> go.Figure:
 
 
 def _choose_axis(data: ParetoFrontData) -> _Axis:
-    if data.objective.name == "inference_cost":
+    if data.objective.metric is INFERENCE_COST:
         return _Axis(is_logarithmic=True)
     values = [point.value for point in (*data.dominated, *data.infeasible, *data.front)]
     return _Axis(is_logarithmic=bool(values) and min(values) > 0 and max(values) >= LEAST_LOG_RATIO * min(values))
@@ -103,7 +102,7 @@ def _front_trace(data: ParetoFrontData, axis: _Axis) -> go.Scatter:
         marker={"color": FRONT_COLOUR, "size": 9, "line": {"color": "white", "width": 1}},
         text=_labels(axis.drawable(points), _axis_span(data, axis), axis),
         # on the better side of a front of two objectives nothing else can lie
-        textposition="top left" if data.objective.direction == "minimize" else "top right",
+        textposition="top left" if data.objective.metric.direction == "minimize" else "top right",
         textfont={"color": FRONT_COLOUR, "size": 11},
         cliponaxis=False,
     )
@@ -120,7 +119,10 @@ def _built_trace(points: Sequence[PlotPoint], axis: _Axis) -> go.Scatter:
 
 
 def _reference_trace(reference: ReferenceDesign, symbol: str) -> go.Scatter:
-    lines = f"accuracy {reference.accuracy:.2%}<br>inference cost {reference.inference_cost:.4g}"
+    lines = (
+        f"{ACCURACY.label} {ACCURACY.text(reference.accuracy)}<br>"
+        f"{INFERENCE_COST.label} {INFERENCE_COST.text(reference.inference_cost)}"
+    )
     return go.Scatter(
         x=[reference.inference_cost],
         y=[reference.accuracy],
@@ -168,17 +170,18 @@ def _labels(points: Sequence[PlotPoint], span: float, axis: _Axis) -> list[str]:
 
 
 def _layout(data: ParetoFrontData, axis: _Axis) -> go.Layout:
+    accuracy_title = {"text": f"{ACCURACY.title}, all SNRs, {ACCURACY.goal}", "standoff": 15}
     look = {"gridcolor": GRID_COLOUR, "linecolor": TEXT_COLOUR, "ticks": "outside", "automargin": True}
     shapes, annotations = [_threshold_line(data.threshold)], [_threshold_label(data.threshold)]
     if data.bound is not None:
         shapes.append(_bound_line(data.bound.bound))
-        annotations.append(_bound_label(data.bound.bound, bound_text(data.bound), axis))
+        annotations.append(_bound_label(data.bound.bound, data.bound.describe_bound(), axis))
     return go.Layout(
         template="none",
         title={"text": _title(data), "x": 0, "xref": "paper", "font": {"size": 15}},
         font={"family": "Helvetica, Arial, sans-serif", "size": 13, "color": TEXT_COLOUR},
         xaxis={**look, **_scale(data, axis), "title": {"text": _axis_title(data), "standoff": 10}},
-        yaxis={**look, "tickformat": ".0%", "title": {"text": "accuracy, all SNRs, higher is better", "standoff": 15}},
+        yaxis={**look, "tickformat": ".0%", "title": accuracy_title},
         shapes=shapes,
         annotations=annotations,
         legend={"orientation": "h", "x": 0, "y": -0.22, "yanchor": "top", "font": {"size": 11}},
@@ -190,20 +193,21 @@ def _layout(data: ParetoFrontData, axis: _Axis) -> go.Layout:
 def _title(data: ParetoFrontData) -> str:
     if data.n_objectives == 2:
         return f"Pareto front of {data.study_name}"
-    return f"{data.study_name}: accuracy against {NAMES[data.objective.name]}"
+    return f"{data.study_name}: accuracy against {data.objective.metric.label}"
 
 
 def _axis_title(data: ParetoFrontData) -> str:
-    objective = data.objective
-    source = ", FINN's estimate" if objective.name in HARDWARE_FIGURES else ""
-    return f"{objective.label}{source}, {DIRECTION_WORDS[objective.direction]}"
+    metric = data.objective.metric
+    scale = f" ({metric.scale})" if metric.scale else ""
+    source = ", FINN's estimate" if metric.is_hardware else ""
+    return f"{metric.title}{scale}{source}, {metric.goal}"
 
 
 def _scale(data: ParetoFrontData, axis: _Axis) -> dict[str, object]:
     if not axis.is_logarithmic:
         return {"type": "linear", "rangemode": "tozero", "tickformat": ",~f"}
     decades = {"type": "log", "dtick": 1, "minor": {"ticks": "outside", "ticklen": 3}}
-    if data.objective.name == "inference_cost":
+    if data.objective.metric is INFERENCE_COST:
         return decades
     ticks = [
         digit * 10.0**decade for decade in range(-3, 10) for digit in (1, 2, 5)

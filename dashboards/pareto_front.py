@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dashboards.metric_text import missed_bounds, resources_text, speed_text
 from search.objectives import Constraint, Objective
 from search.report import StudyReport, TrialReport
+from spaces.metrics import ACCURACY, INFERENCE_COST
 from storage.records import Build, BuildState
 
 
@@ -54,7 +55,7 @@ class ParetoFrontData:
     bound: Constraint | None
     """On that objective."""
     has_constraints: bool
-    """Whether the study has any, on whatever figure."""
+    """Whether the study has any, on whatever metric."""
     n_objectives: int
     """Of the study; with more than two, a trial of the front may lie anywhere in one plot."""
     dominated: tuple[PlotPoint, ...]
@@ -95,24 +96,24 @@ def _plot_data(report: StudyReport, objective: Objective) -> ParetoFrontData:
         n_objectives=len(report.objectives),
         dominated=tuple(points[number] for number in sorted(points.keys() - on_front - infeasible)),
         infeasible=tuple(points[number] for number in sorted(infeasible)),
-        front=tuple(front if objective.direction == "minimize" else reversed(front)),
+        front=tuple(front if objective.metric.direction == "minimize" else reversed(front)),
         built=tuple(points[number] for number in sorted(built) if number in points),
-        references=REFERENCE_DESIGNS if objective.name == "inference_cost" else (),
+        references=REFERENCE_DESIGNS if objective.metric is INFERENCE_COST else (),
     )
 
 
 def _plot_point(trial: TrialReport, build: Build | None, report: StudyReport, objective: Objective) -> PlotPoint:
     lines = [
         f"<b>trial {trial.trial_number}</b>",
-        f"accuracy {trial.accuracy:.2%}",
-        f"inference cost {trial.inference_cost:.4g}",
+        ACCURACY.describe(trial),
+        INFERENCE_COST.describe(trial),
         f"bit-ops {trial.bit_ops:,.0f}",
         f"weight bits {trial.weight_bits:,.0f}",
         *_estimate_lines(trial),
         *(f"<b>misses</b> {missed}" for missed in missed_bounds(trial, report.constraints)),
         *([] if build is None else _build_lines(build)),
     ]
-    return PlotPoint(trial.trial_number, trial.accuracy, trial.value(objective.name), tuple(lines))
+    return PlotPoint(trial.trial_number, trial.accuracy, objective.metric.read(trial), tuple(lines))
 
 
 def _estimate_lines(trial: TrialReport) -> Iterable[str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 import optuna
 
 from dashboards.build_text import build_sentences
-from dashboards.metric_text import NAMES
 from dashboards.hardware_tables import REMARKS, hardware_table, layer_table, second_opinion_table
 from dashboards.pareto_figure import pareto_front_figure
 from dashboards.pareto_front import pareto_front_data
@@ -105,7 +104,7 @@ def report_page(report: StudyReport, record: StudyRecord) -> str:
 
 
 def _title(report: StudyReport) -> str:
-    return "accuracy against " + " and ".join(NAMES[objective.name] for objective in report.objectives[1:])
+    return "accuracy against " + " and ".join(objective.metric.label for objective in report.objectives[1:])
 
 
 def _summary(report: StudyReport, record: StudyRecord) -> str:
@@ -134,7 +133,7 @@ def _constraints(report: StudyReport, record: StudyRecord) -> str:
     parts = ["<h2>Constraints</h2>", table_as_html(constraints_table(report))] if report.constraints else []
     if report.asks_for_hardware:
         target = hardware_target(parse_study_config(record.text, f"study {record.name}"))
-        parts.append(f"<p>Hardware figures are FINN's estimates: {escape(target)}.</p>")
+        parts.append(f"<p>Hardware metrics are FINN's estimates: {escape(target)}.</p>")
     return "\n".join(parts)
 
 

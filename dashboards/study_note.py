@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dashboards.build_text import build_sentences
-from dashboards.metric_text import NAMES, figure_text, objective_text
+from dashboards.metric_text import objective_text
 from dashboards.study_tables import (
     BUILD_COUNTS_REMARK,
     builds_table,
@@ -52,7 +52,7 @@ def _dataset(dataset: DatasetPart) -> str:
 def _hardware(report: StudyReport, config: StudyConfig) -> list[str]:
     parts = [table_as_markdown(constraints_table(report))] if report.constraints else []
     if report.asks_for_hardware:
-        parts.append(f"Hardware figures are FINN's estimates: {hardware_target(config)}.")
+        parts.append(f"Hardware metrics are FINN's estimates: {hardware_target(config)}.")
     return parts
 
 
@@ -60,9 +60,8 @@ def _progress(report: StudyReport) -> str:
     best = report.best_feasible
     reached = "no network has reached the threshold yet"
     if best is not None:
-        second = report.objectives[1].name
-        value = f"{NAMES[second]} {figure_text(second, best.value(second))}"
-        reached = f"the best that reaches the threshold is trial {best.trial_number}: {value}"
+        second = report.objectives[1].metric.describe(best)
+        reached = f"the best that reaches the threshold is trial {best.trial_number}: {second}"
     return f"{finished_trials(report)}; {reached}. Hypervolume {report.hypervolume:.4f}."
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dashboards.metric_text import NAMES, bound_text
 from dashboards.text_table import TextTable
-from search.objectives import format_figure
 from search.report import StudyReport, TrialReport
-from spaces.study_config import HARDWARE_FIGURES, StudyConfig
+from spaces.metrics import ACCURACY, BRAM, DSP, HARDWARE_METRICS, INFERENCE_COST, LATENCY, LUT, THROUGHPUT, Metric
+from spaces.study_config import StudyConfig
 from storage.records import Build
-
-HARDWARE_TITLES = {**NAMES, "throughput_fps": "frames/s", "latency_us": "latency µs"}
 
 BUILD_COUNTS_REMARK = "LUT, BRAM18, URAM and DSP of a build hold width converters and FIFOs, where its report has them."
 
@@ -34,9 +31,9 @@ def constraints_table(report: StudyReport) -> TextTable:
     """Each constraint with its bound, and how many complete trials keep it."""
     rows = [
         (
-            NAMES[bound.name],
-            bound_text(bound),
-            f"{sum(bound.excess(trial.value(bound.name)) <= 0 for trial in report.trials)} of {len(report.trials)}",
+            bound.metric.label,
+            bound.describe_bound(),
+            f"{sum(bound.holds(trial) for trial in report.trials)} of {len(report.trials)}",
         )
         for bound in report.constraints
     ]
@@ -45,9 +42,9 @@ def constraints_table(report: StudyReport) -> TextTable:
 
 def front_table(report: StudyReport, *, with_architecture: bool) -> TextTable:
     """The front in its order, with the hardware estimates of a study that asks for them."""
-    hardware = HARDWARE_FIGURES if report.asks_for_hardware else ()
-    header = ["trial", "accuracy", "reaches threshold", *(HARDWARE_TITLES[name] for name in hardware)]
-    header += ["inference cost η", "bit-ops", "weight bits", "parameters"]
+    hardware = HARDWARE_METRICS if report.asks_for_hardware else ()
+    header = ["trial", "accuracy", "reaches threshold", *(metric.title for metric in hardware)]
+    header += [INFERENCE_COST.title, "bit-ops", "weight bits", "parameters"]
     rows = [_front_row(trial, report.threshold, hardware) for trial in report.front]
     if with_architecture:
         header.append("architecture")
@@ -57,17 +54,18 @@ def front_table(report: StudyReport, *, with_architecture: bool) -> TextTable:
 
 def builds_table(builds: Sequence[Build]) -> TextTable:
     """The builds in the order they were queued; BUILD_COUNTS_REMARK says what their counts hold."""
-    header = ("trial", "state", "level", "board", "clock ns", "LUT", "BRAM18", "URAM", "DSP", "frames/s", "latency µs")
-    return TextTable((*header, "test accuracy"), tuple(_build_row(build) for build in builds))
+    columns = ("trial", "state", "level", "board", "clock ns", LUT.title, BRAM.title, "URAM", DSP.title)
+    header = (*columns, THROUGHPUT.title, LATENCY.title, "test accuracy")
+    return TextTable(header, tuple(_build_row(build) for build in builds))
 
 
-def _front_row(trial: TrialReport, threshold: float, hardware: Sequence[str]) -> tuple[str, ...]:
+def _front_row(trial: TrialReport, threshold: float, hardware: Sequence[Metric]) -> tuple[str, ...]:
     return (
         str(trial.trial_number),
-        f"{trial.accuracy:.2%}",
+        ACCURACY.number(trial.accuracy),
         "yes" if trial.accuracy >= threshold else "no",
-        *(format_figure(name, trial.value(name)) for name in hardware),
-        f"{trial.inference_cost:.4g}",
+        *(metric.number(metric.read(trial)) for metric in hardware),
+        INFERENCE_COST.number(trial.inference_cost),
         f"{trial.bit_ops:,.0f}",
         f"{trial.weight_bits:,.0f}",
         f"{trial.parameters:,}",
@@ -76,17 +74,17 @@ def _front_row(trial: TrialReport, threshold: float, hardware: Sequence[str]) ->
 
 def _build_row(build: Build) -> tuple[str, ...]:
     report = build.report
-    figures: tuple[str, ...] = ("",) * 6
+    numbers: tuple[str, ...] = ("",) * 6
     if report is not None:
         total = report.total
         counts = (f"{count:,}" for count in (total.lut, total.bram_18k, total.uram, total.dsp))
-        figures = (*counts, f"{report.throughput_fps:,.0f}", f"{report.latency_us:,.1f}")
+        numbers = (*counts, THROUGHPUT.number(report.throughput_fps), LATENCY.number(report.latency_us))
     return (
         str(build.trial_number),
         build.state.value,
         "" if build.level is None else build.level.value,
         build.target.board,
         f"{build.target.clk_period_ns:g}",
-        *figures,
+        *numbers,
         "" if build.test_accuracy is None else f"{build.test_accuracy:.2%}",
     )

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from dashboards.build_text import STATE_WORDS, level_sentences, report_sentences, target_sentence
-from dashboards.metric_text import NAMES, bound_text, figure_text, holds
 from dashboards.hardware_tables import REMARKS, hardware_table, layer_table, second_opinion_table
 from dashboards.text_table import markdown_table, plain_markdown, table_as_markdown
 from search.objectives import DEFAULT_OBJECTIVES, Constraint, Objective
 from search.report import TrialReport
 from spaces.architecture import ArchitectureConfig, BlockShape, infer_shapes
+from spaces.metrics import ACCURACY, INFERENCE_COST
 from spaces.search_space import Design
 from storage.records import Build, BuildReport, Evaluation
 
@@ -76,12 +76,10 @@ def _headline(facts: TrialFacts) -> str:
         words = {"pruned": "cannot be built", "fail": "failed"}
         return f"**Trial {facts.trial_number}**: {words.get(facts.state, facts.state)}."
     result = facts.result
-    figures = [
-        f"{NAMES[objective.name]} **{figure_text(objective.name, result.value(objective.name))}**"
-        for objective in facts.objectives
-    ]
+    metrics = [objective.metric for objective in facts.objectives]
+    values = ", ".join(f"{metric.label} **{metric.text(metric.read(result))}**" for metric in metrics)
     copied = "" if facts.copied_from is None else f" Same network as trial {facts.copied_from}: measured there."
-    return f"**Trial {facts.trial_number}**: {', '.join(figures)}, {_place(facts, result)}.{copied}"
+    return f"**Trial {facts.trial_number}**: {values}, {_place(facts, result)}.{copied}"
 
 
 def _place(facts: TrialFacts, result: TrialReport) -> str:
@@ -93,10 +91,10 @@ def _place(facts: TrialFacts, result: TrialReport) -> str:
 def _constraint_table(facts: TrialFacts, result: TrialReport) -> str:
     rows = [
         [
-            NAMES[bound.name],
-            bound_text(bound),
-            figure_text(bound.name, result.value(bound.name)),
-            "yes" if holds(bound, result) else "**no**",
+            bound.metric.label,
+            bound.describe_bound(),
+            bound.metric.text(bound.metric.read(result)),
+            "yes" if bound.holds(result) else "**no**",
         ]
         for bound in facts.constraints
     ]
@@ -137,8 +135,8 @@ def _stage_row(evaluation: Evaluation, design: Design | None) -> list[str]:
         epsilon,
         weight_decay,
         str(evaluation.epochs),
-        f"{evaluation.accuracy:.2%}",
-        f"{cost.inference_cost:.4g}",
+        ACCURACY.number(evaluation.accuracy),
+        INFERENCE_COST.number(cost.inference_cost),
         f"{cost.bit_ops:,.0f}",
         f"{cost.weight_bits:,.0f}",
         f"{fmean(evaluation.density.values()):.1%}" if evaluation.density else "",

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 from search.interrupts import Interrupts
 from search.local_services import Service
-from search.objectives import describe_figure
 from search.promotion import PromotionError, choose_winners, promote_trial
 from search.report import StudyReport
 from spaces.study_config import StudyConfig
@@ -41,10 +40,10 @@ def promote_winners(
             is_done = False
             continue
         measured = "" if build.test_accuracy is None else f", {build.test_accuracy:.2%} on the test part"
-        figures = ", ".join(describe_figure(one.name, trial.value(one.name)) for one in report.objectives[1:])
+        others = ", ".join(objective.metric.describe(trial) for objective in report.objectives[1:])
         on_notice(
             f"trial {trial.trial_number} is promoted: {trial.accuracy:.2%} on validation{measured}, "
-            f"{figures}; its build for {build.target.board}: {build.state.value}"
+            f"{others}; its build for {build.target.board}: {build.state.value}"
         )
     return is_done
 

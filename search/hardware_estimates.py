@@ -31,7 +31,7 @@ class HardwareEstimates:
         self._was_there: dict[str, bool] = {}
 
     def request(self, architecture: ArchitectureConfig) -> Estimate:
-        """Asks for the architecture's estimate; one that is there already is returned with its figures."""
+        """Asks for the architecture's estimate; one that is there already is returned with its metrics."""
         estimate = request_estimate(self._database, architecture, self._target, self._timeout_s)
         self._was_there.setdefault(estimate.key, estimate.state in LASTING)
         return estimate

@@ -1,4 +1,4 @@
-"""The objectives and constraints of a study: what each is, its value of a network, and where its hypervolume begins."""
+"""The objectives and constraints of a study, and what its trials cover of them: front and hypervolume."""
 
 from __future__ import annotations
 
@@ -6,32 +6,40 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from search.pareto import Direction, hypervolume, hypervolume_contributions, non_dominated
-from spaces.study_config import HARDWARE_FIGURES, StudyConfig
+from search.pareto import hypervolume, hypervolume_contributions, non_dominated
+from spaces.metrics import ACCURACY, INFERENCE_COST, THROUGHPUT, Direction, MeasuredNetwork, Metric, Source
+from spaces.study_config import StudyConfig
 from storage.records import HardwareEstimate
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One figure that a study makes as good as it can."""
+    """A metric that a study makes as good as it can."""
 
-    name: str
-    direction: Direction
-    label: str
-    """Title of an axis or column."""
+    metric: Metric
     reference: float | None
     """Value from which on a network adds to the hypervolume; None where it is not known yet."""
     unit: float = 1.0
     """Difference of values that is 1 in the hypervolume: from the reference to the best value there can be, if any."""
 
+    @property
+    def name(self) -> str:
+        """Of the metric."""
+        return self.metric.name
+
 
 @dataclass(frozen=True)
 class Constraint:
-    """A bound on one figure; one of the two is there."""
+    """A bound on a metric; one of the two is there."""
 
-    name: str
+    metric: Metric
     at_least: float | None = None
     at_most: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the metric."""
+        return self.metric.name
 
     @property
     def bound(self) -> float:
@@ -40,88 +48,50 @@ class Constraint:
         assert bound is not None  # StudyConfig's constraints have one
         return bound
 
-    def excess(self, value: float) -> float:
-        """How far the value is beyond the bound, as a fraction of it; the constraint holds at 0 and below."""
+    def excess(self, network: TrialMetrics) -> float:
+        """How far the network is beyond the bound, as a fraction of it; the constraint holds at 0 and below."""
+        value = self.metric.read(network)
         beyond = value - self.bound if self.at_least is None else self.bound - value
         return beyond / self.bound
 
+    def holds(self, network: TrialMetrics) -> bool:
+        """Whether the network keeps the bound."""
+        return self.excess(network) <= 0
+
+    def describe_bound(self) -> str:
+        """Such as "at least 100,000 frames/s"."""
+        return f"{'at most' if self.at_least is None else 'at least'} {self.metric.text(self.bound)}"
+
     def __str__(self) -> str:
-        words = "at most" if self.at_least is None else "at least"
-        return f"{LABELS[self.name]} {words} {format_figure(self.name, self.bound)}"
+        return f"{self.metric.label} {self.describe_bound()}"
 
 
-class Measured(Protocol):
-    """A network with its figures, such as a trial in a report."""
-
-    @property
-    def accuracy(self) -> float:
-        """Of validation frames."""
-
-    @property
-    def inference_cost(self) -> float:
-        """The challenge's score."""
+class TrialMetrics(MeasuredNetwork, Protocol):
+    """A network with its metrics, and what its board has."""
 
     @property
     def hardware(self) -> HardwareEstimate | None:
         """None where the study asks for no hardware."""
 
 
-LABELS = {
-    "accuracy": "accuracy",
-    "inference_cost": "inference cost η (8-bit VGG10 = 1)",
-    "lut": "LUT",
-    "dsp": "DSP",
-    "bram": "BRAM (18 Kb)",
-    "throughput_fps": "frames/s",
-    "latency_us": "latency, µs",
-}
-"""Of all objectives and constraints, by name."""
-
-ACCURACY = Objective("accuracy", "maximize", LABELS["accuracy"], reference=0.0)
-INFERENCE_COST = Objective("inference_cost", "minimize", LABELS["inference_cost"], reference=1.0)
-DEFAULT_OBJECTIVES = (ACCURACY, INFERENCE_COST)
+DEFAULT_OBJECTIVES = (Objective(ACCURACY, reference=0.0), Objective(INFERENCE_COST, reference=1.0))
 """Of a study that names no other."""
 
 
 def study_objectives(config: StudyConfig) -> tuple[Objective, ...]:
     """The study's objectives, accuracy first; those of resources and latency without a bound get no reference yet."""
     bounds = {constraint.name: constraint.bound for constraint in study_constraints(config)}
-    return tuple(_objective(name, bounds.get(name), config.fpga.target_fps) for name in config.objectives.names)
+    target_fps = config.fpga.target_fps
+    return tuple(_objective(metric, bounds.get(metric.name), target_fps) for metric in config.objectives.metrics)
 
 
 def study_constraints(config: StudyConfig) -> tuple[Constraint, ...]:
     """The study's constraints."""
     part = config.constraints
-    return tuple(Constraint(name, **getattr(part, name).model_dump()) for name in part.names)
+    return tuple(Constraint(metric, **getattr(part, metric.name).model_dump()) for metric in part.metrics)
 
 
-def figure_value(measured: Measured, name: str) -> float:
-    """The value of an objective or constraint. Raises KeyError for a hardware figure of a network without estimate."""
-    if name == "accuracy":
-        return measured.accuracy
-    if name == "inference_cost":
-        return measured.inference_cost
-    if measured.hardware is None:
-        raise KeyError(name)
-    return float(getattr(measured.hardware, "bram_18k" if name == "bram" else name))
-
-
-def format_figure(name: str, value: float) -> str:
-    """The value as a person reads it, without its unit."""
-    if name == "accuracy":
-        return f"{value:.2%}"
-    if name == "inference_cost":
-        return f"{value:.6f}"
-    return f"{value:,.1f}" if name == "latency_us" else f"{value:,.0f}"
-
-
-def describe_figure(name: str, value: float) -> str:
-    """The value with its name, for a sentence."""
-    label = {"inference_cost": "cost", "latency_us": "latency in µs"}.get(name, LABELS[name])
-    return f"{label} {format_figure(name, value)}"
-
-
-def complete_references(objectives: Sequence[Objective], trials: Sequence[Measured]) -> tuple[Objective, ...]:
+def complete_references(objectives: Sequence[Objective], trials: Sequence[TrialMetrics]) -> tuple[Objective, ...]:
     """The objectives with the references that only trials tell: the board's resources, else the largest value.
 
     Without any trial they stay None.
@@ -132,12 +102,12 @@ def complete_references(objectives: Sequence[Objective], trials: Sequence[Measur
     )
 
 
-def find_front(objectives: Sequence[Objective], trials: Sequence[Measured]) -> list[int]:
+def find_front(objectives: Sequence[Objective], trials: Sequence[TrialMetrics]) -> list[int]:
     """Indices of the trials that no other beats or equals in all objectives, by the second, its best first."""
     return non_dominated([_point(objectives, trial) for trial in trials], _directions(objectives))
 
 
-def measure_hypervolume(objectives: Sequence[Objective], trials: Sequence[Measured]) -> float:
+def measure_hypervolume(objectives: Sequence[Objective], trials: Sequence[TrialMetrics]) -> float:
     """What the trials cover, each objective in its unit; at most 1 but for throughput. Higher is better."""
     if not trials:
         return 0.0
@@ -145,7 +115,7 @@ def measure_hypervolume(objectives: Sequence[Objective], trials: Sequence[Measur
     return hypervolume(points, _corner(objectives), _directions(objectives))
 
 
-def measure_contributions(objectives: Sequence[Objective], trials: Sequence[Measured]) -> list[float]:
+def measure_contributions(objectives: Sequence[Objective], trials: Sequence[TrialMetrics]) -> list[float]:
     """What only this trial covers, for each of them; its unit is the hypervolume's."""
     if not trials:
         return []
@@ -153,39 +123,39 @@ def measure_contributions(objectives: Sequence[Objective], trials: Sequence[Meas
     return hypervolume_contributions(points, _corner(objectives), _directions(objectives))
 
 
-def _objective(name: str, bound: float | None, target_fps: int) -> Objective:
-    if name == "accuracy":
-        return ACCURACY
-    if name == "throughput_fps":
+def _objective(metric: Metric, bound: float | None, target_fps: int) -> Objective:
+    if metric is ACCURACY:
+        return Objective(metric, reference=0.0)
+    if metric is THROUGHPUT:
         reference = bound or 0.0
-        return Objective(name, "maximize", LABELS[name], reference, unit=reference or float(target_fps))
-    known = bound or (INFERENCE_COST.reference if name not in HARDWARE_FIGURES else None)
-    return _with_reference(Objective(name, "minimize", LABELS[name], None), known)
+        return Objective(metric, reference, unit=reference or float(target_fps))
+    known = bound or (1.0 if metric is INFERENCE_COST else None)
+    return _with_reference(Objective(metric, None), known)
 
 
 def _with_reference(objective: Objective, reference: float | None) -> Objective:
     return replace(objective, reference=reference, unit=reference or 1.0)
 
 
-def _find_reference(objective: Objective, trials: Sequence[Measured]) -> float | None:
-    of_board = {"lut": "lut", "dsp": "dsp", "bram": "bram_18k"}.get(objective.name)
+def _find_reference(objective: Objective, trials: Sequence[TrialMetrics]) -> float | None:
+    metric = objective.metric
     boards = (trial.hardware.available for trial in trials if trial.hardware is not None)
     available = next(filter(None, boards), None)
-    if of_board and available:
-        return float(getattr(available, of_board))
-    return max((figure_value(trial, objective.name) for trial in trials), default=None)
+    if metric.source is Source.RESOURCES and available:
+        return float(getattr(available, metric.field_name))
+    return max((metric.read(trial) for trial in trials), default=None)
 
 
 def _directions(objectives: Iterable[Objective]) -> list[Direction]:
-    return [objective.direction for objective in objectives]
+    return [objective.metric.direction for objective in objectives]
 
 
-def _point(objectives: Iterable[Objective], trial: Measured) -> list[float]:
-    return [figure_value(trial, objective.name) for objective in objectives]
+def _point(objectives: Iterable[Objective], trial: TrialMetrics) -> list[float]:
+    return [objective.metric.read(trial) for objective in objectives]
 
 
-def _scaled_point(objectives: Iterable[Objective], trial: Measured) -> list[float]:
-    return [figure_value(trial, objective.name) / objective.unit for objective in objectives]
+def _scaled_point(objectives: Iterable[Objective], trial: TrialMetrics) -> list[float]:
+    return [objective.metric.read(trial) / objective.unit for objective in objectives]
 
 
 def _corner(objectives: Iterable[Objective]) -> list[float]:

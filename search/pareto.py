@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
 
-Direction = Literal["maximize", "minimize"]
-
-
-class Point(NamedTuple):
-    """The two objectives of one network."""
-
-    accuracy: float
-    """Higher is better."""
-    inference_cost: float
-    """Lower is better."""
-
-
-REFERENCE_POINT = Point(accuracy=0.0, inference_cost=1.0)
-"""Corner from which the hypervolume is measured: nothing classified rightly, at the cost of the 8-bit VGG10."""
-
-DIRECTIONS: Sequence[Direction] = ("maximize", "minimize")
-"""Of `Point`."""
+from spaces.metrics import Direction
 
 Losses = tuple[float, ...]
 """A point with all objectives minimized."""
 
 
-def non_dominated(points: Sequence[Sequence[float]], directions: Sequence[Direction] = DIRECTIONS) -> list[int]:
+def non_dominated(points: Sequence[Sequence[float]], directions: Sequence[Direction]) -> list[int]:
     """Indices of the points that no other point beats or equals in all objectives, by the second, its best first.
 
     Of equal points the first is kept. Points with NaN are left out.
@@ -46,13 +29,11 @@ def non_dominated(points: Sequence[Sequence[float]], directions: Sequence[Direct
 
 
 def hypervolume(
-    points: Sequence[Sequence[float]],
-    reference: Sequence[float] = REFERENCE_POINT,
-    directions: Sequence[Direction] = DIRECTIONS,
+    points: Sequence[Sequence[float]], reference: Sequence[float], directions: Sequence[Direction]
 ) -> float:
     """Volume between the front of `points` and `reference`, the product of their distances; higher is better.
 
-    At most 1 for the default reference. Points that do not beat the reference in all objectives add nothing. Exact;
+    Points that do not beat the reference in all objectives add nothing. Exact;
     by exclusive volumes in slices (While, Bradstreet, Barone 2012, "A Fast Way of Calculating Exact Hypervolumes").
     """
     corner = _losses(reference, directions)
@@ -61,9 +42,7 @@ def hypervolume(
 
 
 def hypervolume_contributions(
-    points: Sequence[Sequence[float]],
-    reference: Sequence[float] = REFERENCE_POINT,
-    directions: Sequence[Direction] = DIRECTIONS,
+    points: Sequence[Sequence[float]], reference: Sequence[float], directions: Sequence[Direction]
 ) -> list[float]:
     """Volume that only this point covers, for each of `points`; 0 for dominated and for equal points."""
     before = hypervolume(points, reference, directions)

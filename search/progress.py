@@ -18,7 +18,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.objectives import describe_figure
 from search.report import StudyReport
 from storage.records import Build
 
@@ -182,8 +181,8 @@ def _describe_time(status: RunStatus, now: float) -> str:
 def _describe_best(report: StudyReport) -> str:
     best = report.best_feasible
     if best is not None:
-        figures = (describe_figure(one.name, best.value(one.name)) for one in report.objectives[1:])
-        return f"trial {best.trial_number}, {best.accuracy:.2%} at {', '.join(figures)}"
+        others = ", ".join(objective.metric.describe(best) for objective in report.objectives[1:])
+        return f"trial {best.trial_number}, {best.accuracy:.2%} at {others}"
     if not report.front:
         return "none yet"
     most_accurate = max(report.front, key=lambda trial: trial.accuracy)

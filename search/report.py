@@ -21,7 +21,6 @@ from search.objectives import (
     Constraint,
     Objective,
     complete_references,
-    figure_value,
     find_front,
     measure_hypervolume,
     study_constraints,
@@ -29,7 +28,8 @@ from search.objectives import (
 )
 from search.report_tables import print_tables
 from search.study import StudyError, completed_trials, load_hardware, open_optuna_storage
-from spaces.study_config import HARDWARE_FIGURES, ConfigError, StudyConfig, parse_study_config
+from spaces.metrics import HARDWARE_METRICS, Source, needs_hardware
+from spaces.study_config import ConfigError, StudyConfig, parse_study_config
 from storage.builds import load_builds
 from storage.command_options import add_storage_option
 from storage.database import Database, DatabaseError, open_existing_database
@@ -46,8 +46,8 @@ CSV_COLUMNS = (
     "epochs",
     "architecture_id",
 )
-HARDWARE_COLUMNS = ("lut", "dsp", "bram_18k", "uram", "throughput_fps", "latency_us")
-"""Of FINN's estimate, for a study that asks for hardware."""
+RESOURCE_KEYS = (*(metric.field_name for metric in HARDWARE_METRICS if metric.source is Source.RESOURCES), "uram")
+SPEED_KEYS = tuple(metric.field_name for metric in HARDWARE_METRICS if metric.source is Source.SPEED)
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,6 @@ class TrialReport:
     is_feasible: bool = True
     """Whether all constraints of the study hold."""
 
-    def value(self, name: str) -> float:
-        """Of an objective or a constraint of the study."""
-        return figure_value(self, name)
-
 
 @dataclass(frozen=True)
 class StudyReport:
@@ -112,8 +108,7 @@ class StudyReport:
     @property
     def asks_for_hardware(self) -> bool:
         """Whether each trial has FINN's estimate."""
-        names = {objective.name for objective in self.objectives} | {bound.name for bound in self.constraints}
-        return not names.isdisjoint(HARDWARE_FIGURES)
+        return needs_hardware(goal.metric for goals in (self.objectives, self.constraints) for goal in goals)
 
     @property
     def best_feasible(self) -> TrialReport | None:
@@ -173,7 +168,7 @@ def report_as_json(report: StudyReport) -> dict[str, object]:
     return {
         "study": report.study_name,
         "threshold": report.threshold,
-        "objectives": {objective.name: objective.direction for objective in report.objectives},
+        "objectives": {objective.name: objective.metric.direction for objective in report.objectives},
         "constraints": {constraint.name: _constraint_as_json(constraint) for constraint in report.constraints},
         "hypervolume": report.hypervolume,
         "trials": vars(report.counts),
@@ -185,7 +180,7 @@ def report_as_json(report: StudyReport) -> dict[str, object]:
 def front_as_csv(report: StudyReport) -> str:
     """The front as comma-separated values with a header line."""
     lines = io.StringIO()
-    columns = (*CSV_COLUMNS, *HARDWARE_COLUMNS, "is_feasible") if report.asks_for_hardware else CSV_COLUMNS
+    columns = (*CSV_COLUMNS, *RESOURCE_KEYS, *SPEED_KEYS, "is_feasible") if report.asks_for_hardware else CSV_COLUMNS
     writer = csv.DictWriter(lines, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(_trial_as_json(trial) for trial in report.front)
@@ -206,7 +201,7 @@ def _trial_report(trial: FrozenTrial, constraints: Sequence[Constraint]) -> Tria
         design_json=attributes["design"],
         hardware=load_hardware(trial),
     )
-    return replace(report, is_feasible=all(bound.excess(report.value(bound.name)) <= 0 for bound in constraints))
+    return replace(report, is_feasible=all(bound.holds(report) for bound in constraints))
 
 
 def _constraint_as_json(constraint: Constraint) -> dict[str, float]:
@@ -225,7 +220,7 @@ def _trial_as_json(trial: TrialReport) -> dict[str, object]:
         "architecture_id": trial.architecture_id,
     }
     if trial.hardware is not None:
-        values |= {name: getattr(trial.hardware, name) for name in HARDWARE_COLUMNS}
+        values |= {name: getattr(trial.hardware, name) for name in (*RESOURCE_KEYS, *SPEED_KEYS)}
         values["is_feasible"] = trial.is_feasible
     return values
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from search.objectives import LABELS, format_figure
-from spaces.study_config import HARDWARE_FIGURES
+from spaces.metrics import BRAM, DSP, HARDWARE_METRICS, INFERENCE_COST, LATENCY, LUT, THROUGHPUT
 from storage.records import Build
 
-BUILD_COLUMNS = ("LUT bare", "LUT", "BRAM18", "DSP", "frames/s", "latency µs", "same class")
-"""Of FINN's report; all but the first with data width converters and FIFOs, as in the front."""
+BUILD_METRICS = (LUT, BRAM, DSP, THROUGHPUT, LATENCY)
+"""With data width converters and FIFOs, as in the front."""
 
 if TYPE_CHECKING:  # its command prints these tables
     from search.report import StudyReport
@@ -31,9 +30,9 @@ def print_tables(report: StudyReport, console: Console) -> None:
 def front_as_table(report: StudyReport) -> Table:
     """The front for people, with what the study is about; trials that reach the threshold are marked."""
     table = Table(title=f"{report.study_name}: the front", title_justify="left")
-    costs = HARDWARE_FIGURES if report.asks_for_hardware else ()
+    metrics = (INFERENCE_COST, *HARDWARE_METRICS) if report.asks_for_hardware else (INFERENCE_COST,)
     others = () if report.asks_for_hardware else ("bit_ops", "weight_bits", "parameters")
-    for column in ("trial", "accuracy", "inference cost", *(LABELS[name] for name in costs)):
+    for column in ("trial", "accuracy", *(metric.title for metric in metrics)):
         table.add_column(column, justify="right")
     for name in others:
         table.add_column({"bit_ops": "bit-ops"}.get(name, name.replace("_", " ")), justify="right")
@@ -42,8 +41,7 @@ def front_as_table(report: StudyReport) -> Table:
         table.add_row(
             str(trial.trial_number),
             f"{trial.accuracy:.2%}{mark}",
-            f"{trial.inference_cost:.6f}",
-            *(format_figure(name, trial.value(name)) for name in costs),
+            *(metric.number(metric.read(trial)) for metric in metrics),
             *(f"{getattr(trial, name):,.0f}" for name in others),
         )
     table.caption = _caption(report)
@@ -53,7 +51,8 @@ def front_as_table(report: StudyReport) -> Table:
 def builds_as_table(builds: Sequence[Build]) -> Table:
     """The builds and FINN's estimates, for people."""
     table = Table(title="FINN builds (estimates)", title_justify="left")
-    for column in ("trial", "state", "level", "board", *BUILD_COLUMNS):
+    titles = (metric.title for metric in BUILD_METRICS)
+    for column in ("trial", "state", "level", "board", "LUT, layers only", *titles, "same class"):
         table.add_column(column, justify="right")
     for build in builds:
         name = f"{build.trial_number}{' (below threshold)' if build.is_below_threshold else ''}"
@@ -86,13 +85,9 @@ def _report_cells(build: Build) -> list[str]:
     report = build.report
     if report is None:
         return []
-    total = report.total
+    estimate = report.as_estimate()
     return [
-        f"{report.lut:,}",
-        f"{total.lut:,}",
-        f"{total.bram_18k}",
-        f"{total.dsp}",
-        f"{report.throughput_fps:,.0f}",
-        f"{report.latency_us:,.1f}",
+        LUT.number(report.lut),
+        *(metric.number(metric.read_field(estimate)) for metric in BUILD_METRICS),
         f"{report.n_classes_equal} of {report.n_frames_verified}",
     ]

@@ -12,7 +12,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from search.objectives import figure_value, study_constraints, study_objectives
+from search.objectives import study_constraints, study_objectives
 from spaces.architecture import ArchitectureError
 from spaces.search_space import Design, SearchSpace
 from spaces.study_config import StudyConfig, StudyPart
@@ -77,7 +77,7 @@ def open_study(config: StudyConfig, database: Database, provenance: Mapping[str,
     study = optuna.create_study(
         study_name=config.study.name,
         storage=storage,
-        directions=[objective.direction for objective in objectives],
+        directions=[objective.metric.direction for objective in objectives],
         load_if_exists=True,
     )
     with warnings.catch_warnings():
@@ -159,10 +159,10 @@ def tell_result(study: optuna.Study, trial: Trial, config: StudyConfig, result: 
 
     False where it was finished elsewhere.
     """
-    excess = {bound.name: bound.excess(figure_value(result, bound.name)) for bound in study_constraints(config)}
+    excess = {bound.name: bound.excess(result) for bound in study_constraints(config)}
     if not (_set_attributes(trial, _attributes(result)) and _set_constraints(trial, excess)):
         return False
-    values = [figure_value(result, objective.name) for objective in study_objectives(config)]
+    values = [objective.metric.read(result) for objective in study_objectives(config)]
     study.tell(trial.number, values=values, skip_if_finished=True)
     return True
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from spaces.metrics import METRICS, Metric, needs_hardware
 from spaces.problems import InvalidValueError, Problem, list_problems
 from spaces.search_space import Part, PruningPart, SearchSpace, SpacePart, TrainingPart
 from spaces.yaml_text import YamlError, parse_yaml
@@ -35,9 +36,6 @@ def _check_path(path: str) -> str:
         raise ValueError("expected the path of a file, or null to use the twin")
     return path
 
-
-HARDWARE_FIGURES = ("lut", "dsp", "bram", "throughput_fps", "latency_us")
-"""The objectives and constraints that FINN's estimate gives."""
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 FramesPerCell = Annotated[int, Field(ge=8, le=4096)]
@@ -90,13 +88,18 @@ UpperBound = Annotated[AtMost | None, Field(description="a mapping with the keys
 LowerBound = Annotated[AtLeast | None, Field(description="a mapping with the keys at_least")]
 
 
-class _NamedFigures(Part):
-    """Figures of a network, each there or not; one that is named has a value."""
+class _NamedMetrics(Part):
+    """Metrics of a network, each there or not; one that is named has a value."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """Those that are there, in the order of the class."""
         return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Those that are there, in the same order."""
+        return tuple(METRICS[name] for name in self.names)
 
     @model_validator(mode="after")
     def _check_named(self) -> Self:
@@ -109,7 +112,7 @@ class _NamedFigures(Part):
         return self
 
 
-class ObjectivesPart(_NamedFigures):
+class ObjectivesPart(_NamedMetrics):
     """What the study optimizes, all at once: accuracy, and what is named beside it, or else inference cost."""
 
     accuracy: AccuracyObjective = AccuracyObjective()
@@ -124,12 +127,12 @@ class ObjectivesPart(_NamedFigures):
     @model_validator(mode="before")
     @classmethod
     def _imply_inference_cost(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and given.keys().isdisjoint({*HARDWARE_FIGURES, "inference_cost"}):
+        if isinstance(given, Mapping) and given.keys().isdisjoint(METRICS.keys() - {"accuracy"}):
             return {**given, "inference_cost": {}}
         return given
 
 
-class ConstraintsPart(_NamedFigures):
+class ConstraintsPart(_NamedMetrics):
     """What a network must keep to be of use."""
 
     inference_cost: UpperBound = None
@@ -200,7 +203,7 @@ Board = Literal[
 
 
 class FpgaPart(Part):
-    """The hardware to build for, and to estimate where a study asks for its figures."""
+    """The hardware to build for, and to estimate where a study asks for hardware metrics."""
 
     board: Board = "ZCU111"
     clk_period_ns: Annotated[float, Field(gt=0)] = 5.0
@@ -240,7 +243,7 @@ class StudyConfig(_StudyFile):
     @property
     def asks_for_hardware(self) -> bool:
         """Whether each trial needs FINN's estimate."""
-        return not {*self.objectives.names, *self.constraints.names}.isdisjoint(HARDWARE_FIGURES)
+        return needs_hardware((*self.objectives.metrics, *self.constraints.metrics))
 
     @property
     def fingerprint(self) -> str:

@@ -204,6 +204,20 @@ class BuildReport:
         """With width converters and FIFOs; of the layers alone in a report of before 2026-11-20."""
         return self.connected or self.bare
 
+    def as_estimate(self) -> HardwareEstimate:
+        """What an estimate has of it, counted in the same way."""
+        total = self.total
+        return HardwareEstimate(
+            lut=total.lut,
+            bram_18k=total.bram_18k,
+            uram=total.uram,
+            dsp=total.dsp,
+            throughput_fps=self.throughput_fps,
+            latency_us=self.latency_us,
+            bottleneck_layer=self.bottleneck_layer,
+            available=self.available,
+        )
+
     def with_rtl_check(self, by_yosys: Mapping[str, Resources], check: RtlCheck) -> Self:
         """The same, and what open-source tools found of its code, with resources by layer's name."""
         layers = tuple(replace(layer, by_yosys=by_yosys.get(layer.name)) for layer in self.layers)

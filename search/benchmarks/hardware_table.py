@@ -1,4 +1,4 @@
-"""The README's table of hardware figures: six networks trained, exported, built and printed by one command."""
+"""The README's table of hardware metrics: six networks trained, exported, built and printed by one command."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def _train_and_export(config: StudyConfig, network: ExampleNetwork, epochs: int,
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m search.hardware_table", description="Builds six networks and prints their hardware figures."
+        prog="python -m search.hardware_table", description="Builds six networks and prints their hardware metrics."
     )
     parser.add_argument(
         "--folder", type=Path, default=Path("runs/hardware_table"), metavar="DIR", help="where all lies (%(default)s)"

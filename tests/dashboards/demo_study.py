@@ -1,4 +1,4 @@
-"""Studies as the search leaves them, made without training: real tables and costs, other figures from formulas."""
+"""Studies as the search leaves them, made without training: real tables and costs, other metrics from formulas."""
 
 from __future__ import annotations
 

@@ -63,12 +63,12 @@ def test_what_vivado_measured_stands_beside_the_estimates() -> None:
     assert cells["power"] == ("", "", "1.23 W", "")
 
 
-def test_figures_that_nobody_has_are_left_out() -> None:
+def test_metrics_that_nobody_has_are_left_out() -> None:
     table = hardware_table(None, [BUILD])
 
     assert table is not None
     assert [row[0] for row in table.rows] == [
-        "LUT", "BRAM (18 Kb)", "URAM", "DSP", "throughput", "latency", "bottleneck layer",
+        "LUT", "BRAM18", "URAM", "DSP", "throughput", "latency", "bottleneck layer",
     ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 from dashboards.pareto_figure import pareto_front_figure
 from dashboards.pareto_front import REFERENCE_DESIGNS, ParetoFrontData, pareto_front_data
 from search.report import StudyReport, load_study_report
+from spaces.metrics import LUT
 from storage.database import open_database
 from tests.dashboards.demo_study import (
     DETAILED_BUILD_REPORT,
@@ -85,7 +86,7 @@ def test_the_threshold_is_a_labelled_line(report: StudyReport) -> None:
     assert figure.layout.annotations[0].text == "threshold 56%"
 
 
-def test_published_designs_are_hollow_markers_at_their_published_figures(report: StudyReport) -> None:
+def test_published_designs_are_hollow_markers_at_their_published_values(report: StudyReport) -> None:
     figure = pareto_front_figure(_only_plot(report))
 
     shown = {(trace.name, trace.y[0], trace.x[0]) for trace in figure.data if "published" in trace.hovertemplate}
@@ -163,7 +164,7 @@ def test_x_is_the_second_objective_without_designs_that_have_no_figure_for_it(ha
 
     front = _trace(figure, "Pareto front (")
     assert figure.layout.xaxis.title.text == "LUT, FINN's estimate, lower is better"
-    assert list(front.x) == [trial.value("lut") for trial in hardware.front]
+    assert list(front.x) == [LUT.read(trial) for trial in hardware.front]
     assert list(front.x) == sorted(front.x)
     assert not any("published" in trace.hovertemplate for trace in figure.data)
 
@@ -224,7 +225,7 @@ def test_three_objectives_are_two_plots_of_one_front_that_is_no_line(three: Stud
         "demo: accuracy against LUT",
         "demo: accuracy against throughput",
     ]
-    assert figures[1].layout.xaxis.title.text == "frames/s, FINN's estimate, higher is better"
+    assert figures[1].layout.xaxis.title.text == "throughput, frames/s, FINN's estimate, higher is better"
 
 
 def test_a_front_of_an_objective_to_maximize_begins_at_its_largest_value(three: StudyReport) -> None:

@@ -100,7 +100,7 @@ def test_trial_notes_of_a_hardware_study_have_objectives_constraints_and_the_est
     assert "5,199 (1.2%)" in text
 
 
-def test_a_trial_completed_by_hand_has_a_note_without_figures(database: Database) -> None:
+def test_a_trial_completed_by_hand_has_a_note_without_metrics(database: Database) -> None:
     study = make_demo_study(database, n_trials=3)
     study.tell(study.ask(), [0.9, 0.001])
     storage = open_optuna_storage(database)

@@ -41,14 +41,14 @@ def test_note_of_two_objectives_has_front_and_progress(database: Database) -> No
     assert "estimate" not in note
 
 
-def test_note_of_a_hardware_study_has_constraints_target_and_figures(database: Database) -> None:
+def test_note_of_a_hardware_study_has_constraints_target_and_metrics(database: Database) -> None:
     make_demo_study(database, goals=HARDWARE)
 
     note = _note(database)
 
     assert ["LUT", "at most 25,000", "33 of 38"] in _rows(note)
     assert ["throughput", "at least 100,000 frames/s", "33 of 38"] in _rows(note)
-    assert "Hardware figures are FINN's estimates: ZCU111, 5 ns, folded for 100,000 frames/s." in note
+    assert "Hardware metrics are FINN's estimates: ZCU111, 5 ns, folded for 100,000 frames/s." in note
     assert "38 trials complete (8 of them infeasible), 1 could not be built" in note
     assert ["26", "38.95%", "no", "3,145", "4", "6", "416,667", "4.8", "0.001063"] in [row[:9] for row in _rows(note)]
 

@@ -11,6 +11,7 @@ from dashboards.trial_note import TrialFacts, code_block, trial_note
 from search.objectives import Constraint, Objective
 from search.report import TrialReport
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
+from spaces.metrics import ACCURACY, DSP, LUT, THROUGHPUT
 from spaces.search_space import Design, PruningStage, TrainingSettings
 from storage.records import (
     Build,
@@ -89,13 +90,13 @@ HARDWARE_FACTS = replace(
     result=replace(RESULT, hardware=ESTIMATE, is_feasible=False),
     builds=(),
     is_on_front=False,
-    objectives=(Objective("accuracy", "maximize", "", 0), Objective("lut", "minimize", "", None)),
-    constraints=(Constraint("throughput_fps", at_least=100_000), Constraint("dsp", at_most=12)),
+    objectives=(Objective(ACCURACY, 0.0), Objective(LUT, None)),
+    constraints=(Constraint(THROUGHPUT, at_least=100_000), Constraint(DSP, at_most=12)),
 )
 
 
 def test_note_has_accuracy_cost_and_place() -> None:
-    assert "accuracy **56.24%**, inference cost η **0.01621**, on the Pareto front." in trial_note(FACTS)
+    assert "accuracy **56.24%**, inference cost η **0.016211**, on the Pareto front." in trial_note(FACTS)
 
 
 def test_note_lists_each_block_with_its_sizes_and_bits() -> None:
@@ -110,8 +111,8 @@ def test_note_lists_each_block_with_its_sizes_and_bits() -> None:
 def test_note_has_one_row_per_pruning_stage() -> None:
     rows = _rows(trial_note(FACTS))
 
-    assert ["0, training", "", "0", "6", "57.06%", "0.0781", "19,242,864", "10,704", "99.0%"] in rows
-    assert ["1, pruning", "0.15", "5e-05", "6", "56.24%", "0.01621", "19,242,864", "10,704", "37.5%"] in rows
+    assert ["0, training", "", "0", "6", "57.06%", "0.078100", "19,242,864", "10,704", "99.0%"] in rows
+    assert ["1, pruning", "0.15", "5e-05", "6", "56.24%", "0.016211", "19,242,864", "10,704", "37.5%"] in rows
 
 
 def test_note_has_the_density_of_each_layer_per_stage() -> None:
@@ -129,7 +130,7 @@ def test_note_has_the_numbers_of_the_build() -> None:
     assert "Below the accuracy threshold" not in note
     assert ["hardware", "build 3, layers"] in _rows(note)
     assert ["LUT", "18,432"] in _rows(note)
-    assert ["BRAM (18 Kb)", "27"] in _rows(note)
+    assert ["BRAM18", "27"] in _rows(note)
     assert ["DSP", "12"] in _rows(note)
     assert ["throughput", "101,562 frames/s"] in _rows(note)
     assert ["latency", "61.3 µs"] in _rows(note)
@@ -141,7 +142,7 @@ def test_note_of_a_build_has_both_totals_with_their_share_of_the_board() -> None
 
     assert ["hardware", "build 3, layers", "build 3, connected"] in rows
     assert ["LUT", "18,432", "24,100 (5.7%)"] in rows
-    assert ["BRAM (18 Kb)", "27", "41 (1.9%)"] in rows
+    assert ["BRAM18", "27", "41 (1.9%)"] in rows
     assert ["URAM", "0", "0"] in rows
     assert ["bottleneck layer", "", "MVAU_hls_2, 2,048 cycles"] in rows
 

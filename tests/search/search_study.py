@@ -59,7 +59,7 @@ def small_config(pool_kernel_size: str = "2", **replacements: str) -> StudyConfi
 
 
 def hardware_config(objectives: str = "lut: {}", constraints: str = "", **replacements: str) -> StudyConfig:
-    """The small study with hardware figures as objectives and constraints."""
+    """The small study with hardware metrics as objectives and constraints."""
     assert "workers:" not in replacements  # it is where the objectives are put
     parts = f"objectives: {{{objectives}}}\nconstraints: {{{constraints}}}\nworkers:"
     return small_config(**{"workers:": parts, **replacements})

@@ -1,4 +1,4 @@
-"""Studies that ask for hardware figures: when a trial is told, what with, and what happens where an estimate is not."""
+"""Studies that ask for hardware metrics: when a trial is told, what with, and what happens where an estimate is not."""
 
 import os
 import signal
@@ -15,6 +15,7 @@ from search.loop import Search, StopReason, run_search
 from search.promotion import choose_winners
 from search.report import StudyReport, load_study_report
 from search.study import ask_trial
+from spaces.metrics import LUT, THROUGHPUT
 from spaces.search_space import Design
 from storage.database import Database
 from storage.estimates import make_estimate_key
@@ -24,7 +25,7 @@ from tests.search.search_study import fail as fail_training
 from workers.evaluation import EvaluationRequest
 from workers.pool import Completed, Failed
 
-THROUGHPUT = "throughput_fps: {at_least: 200000}"
+BOUND = "throughput_fps: {at_least: 200000}"
 
 
 def design_of(search: Search, number: int) -> Design:
@@ -37,7 +38,7 @@ def states(study: optuna.Study) -> list[str]:
 
 def same_front(report: StudyReport, study: optuna.Study) -> bool:
     """Whether Optuna, which reads the constraints itself, has the same values on its front."""
-    ours = {tuple(trial.value(objective.name) for objective in report.objectives) for trial in report.front}
+    ours = {tuple(objective.metric.read(trial) for objective in report.objectives) for trial in report.front}
     return ours == {tuple(trial.values) for trial in study.best_trials}
 
 
@@ -55,7 +56,7 @@ class MakeWhenIdle:
 
 
 def test_trial_is_told_when_both_its_training_and_its_estimate_are_there(database: Database, tmp_path: Path) -> None:
-    config = hardware_config("lut: {}, latency_us: {}", f"{THROUGHPUT}, bram: {{at_most: 4}}")
+    config = hardware_config("lut: {}, latency_us: {}", f"{BOUND}, bram: {{at_most: 4}}")
     search = make_search(config, database, tmp_path, complete)
     with estimate_maker(database, delay_s=0.02):
         assert run_search(search).reason is StopReason.BUDGET
@@ -258,16 +259,16 @@ def test_estimates_that_are_all_there_need_nobody_to_make_them(sqlite: Database,
 
 
 def test_infeasible_trials_are_complete_but_neither_on_the_front_nor_promoted(sqlite: Database, tmp_path: Path) -> None:
-    search = make_search(hardware_config("lut: {}", THROUGHPUT), sqlite, tmp_path, complete)
+    search = make_search(hardware_config("lut: {}", BOUND), sqlite, tmp_path, complete)
     run_search(_with(search, MakeWhenIdle(sqlite)))
     report = load_study_report(sqlite, "small")
     infeasible = {trial.trial_number for trial in report.trials if not trial.is_feasible}
-    assert infeasible == {t.trial_number for t in report.trials if t.value("throughput_fps") < 200_000}
+    assert infeasible == {t.trial_number for t in report.trials if THROUGHPUT.read(t) < 200_000}
     assert 0 < len(infeasible) < 6
     assert report.front
     assert not {trial.trial_number for trial in report.front} & infeasible
     assert same_front(report, search.study)
-    luts = [trial.value("lut") for trial in report.front]
+    luts = [LUT.read(trial) for trial in report.front]
     assert luts == sorted(luts)
     promoted = {trial.trial_number for trial in choose_winners(report, top=6).trials}
     assert promoted
@@ -289,7 +290,7 @@ def test_hypervolume_is_in_shares_of_the_board(sqlite: Database, tmp_path: Path)
     run_search(_with(make_search(hardware_config(), sqlite, tmp_path, complete), MakeWhenIdle(sqlite)))
     report = load_study_report(sqlite, "small")
     assert report.objectives[1].reference == BOARD.lut
-    best = max(trial.accuracy * (1 - trial.value("lut") / BOARD.lut) for trial in report.trials)
+    best = max(trial.accuracy * (1 - LUT.read(trial) / BOARD.lut) for trial in report.trials)
     assert best <= report.hypervolume <= 1
 
 
@@ -298,7 +299,7 @@ def test_hypervolume_is_in_shares_of_the_board(sqlite: Database, tmp_path: Path)
 def test_every_sampler_works_with_constraints_and_any_number_of_objectives(
     sqlite: Database, tmp_path: Path, sampler: str, objectives: str
 ) -> None:
-    config = hardware_config(objectives, THROUGHPUT, **{"sampler: random": f"sampler: {sampler}"})
+    config = hardware_config(objectives, BOUND, **{"sampler: random": f"sampler: {sampler}"})
     search = make_search(config, sqlite, tmp_path, complete, limits=Limits(14, 42, None))
     run_search(_with(search, MakeWhenIdle(sqlite)))
     report = load_study_report(sqlite, "small")

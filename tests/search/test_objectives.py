@@ -6,14 +6,13 @@ from search.objectives import (
     DEFAULT_OBJECTIVES,
     Constraint,
     complete_references,
-    figure_value,
     find_front,
-    format_figure,
     measure_contributions,
     measure_hypervolume,
     study_constraints,
     study_objectives,
 )
+from spaces.metrics import LUT, METRICS, THROUGHPUT
 from storage.records import HardwareEstimate, Resources
 from tests.search.search_study import hardware_config, small_config
 
@@ -31,7 +30,7 @@ HARDWARE = HardwareEstimate(
 
 @dataclass(frozen=True)
 class Network:
-    """A network with its figures."""
+    """A network with its metrics."""
 
     accuracy: float = 0.5
     inference_cost: float = 0.2
@@ -54,13 +53,13 @@ def network(accuracy: float, **hardware: float) -> Network:
         ("latency_us", 90.5),
     ],
 )
-def test_each_figure_has_its_value(name: str, value: float) -> None:
-    assert figure_value(Network(), name) == value
+def test_each_metric_has_its_value(name: str, value: float) -> None:
+    assert METRICS[name].read(Network()) == value
 
 
-def test_hardware_figure_of_a_network_without_estimate_is_an_error() -> None:
+def test_hardware_metric_of_a_network_without_estimate_is_an_error() -> None:
     with pytest.raises(KeyError, match="lut"):
-        figure_value(Network(hardware=None), "lut")
+        LUT.read(Network(hardware=None))
 
 
 def test_study_that_names_no_objective_has_accuracy_and_inference_cost() -> None:
@@ -70,7 +69,7 @@ def test_study_that_names_no_objective_has_accuracy_and_inference_cost() -> None
 
 def test_named_objectives_have_their_directions() -> None:
     objectives = study_objectives(hardware_config("lut: {}, throughput_fps: {}"))
-    assert [(o.name, o.direction) for o in objectives] == [
+    assert [(o.name, o.metric.direction) for o in objectives] == [
         ("accuracy", "maximize"),
         ("lut", "minimize"),
         ("throughput_fps", "maximize"),
@@ -126,16 +125,17 @@ def test_front_of_three_objectives_begins_with_the_best_of_the_second() -> None:
 
 
 def test_excess_is_a_share_of_the_bound_and_at_most_0_where_it_holds() -> None:
-    at_most, at_least = Constraint("lut", at_most=200), Constraint("throughput_fps", at_least=100)
-    assert [at_most.excess(value) for value in (100, 200, 300)] == [-0.5, 0.0, 0.5]
-    assert [at_least.excess(value) for value in (150, 100, 50)] == [-0.5, 0.0, 0.5]
+    at_most, at_least = Constraint(LUT, at_most=200), Constraint(THROUGHPUT, at_least=100)
+    assert [at_most.excess(network(0.5, lut=value)) for value in (100, 200, 300)] == [-0.5, 0.0, 0.5]
+    assert [at_least.excess(network(0.5, throughput_fps=value)) for value in (150, 100, 50)] == [-0.5, 0.0, 0.5]
+    assert [at_most.holds(network(0.5, lut=value)) for value in (100, 200, 300)] == [True, True, False]
 
 
 def test_constraints_read_as_sentences() -> None:
     bounds = study_constraints(
         hardware_config("lut: {}", "throughput_fps: {at_least: 100000}, latency_us: {at_most: 50}")
     )
-    assert list(map(str, bounds)) == ["frames/s at least 100,000", "latency, µs at most 50.0"]
+    assert list(map(str, bounds)) == ["throughput at least 100,000 frames/s", "latency at most 50.0 µs"]
 
 
 @pytest.mark.parametrize(
@@ -144,8 +144,9 @@ def test_constraints_read_as_sentences() -> None:
         ("accuracy", 0.5, "50.00%"),
         ("inference_cost", 0.0162, "0.016200"),
         ("lut", 12345.0, "12,345"),
-        ("latency_us", 9.25, "9.2"),
+        ("throughput_fps", 125_000.0, "125,000 frames/s"),
+        ("latency_us", 9.25, "9.2 µs"),
     ],
 )
-def test_figures_are_written_as_people_read_them(name: str, value: float, text: str) -> None:
-    assert format_figure(name, value) == text
+def test_metrics_are_written_as_people_read_them(name: str, value: float, text: str) -> None:
+    assert METRICS[name].text(value) == text

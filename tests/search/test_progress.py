@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from search.objectives import LABELS, Objective
+from search.objectives import Objective
 from search.progress import (
     ProgressDisplay,
     RunStatus,
@@ -18,6 +18,7 @@ from search.progress import (
     show_work,
 )
 from search.report import StudyReport, TrialCounts, TrialReport
+from spaces.metrics import METRICS
 from storage.records import HardwareEstimate
 
 TRIAL = TrialReport(4, 0.5712, 0.0162, 1e6, 1e4, 1000, 5, "0123456789ab", "{}")
@@ -32,16 +33,16 @@ def status(report: StudyReport = REPORT, running: tuple[tuple[int, Path], ...] =
 def test_plain_line_tells_counts_best_front_and_hypervolume() -> None:
     assert plain_line(status()) == (
         "3 of 10 trials complete, 2 could not be built, 1 failed, "
-        "best feasible: trial 4, 57.12% at cost 0.016200, front 1, hypervolume 0.5600"
+        "best feasible: trial 4, 57.12% at inference cost η 0.016200, front 1, hypervolume 0.5600"
     )
 
 
-def test_figures_of_the_best_trial_are_those_of_the_study_s_objectives() -> None:
+def test_metrics_of_the_best_trial_are_those_of_the_study_s_objectives() -> None:
     hardware = HardwareEstimate(12_345, 4, 0, 9, 125_000.0, 90.0, "MVAU_rtl_0", None)
     trial = replace(TRIAL, hardware=hardware)
-    objectives = tuple(Objective(name, "minimize", LABELS[name], None) for name in ("accuracy", "lut", "latency_us"))
+    objectives = tuple(Objective(METRICS[name], None) for name in ("accuracy", "lut", "latency_us"))
     report = replace(REPORT, trials=(trial,), front=(trial,), objectives=objectives)
-    assert "trial 4, 57.12% at LUT 12,345, latency in µs 90.0, front 1" in plain_line(status(report))
+    assert "trial 4, 57.12% at LUT 12,345, latency 90.0 µs, front 1" in plain_line(status(report))
 
 
 def test_trials_that_wait_for_an_estimate_are_told() -> None:

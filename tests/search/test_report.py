@@ -13,6 +13,7 @@ from search.pareto import hypervolume
 from search.promote import main as promote
 from search.report import CSV_COLUMNS, front_as_csv, load_study_report, main
 from search.report_tables import builds_as_table, front_as_table
+from spaces.metrics import LUT
 from storage.builds import claim_build, finish_build
 from storage.database import Database
 from storage.records import BuildLevel, BuildReport
@@ -98,7 +99,9 @@ def test_report_agrees_with_optuna_on_the_front(studied: Database, tmp_path: Pat
     report = load_study_report(studied, "small")
     best = make_search(small_config("{choices: [2, 3]}"), studied, tmp_path, complete).study.best_trials
     assert {trial.trial_number for trial in report.front} == {trial.number for trial in best}
-    assert report.hypervolume == hypervolume([(t.accuracy, t.inference_cost) for t in report.trials])
+    assert report.hypervolume == hypervolume(
+        [(t.accuracy, t.inference_cost) for t in report.trials], (0.0, 1.0), ("maximize", "minimize")
+    )
 
 
 def test_best_feasible_trial_is_the_cheapest_above_the_threshold(studied: Database) -> None:
@@ -135,7 +138,7 @@ def hardware_study(sqlite: Database, tmp_path: Path) -> Database:
     return sqlite
 
 
-def test_json_of_a_hardware_study_has_objectives_constraints_and_figures(
+def test_json_of_a_hardware_study_has_objectives_constraints_and_metrics(
     hardware_study: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = run_json(hardware_study, capsys)
@@ -150,7 +153,7 @@ def test_json_of_a_hardware_study_has_objectives_constraints_and_figures(
     assert all(entry["throughput_fps"] >= 200_000 for entry in front)
 
 
-def test_json_of_a_study_without_hardware_has_no_such_figures(
+def test_json_of_a_study_without_hardware_has_no_such_metrics(
     studied: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = run_json(studied, capsys)
@@ -160,18 +163,18 @@ def test_json_of_a_study_without_hardware_has_no_such_figures(
     assert set(report["front"][0]) == set(CSV_COLUMNS)
 
 
-def test_csv_and_table_of_a_hardware_study_hold_its_figures(hardware_study: Database) -> None:
+def test_csv_and_table_of_a_hardware_study_hold_its_metrics(hardware_study: Database) -> None:
     report = load_study_report(hardware_study, "small")
     rows = list(csv.DictReader(front_as_csv(report).splitlines()))
-    assert [int(row["lut"]) for row in rows] == [trial.value("lut") for trial in report.front]
+    assert [int(row["lut"]) for row in rows] == [LUT.read(trial) for trial in report.front]
     assert {row["is_feasible"] for row in rows} == {"True"}
     console = Console(width=160)
     with console.capture() as capture:
         console.print(front_as_table(report))
     text = capture.get()
-    assert f"{report.front[0].value('lut'):,.0f}" in text
+    assert f"{LUT.read(report.front[0]):,.0f}" in text
     n_infeasible = sum(not trial.is_feasible for trial in report.trials)
-    assert f"{n_infeasible} of 6 trials break frames/s at least 200,000" in " ".join(text.split())
+    assert f"{n_infeasible} of 6 trials break throughput at least 200,000 frames/s" in " ".join(text.split())
 
 
 def test_builds_tell_their_level_and_why_they_stopped_there(

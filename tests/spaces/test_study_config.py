@@ -80,7 +80,7 @@ def test_inference_cost_is_an_objective_where_no_other_is_named() -> None:
         ({"constraints": {"inference_cost": {"at_most": 0.05}}}, False),
     ],
 )
-def test_hardware_is_asked_for_where_one_of_its_figures_is_named(parts: dict[str, object], asks: bool) -> None:
+def test_hardware_is_asked_for_where_one_of_its_metrics_is_named(parts: dict[str, object], asks: bool) -> None:
     assert parse(**parts).asks_for_hardware is asks
 
 
@@ -371,5 +371,5 @@ def test_fingerprint_does_not_change_with_how_estimates_are_made() -> None:
     assert parse(**asked).fingerprint == parse(**LUT).fingerprint
 
 
-def test_target_has_no_effect_on_a_study_without_hardware_figures() -> None:
+def test_target_has_no_effect_on_a_study_without_hardware_metrics() -> None:
     assert parse(fpga={"target_fps": 1, "output": "scores"}).fingerprint == parse().fingerprint
