@@ -87,6 +87,7 @@ def creation_lock(engine: Engine) -> Iterator[None]:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CREATE_LOCK})")
             yield
         return
+    # By hand: filelock locks no folder.
     folder = os.open(Path(str(engine.url.database)).parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)  # not the file: closing it would drop SQLite's own locks of this process

@@ -7,6 +7,7 @@ import secrets
 import socket
 from pathlib import Path
 
+import psutil
 from sqlalchemy import delete, or_, select, update
 
 from storage.database import Database, insert_row
@@ -81,7 +82,7 @@ def _is_dead(owner: str) -> bool:
     if (host, kernel) != (socket.gethostname(), _name_kernel()) or not kernel or not pid.isdecimal():
         return False
     try:
-        os.kill(int(pid), 0)
+        os.kill(int(pid), 0)  # not psutil.pid_exists: for it, a process that /proc hides (hidepid) does not exist
     except ProcessLookupError:
         return True
     except PermissionError:
@@ -102,9 +103,8 @@ def _name_kernel() -> str:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Killed, but not yet waited for by its parent (Linux; False elsewhere)."""
+    """Killed, but not yet waited for by its parent."""
     try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.Error:
         return False
-    return status.rpartition(")")[2].split()[0] == "Z"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from spaces.architecture import InputQuantizer
@@ -133,26 +133,17 @@ def _stored_type(quantizer: InputQuantizer | None) -> np.dtype[np.int8] | np.dty
 def _lock_first(folders: tuple[Path, ...]) -> Iterator[Path]:
     """The first folder in which a lock can be had, locked: one process at a time writes there."""
     for folder in folders:
+        lock = FileLock(folder / ".lock", fallback_to_soft=False)  # falls with its process: no stale one stays behind
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lock = _take_lock(folder / ".lock")
+            held = lock.acquire()
         except OSError:
             if folder == folders[-1]:
                 raise
             continue
-        with lock:
+        with held:
             yield folder
         return
-
-
-def _take_lock(path: Path) -> TextIO:
-    lock = path.open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # falls with its process, so a killed maker leaves no lock behind
-    except OSError:
-        lock.close()
-        raise
-    return lock
 
 
 def _check_room(path: Path, shape: tuple[int, ...], quantizer: InputQuantizer | None) -> None:

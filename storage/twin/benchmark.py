@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import re
 import resource
 import sys
 import tempfile
@@ -15,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -92,15 +91,15 @@ def _watch_memory() -> Iterator[list[int]]:
 
 
 def _held_bytes() -> int:
-    children = " ".join(path.read_text() for path in Path("/proc/self/task").glob("*/children"))
-    return sum(_proportional_set_bytes(pid) for pid in ["self", *children.split()])
+    this = psutil.Process()
+    return sum(_proportional_set_bytes(process) for process in (this, *this.children()))
 
 
-def _proportional_set_bytes(pid: str) -> int:
-    with contextlib.suppress(OSError):  # it has ended
-        found = re.search(r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
-        return int(found[1]) * 1024 if found else 0
-    return 0
+def _proportional_set_bytes(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.NoSuchProcess:  # it has ended
+        return 0
 
 
 def _row(speed: TwinSpeed) -> tuple[str, ...]:

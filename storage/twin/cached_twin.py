@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 from storage.dataset.radioml import DatasetError, cache_folder
 from storage.signals.signal_sets import SIGNAL_SETS
@@ -47,22 +46,11 @@ def _ensure_twin(folder: Path, twin: Twin, on_progress: OnFrames | None) -> Path
     if path.exists():
         return path
     _remove_older_partials(folder)
-    with _lock(_lock_path(path)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock", fallback_to_soft=False):  # falls with its process: a killed maker leaves none behind
         if not path.exists():
             write_twin(path, twin, on_progress=on_progress)
     return path
-
-
-def _lock_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.lock")
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # falls with its process, so a killed maker leaves nothing behind
-        yield
 
 
 def _remove_older_partials(folder: Path) -> None:
@@ -73,7 +61,6 @@ def _remove_older_partials(folder: Path) -> None:
     for path in folder.glob("radioml-twin-*.hdf5.lock"):
         if path.name.endswith(f"-v{GENERATOR_VERSION}.hdf5.lock"):
             continue
-        with contextlib.suppress(OSError), path.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with contextlib.suppress(OSError), FileLock(path, blocking=False, fallback_to_soft=False):
             for unfinished in (partial_path, record_path):
                 unfinished(path.with_suffix("")).unlink(missing_ok=True)

@@ -44,6 +44,7 @@ def open_finished_cells(path: Path, flush_cells: Callable[[], None]) -> Iterator
 
 
 def _open_locked(path: Path) -> TextIO:
+    """By hand: the record is its own lock and goes while it is held; filelock would leave a second file beside it."""
     while True:
         file = path.open("a+")
         try:
