@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from storage.artifacts import write_text_atomically
@@ -34,7 +35,13 @@ PATH_COLOUR = "#c9d6e6"
 TEXT_COLOUR = "#2b3038"
 GRID_COLOUR = "#eceff3"
 
-STYLE = """
+PAGE = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True).from_string("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}: signals at {{ snr_db }} dB</title>
+<style>
 body { font: 15px/1.5 Helvetica, Arial, sans-serif; color: #2b3038; max-width: 96rem;
        margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.6rem; margin-bottom: 0 } h2 { font-size: 1.15rem; margin: 1.6rem 0 0 }
@@ -43,7 +50,27 @@ h3 { font-size: 1rem; margin: .4rem 0 0 .6rem }
 .classes { display: grid; grid-template-columns: repeat(auto-fill, minmax(38rem, 1fr)); gap: 1rem }
 .class { border: 1px solid #e3e7ec; border-radius: 6px; min-width: 0; overflow: hidden; padding: 0 .4rem }
 .i { color: #1f5fa8 } .q { color: #d1812b }
-"""
+</style>
+</head>
+<body>
+<h1>{{ title }}</h1>
+<p class="quiet">{{ signals | length }} classes at the SNR label {{ snr_db }} dB,
+frames of {{ frame_length }} samples.</p>
+<h2>Amplitudes</h2>
+<p class="quiet">Of {{ n_frames }} frames per class: boxes from the lower to the upper quartile with the median,
+whiskers from 1 % to 99 % of the samples.</p>
+{{ amplitudes }}
+<h2>Signals</h2>
+<p class="quiet">Left: {{ constellation }} in the complex plane; large dots are symbols, after timing
+and pulse were found from the frames, small ones are samples where none were found.
+Middle: the first samples of a frame, <b class="i">in phase</b> and <b class="q">quadrature</b>.
+Right: power over frequency in cycles per sample, mean of {{ n_frames }} frames.</p>
+<div class="classes">
+{% for class_name, plot in signals %}<section class="class"><h3>{{ class_name }}</h3>{{ plot }}</section>
+{% endfor %}</div>
+</body>
+</html>
+""")
 
 
 @dataclass(frozen=True)
@@ -86,38 +113,19 @@ def signal_page(title: str, snr_db: int, classes: Sequence[ClassFrames]) -> str:
     """The page; it needs no network to be shown."""
     powers = [mean_power_spectrum_db(shown.frames) for shown in classes]
     power_range = (min(power.min() for power in powers) - 3, max(power.max() for power in powers) + 3)
-    cards = "\n".join(
-        f'<section class="class"><h3>{escape(shown.class_name)}</h3>{_div(_class_figure(shown, power, power_range))}'
-        "</section>"
-        for shown, power in zip(classes, powers, strict=True)
-    )
     n_frames, frame_length = classes[0].frames.shape
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}: signals at {snr_db} dB</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<h1>{escape(title)}</h1>
-<p class="quiet">{len(classes)} classes at the SNR label {snr_db} dB, frames of {frame_length} samples.</p>
-<h2>Amplitudes</h2>
-<p class="quiet">Of {n_frames} frames per class: boxes from the lower to the upper quartile with the median,
-whiskers from 1 % to 99 % of the samples.</p>
-{_div(_amplitude_figure(classes), with_library=True)}
-<h2>Signals</h2>
-<p class="quiet">Left: {_constellation_words(frame_length)} in the complex plane; large dots are symbols, after timing
-and pulse were found from the frames, small ones are samples where none were found.
-Middle: the first samples of a frame, <b class="i">in phase</b> and <b class="q">quadrature</b>.
-Right: power over frequency in cycles per sample, mean of {n_frames} frames.</p>
-<div class="classes">
-{cards}
-</div>
-</body>
-</html>
-"""
+    return PAGE.render(
+        title=title,
+        snr_db=snr_db,
+        n_frames=n_frames,
+        frame_length=frame_length,
+        constellation=_constellation_words(frame_length),
+        amplitudes=_div(_amplitude_figure(classes), with_library=True),
+        signals=[
+            (shown.class_name, _div(_class_figure(shown, power, power_range)))
+            for shown, power in zip(classes, powers, strict=True)
+        ],
+    )
 
 
 def mean_power_spectrum_db(frames: Signal) -> NDArray[np.float32]:
@@ -235,6 +243,6 @@ def _layout(height: int) -> dict[str, Any]:
     }
 
 
-def _div(figure: go.Figure, with_library: bool = False) -> str:
+def _div(figure: go.Figure, with_library: bool = False) -> Markup:
     options = {"displayModeBar": False, "responsive": True}
-    return str(figure.to_html(full_html=False, include_plotlyjs=with_library, config=options))
+    return Markup(figure.to_html(full_html=False, include_plotlyjs=with_library, config=options))
