@@ -71,7 +71,7 @@ def test_a_trial_at_cost_0_on_the_front_has_its_plot_and_note(database: Database
 
     text = "".join(_attributes(storage).values())
     assert f"**Trial {number}**: accuracy" in text
-    assert "inference cost η **0**, on the Pareto front." in text
+    assert "inference cost η **0.000000**, on the Pareto front." in text
     assert "1 at cost 0 not drawn" in text
 
 
