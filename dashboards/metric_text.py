@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from search.objectives import Constraint, Objective
-from search.report import TrialReport
+from search.study_report import TrialReport
 from spaces.metrics import BRAM, DSP, LATENCY, LUT, THROUGHPUT
 from storage.records import HardwareEstimate, Resources
 

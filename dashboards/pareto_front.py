@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dashboards.metric_text import missed_bounds, resources_text, speed_text
 from search.objectives import Constraint, Objective
-from search.report import StudyReport, TrialReport
+from search.study_report import StudyReport, TrialReport
 from spaces.metrics import ACCURACY, INFERENCE_COST
 from storage.records import Build, BuildState
 

@@ -21,7 +21,7 @@ from dashboards.pareto_figure import pareto_front_figure
 from dashboards.pareto_front import ParetoFrontData, pareto_front_data
 from dashboards.study_note import study_note
 from dashboards.trial_note import TrialFacts, trial_note
-from search.report import StudyReport, TrialReport, make_study_report
+from search.study_report import StudyReport, TrialReport, make_study_report
 from spaces.search_space import Design
 from spaces.study_config import parse_study_config
 from storage.builds import load_builds

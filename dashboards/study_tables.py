@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dashboards.text_table import TextTable
-from search.report import StudyReport, TrialReport
+from search.study_report import StudyReport, TrialReport
 from spaces.metrics import ACCURACY, BRAM, DSP, HARDWARE_METRICS, INFERENCE_COST, LATENCY, LUT, THROUGHPUT, Metric
 from spaces.study_config import StudyConfig
 from storage.records import Build

@@ -10,7 +10,7 @@ from dashboards.build_text import STATE_WORDS, level_sentences, report_sentences
 from dashboards.hardware_tables import REMARKS, hardware_table, layer_table, second_opinion_table
 from dashboards.text_table import markdown_table, plain_markdown, table_as_markdown
 from search.objectives import DEFAULT_OBJECTIVES, Constraint, Objective
-from search.report import TrialReport
+from search.study_report import TrialReport
 from spaces.architecture import ArchitectureConfig, BlockShape, infer_shapes
 from spaces.metrics import ACCURACY, INFERENCE_COST
 from spaces.search_space import Design

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from search.interrupts import Interrupts
 from search.local_services import Service
 from search.promotion import PromotionError, choose_winners, promote_trial
-from search.report import StudyReport
+from search.study_report import StudyReport
 from spaces.study_config import StudyConfig
 from storage.artifacts import ArtifactStore
 from storage.builds import load_builds

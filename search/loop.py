@@ -13,7 +13,6 @@ from search.budget import Limits, describe_budget
 from search.driver_lease import DriverLease
 from search.hardware_estimates import HardwareEstimates
 from search.interrupts import Interrupts, SearchInterrupted
-from search.report import count_trials
 from search.study import (
     Result,
     RunningTrial,
@@ -25,6 +24,7 @@ from search.study import (
     tell_result,
     tell_unbuildable,
 )
+from search.study_report import count_trials
 from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
 from spaces.study_config import StudyConfig
 from storage.artifacts import ArtifactStore

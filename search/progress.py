@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.report import StudyReport
+from search.study_report import StudyReport
 from storage.records import Build
 
 PLAIN_INTERVAL_S = 30.0

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from search.hardware_estimates import study_target
 from search.objectives import measure_contributions
-from search.report import StudyReport, TrialReport
 from search.study_data import study_split
+from search.study_report import StudyReport, TrialReport
 from spaces.search_space import Design
 from spaces.study_config import StudyConfig
 from storage.artifacts import ArtifactStore

@@ -15,7 +15,7 @@ BUILD_METRICS = (LUT, BRAM, DSP, THROUGHPUT, LATENCY)
 """With data width converters and FIFOs, as in the front."""
 
 if TYPE_CHECKING:  # its command prints these tables
-    from search.report import StudyReport
+    from search.study_report import StudyReport
 
 
 def print_tables(report: StudyReport, console: Console) -> None:

@@ -33,10 +33,10 @@ from search.local_services import (
     run_estimate_worker,
 )
 from search.progress import ProgressDisplay, RunStatus, show_work
-from search.report import StudyReport, count_trials, make_study_report
 from search.run_results import print_results
 from search.study import StudyError, check_is_same_study, open_study
 from search.study_data import describe_dataset, open_dataset, prepare_shared_frames
+from search.study_report import StudyReport, count_trials, make_study_report
 from spaces.study_config import ConfigError, StudyConfig, load_study_config
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import load_build, load_builds

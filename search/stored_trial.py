@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search.report import StudyReport, TrialReport, load_study_report
 from search.study import StudyError, check_is_same_study
 from search.study_data import describe_dataset, open_dataset
+from search.study_report import StudyReport, TrialReport, load_study_report
 from spaces.study_config import StudyConfig, parse_study_config
 from storage.database import Database, open_existing_database
 from storage.dataset.radioml import RadioMLFile

@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from dashboards.report_page import report_page
-from search.report import load_study_report
+from search.study_report import load_study_report
 from storage.database import Database, open_database
 from storage.studies import load_study_record
 from tests.dashboards.demo_server import run_module

@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from dashboards.study_note import study_note
-from search.report import load_study_report
+from search.study_report import load_study_report
 from spaces.study_config import parse_study_config
 from storage.database import Database, open_database
 from storage.studies import load_study_record

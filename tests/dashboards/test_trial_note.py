@@ -9,7 +9,7 @@ import pytest
 
 from dashboards.trial_note import TrialFacts, code_block, trial_note
 from search.objectives import Constraint, Objective
-from search.report import TrialReport
+from search.study_report import TrialReport
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from spaces.metrics import ACCURACY, DSP, LUT, THROUGHPUT
 from spaces.search_space import Design, PruningStage, TrainingSettings

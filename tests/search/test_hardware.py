@@ -8,7 +8,7 @@ from search.hardware import buildable, latest_builds, promote_winners, wait_for_
 from search.interrupts import Interrupts, SearchInterrupted
 from search.local_services import Service
 from search.loop import run_search
-from search.report import load_study_report
+from search.study_report import load_study_report
 from storage.artifacts import ArtifactStore
 from storage.builds import claim_build, fail_build, load_builds
 from storage.database import Database

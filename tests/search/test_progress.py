@@ -17,7 +17,7 @@ from search.progress import (
     render_status,
     show_work,
 )
-from search.report import StudyReport, TrialCounts, TrialReport
+from search.study_report import StudyReport, TrialCounts, TrialReport
 from spaces.metrics import METRICS
 from storage.records import HardwareEstimate
 

@@ -6,7 +6,7 @@ import pytest
 
 from search.loop import run_search
 from search.promotion import PromotionError, choose_winners, promote_trial
-from search.report import StudyReport, TrialCounts, TrialReport, load_study_report
+from search.study_report import StudyReport, TrialCounts, TrialReport, load_study_report
 from spaces.search_space import Design
 from storage.artifacts import ArtifactStore
 from storage.database import Database

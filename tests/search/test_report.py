@@ -11,8 +11,8 @@ from dashboards.report_page import main as report_page
 from search.loop import run_search
 from search.pareto import hypervolume
 from search.promote import main as promote
-from search.report import CSV_COLUMNS, front_as_csv, load_study_report, main
 from search.report_tables import builds_as_table, front_as_table
+from search.study_report import CSV_COLUMNS, front_as_csv, load_study_report, main
 from spaces.metrics import LUT
 from storage.builds import claim_build, finish_build
 from storage.database import Database
