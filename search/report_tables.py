@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
+from search.study_report import StudyReport
 from spaces.metrics import BRAM, DSP, HARDWARE_METRICS, INFERENCE_COST, LATENCY, LUT, THROUGHPUT
 from storage.records import Build
 
 BUILD_METRICS = (LUT, BRAM, DSP, THROUGHPUT, LATENCY)
 """With data width converters and FIFOs, as in the front."""
-
-if TYPE_CHECKING:  # its command prints these tables
-    from search.study_report import StudyReport
 
 
 def print_tables(report: StudyReport, console: Console) -> None:

@@ -11,8 +11,8 @@ import pytest
 import search.run
 from fpga.toolchain.finn_environment import ensure_finn_environment
 from search.local_services import Service
+from search.report import main as report
 from search.run import main
-from search.study_report import main as report
 from storage.database import open_database
 from tests.search.estimate_maker import estimate_maker
 

@@ -10,8 +10,8 @@ from sqlalchemy import update
 import search.run
 from search.driver_lease import hold_study
 from search.promote import main as promote
+from search.report import main as report
 from search.run import main
-from search.study_report import main as report
 from storage.builds import claim_build, fail_build, load_builds
 from storage.database import Database, open_database
 from storage.records import BuildState

@@ -1,0 +1,92 @@
+"""A study's report for programs: one JSON object, and the front as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from search.objectives import Constraint
+from search.study_report import StudyReport, TrialReport
+from spaces.metrics import HARDWARE_METRICS, Source
+from storage.records import Build
+
+CSV_COLUMNS = (
+    "trial",
+    "accuracy",
+    "inference_cost",
+    "bit_ops",
+    "weight_bits",
+    "parameters",
+    "epochs",
+    "architecture_id",
+)
+RESOURCE_KEYS = (*(metric.field_name for metric in HARDWARE_METRICS if metric.source is Source.RESOURCES), "uram")
+SPEED_KEYS = tuple(metric.field_name for metric in HARDWARE_METRICS if metric.source is Source.SPEED)
+
+
+def report_as_json(report: StudyReport) -> dict[str, object]:
+    """The report for programs; its keys are kept stable and described in the README."""
+    return {
+        "study": report.study_name,
+        "threshold": report.threshold,
+        "objectives": {objective.name: objective.metric.direction for objective in report.objectives},
+        "constraints": {constraint.name: _constraint_as_json(constraint) for constraint in report.constraints},
+        "hypervolume": report.hypervolume,
+        "trials": vars(report.counts),
+        "front": [_trial_as_json(trial) for trial in report.front],
+        "builds": [_build_as_json(build) for build in report.builds],
+    }
+
+
+def front_as_csv(report: StudyReport) -> str:
+    """The front as comma-separated values with a header line."""
+    lines = io.StringIO()
+    columns = (*CSV_COLUMNS, *RESOURCE_KEYS, *SPEED_KEYS, "is_feasible") if report.asks_for_hardware else CSV_COLUMNS
+    writer = csv.DictWriter(lines, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_trial_as_json(trial) for trial in report.front)
+    return lines.getvalue()
+
+
+def _constraint_as_json(constraint: Constraint) -> dict[str, float]:
+    return {"at_most" if constraint.at_least is None else "at_least": constraint.bound}
+
+
+def _trial_as_json(trial: TrialReport) -> dict[str, object]:
+    values: dict[str, object] = {
+        "trial": trial.trial_number,
+        "accuracy": trial.accuracy,
+        "inference_cost": trial.inference_cost,
+        "bit_ops": trial.bit_ops,
+        "weight_bits": trial.weight_bits,
+        "parameters": trial.parameters,
+        "epochs": trial.epochs,
+        "architecture_id": trial.architecture_id,
+    }
+    if trial.hardware is not None:
+        values |= {name: getattr(trial.hardware, name) for name in (*RESOURCE_KEYS, *SPEED_KEYS)}
+        values["is_feasible"] = trial.is_feasible
+    return values
+
+
+def _build_as_json(build: Build) -> dict[str, object]:
+    report = build.report
+    return {
+        "trial": build.trial_number,
+        "state": build.state.value,
+        "level": build.level and build.level.value,
+        "level_note": build.level_note,
+        "board": build.target.board,
+        "clk_period_ns": build.target.clk_period_ns,
+        "target_fps": build.target.target_fps,
+        "is_below_threshold": build.is_below_threshold,
+        "test_accuracy": build.test_accuracy,
+        "message": build.message,
+        "connected": report and report.connected and vars(report.connected),
+        "lut": report and report.lut,
+        "bram_18k": report and report.bram_18k,
+        "uram": report and report.uram,
+        "dsp": report and report.dsp,
+        "throughput_fps": report and report.throughput_fps,
+        "latency_us": report and report.latency_us,
+    }
