@@ -35,7 +35,8 @@ PATH_COLOUR = "#c9d6e6"
 TEXT_COLOUR = "#2b3038"
 GRID_COLOUR = "#eceff3"
 
-PAGE = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True).from_string("""<!doctype html>
+TEMPLATES = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+PAGE = TEMPLATES.from_string("""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
