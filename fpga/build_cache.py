@@ -15,16 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
+from fpga.toolchain.finn_environment import IN_FINN
 from fpga.toolchain.process_group import CommandStoppedError
 from storage.artifacts import write_bytes_atomically, write_text_atomically
 from storage.records import BuildLevel, BuildTarget
 
-FINN_SIDE = tuple(
-    path
-    for path in sorted(Path(__file__).parent.glob("finn_*.py"))
-    if path.name not in ("finn_build.py", "finn_environment.py", "finn_rtl.py", "finn_rtl_words.py")
-)
-"""Our code that runs inside FINN's environment: other code, other builds. Those of the RTL only read a build."""
+IN_FINN_CODE = tuple(sorted(IN_FINN.glob("*.py")))
+"""Our code that runs in FINN's Python: other code, other builds."""
 
 LOCK_POLL_S = 0.5
 
@@ -34,7 +31,7 @@ def make_build_key(model: Path, target: BuildTarget, environment: str) -> str:
     parts = [
         model.read_bytes(),
         f"{target.board} {target.clk_period_ns!r} {target.target_fps} {target.output} {environment}".encode(),
-        *(path.read_bytes() for path in FINN_SIDE),
+        *(path.read_bytes() for path in IN_FINN_CODE),
     ]
     digests = b"".join(hashlib.sha256(part).digest() for part in parts)
     return hashlib.sha256(digests).hexdigest()[:32]

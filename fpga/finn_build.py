@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from threading import Event
 
-from fpga.toolchain.finn_environment import FINN_STEPS, make_finn_variables
+from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from fpga.toolchain.machine_tools import TOOLS_OF_LEVEL, make_tool_variables
 from fpga.toolchain.process_group import CommandTimeoutError, run_in_process_group, yield_to_others
 from storage.artifacts import write_text_atomically
@@ -136,7 +136,7 @@ def run_finn_sweep(
 
 
 def make_request(model: Path, target: BuildTarget, folder: Path) -> dict[str, object]:
-    """What every run of fpga/finn_steps.py is told."""
+    """What every run of fpga/in_finn/steps.py is told."""
     return {
         "model": str(model),
         "output_dir": str(folder / "output"),
@@ -162,7 +162,7 @@ def _run_request(
     """Until FINN's process ended by itself, well or with a FinnBuildError."""
     (folder / "output").mkdir(parents=True, exist_ok=True)
     path = write_text_atomically(folder / "request.json", json.dumps(request, indent=2))
-    command: tuple[str | Path, ...] = (*(yield_to_others(nice) if nice else ()), python, FINN_STEPS, path)
+    command: tuple[str | Path, ...] = (*(yield_to_others(nice) if nice else ()), python, IN_FINN, "build", path)
     deadline = time.monotonic() + timeout_s
     for n_killed in range(1, MAX_KILLS + 1):
         if n_finished := count_finished_steps(folder):

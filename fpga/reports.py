@@ -23,7 +23,7 @@ class ReportError(Exception):
 
 
 def read_build_report(folder: Path, verification: Verification) -> BuildReport:
-    """What fpga/finn_estimates.py wrote of the network: both totals, each layer, the board.
+    """What fpga/in_finn/estimates.py wrote of the network: both totals, each layer, the board.
 
     Raises ReportError where the file or a field is missing.
     """
@@ -49,11 +49,11 @@ def read_build_report(folder: Path, verification: Verification) -> BuildReport:
             not_executed=NOT_EXECUTED,
         )
     except KeyError as error:
-        raise ReportError(f"{path} has no field {error}; expected those of fpga/finn_estimates.py") from error
+        raise ReportError(f"{path} has no field {error}; expected those of fpga/in_finn/estimates.py") from error
 
 
 def read_hardware_estimate(path: Path) -> HardwareEstimate:
-    """What fpga/finn_estimates.py wrote of a network that was estimated and not built.
+    """What fpga/in_finn/estimates.py wrote of a network that was estimated and not built.
 
     Raises ReportError where the file or a field is missing.
     """
@@ -68,7 +68,7 @@ def read_hardware_estimate(path: Path) -> HardwareEstimate:
             available=None if available is None else Resources(**available),
         )
     except KeyError as error:
-        raise ReportError(f"{path} has no field {error}; expected those of fpga/finn_estimates.py") from error
+        raise ReportError(f"{path} has no field {error}; expected those of fpga/in_finn/estimates.py") from error
 
 
 def describe_utilisation(taken: Resources, available: Resources | None) -> str:

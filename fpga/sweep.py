@@ -120,7 +120,7 @@ def sweep(
 
 
 def to_point(values: dict[str, Any]) -> SweepPoint:
-    """From FINN's side, fpga/finn_sweep.py."""
+    """From FINN's side, fpga/in_finn/sweep.py."""
     available = values["available"]
     return SweepPoint(
         values["target_fps"],

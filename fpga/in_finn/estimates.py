@@ -18,10 +18,11 @@ from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
 from finn.transformation.qonnx.give_unique_node_names_recursive import GiveUniqueNodeNamesRecursive
 from finn.util.basic import part_map
 from finn.util.platforms import platforms
-from finn_execution import GraphRunner
-from finn_fifo_depths import BranchLayer, count_pixels_in_branch
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
+
+from .execution import GraphRunner
+from .fifo_depths import BranchLayer, count_pixels_in_branch
 
 RESOURCES = {"lut": "LUT", "bram_18k": "BRAM_18K", "uram": "URAM", "dsp": "DSP"}
 """Our word and FINN's; it estimates no flip-flops."""

@@ -2,7 +2,7 @@
 
 The nodes compute what `qonnx.core.onnx_exec.execute_onnx` makes them compute. It sets up each node anew for each frame
 and checks that integers are integers, which takes most of its time; here each node is set up once, and those that its
-own functions take longest for are computed faster (finn_fast_nodes.py).
+own functions take longest for are computed faster (fast_nodes.py).
 
 A graph of floats can be run in double precision: in single precision a sum that lies at a threshold falls now to the
 one side and now to the other, depending on the order of the additions, which changed scores of 6 out of 200 frames.
@@ -13,12 +13,13 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime
 import torch
-from finn_fast_nodes import FAST_NODES, RunNode, Tensors
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.general.intquant import int_quant
 from qonnx.custom_op.registry import getCustomOp, is_custom_op
 from qonnx.util.basic import get_by_name
+
+from .fast_nodes import FAST_NODES, RunNode, Tensors
 
 
 class GraphRunner:

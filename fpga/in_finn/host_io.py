@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from finn_integer_graph import IntegerNetwork
-from finn_json import write_json
-from finn_thresholds import find_sample_thresholds
 from qonnx.core.modelwrapper import ModelWrapper
+
+from .integer_graph import IntegerNetwork
+from .json_files import write_json
+from .thresholds import find_sample_thresholds
 
 OUTPUT_KINDS = ("class", "scores")
 

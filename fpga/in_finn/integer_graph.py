@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from finn_integer_nodes import GraphWriter, read_attribute
-from finn_thresholds import Floats, Integers, Normalization, SumRange, find_thresholds
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.general.intquant import int_quant
+
+from .integer_nodes import GraphWriter, read_attribute
+from .thresholds import Floats, Integers, Normalization, SumRange, find_thresholds
 
 EXACT_FLOAT32_INTEGERS = 2**24
 """Up to this magnitude the float32 tensors of a graph hold every integer."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from finn_thresholds import Floats, Integers
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 from qonnx.core.datatype import BaseDataType, DataType
 from qonnx.core.modelwrapper import ModelWrapper
@@ -13,6 +12,8 @@ from qonnx.transformation.general import GiveReadableTensorNames, GiveUniqueNode
 from qonnx.transformation.infer_data_layouts import InferDataLayouts
 from qonnx.transformation.infer_datatypes import InferDataTypes
 from qonnx.util.basic import get_by_name, qonnx_make_model
+
+from .thresholds import Floats, Integers
 
 CUSTOM_DOMAIN = "qonnx.custom_op.general"
 

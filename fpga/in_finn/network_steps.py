@@ -12,19 +12,20 @@ from typing import Any
 import numpy as np
 from finn.builder.build_dataflow_config import DataflowBuildConfig
 from finn.builder.build_dataflow_steps import build_dataflow_step_lookup
-from finn_estimates import count_weights, estimate_network
-from finn_folding import fold_for_target
-from finn_host_io import read_host_io, write_final_types, write_host_io
-from finn_integer_graph import make_integer_network
-from finn_json import write_json
-from finn_proof import write_proof
-from finn_sweep import sweep_foldings
 from qonnx.core.datatype import DataType
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.infer_datatypes import InferDataTypes
 from qonnx.transformation.infer_shapes import InferShapes
 from qonnx.transformation.insert_topk import InsertTopK
+
+from .estimates import count_weights, estimate_network
+from .folding import fold_for_target
+from .host_io import read_host_io, write_final_types, write_host_io
+from .integer_graph import make_integer_network
+from .json_files import write_json
+from .proof import write_proof
+from .sweep import sweep_foldings
 
 BuildStep = Callable[[ModelWrapper, DataflowBuildConfig], ModelWrapper]
 

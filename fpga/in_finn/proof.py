@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from finn.util.verification import despecialize_model
-from finn_estimates import MAC_LAYERS
-from finn_execution import GraphRunner, Tensors
-from finn_host_io import quantize_frame
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
+
+from .estimates import MAC_LAYERS
+from .execution import GraphRunner
+from .fast_nodes import Tensors
+from .host_io import quantize_frame
 
 
 class BitWidthError(Exception):

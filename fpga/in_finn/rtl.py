@@ -1,14 +1,12 @@
-"""The RTL layers of a build, and what flows through them on recorded frames; runs inside FINN's environment.
+"""The RTL layers of a build, and what flows through them on recorded frames.
 
-Called as `python finn_rtl.py REQUEST.json`; the request has output_dir and generated of the build, its board, folder to
-write to, proof and n_frames. FINN's library may lie in a container, so its files are copied out of it.
+FINN's library may lie in a container, so its files are copied out of it.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,12 @@ from typing import Any
 import numpy as np
 from finn.util.basic import part_map
 from finn.util.settings import get_settings
-from finn_proof import open_folded
-from finn_rtl_words import pack_words
 from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
+
+from .proof import open_folded
+from .rtl_words import pack_words
 
 Layer = Any
 """FINN's own object of one layer; it has no types."""
@@ -30,6 +29,8 @@ MEMORY_WRAPPER = "_memstream_wrapper.v"
 
 def write_rtl_layers(request: Mapping[str, Any]) -> None:
     """Write layers.json, all layers in the order of the data, and per RTL layer NAME.in.hex and NAME.out.hex.
+
+    The request has output_dir and generated of the build, its board, the folder to write to, proof and n_frames.
 
     These are the words of its input and output stream for the first `n_frames` recorded frames, one after the other,
     as the folded graph computes them in Python: one word a line, the first value of a word in its lowest bits.
@@ -109,7 +110,3 @@ def order_output(layer: Layer, values: np.ndarray) -> np.ndarray:
     kernel, simd = int(np.prod(layer.get_nodeattr("ConvKernelDim"))), layer.get_nodeattr("SIMD")
     windows = values.reshape(-1, kernel, layer.get_nodeattr("IFMChannels") // simd, simd)
     return windows.transpose(0, 2, 1, 3).reshape(shape)
-
-
-if __name__ == "__main__":
-    write_rtl_layers(json.loads(Path(sys.argv[1]).read_text()))

@@ -1,17 +1,8 @@
-"""The driver of FINN's steps from a QONNX file to a hardware report; runs inside FINN's own environment.
-
-Called as `python finn_steps.py REQUEST.json`, or with `--check-imports` to load FINN and stop. Imports nothing of this
-project but the files beside it that run there as well, finn_*.py.
-"""
+"""The driver of FINN's steps from a QONNX file to a hardware report."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import sys
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,10 +18,11 @@ from finn.builder.build_dataflow import build_dataflow_cfg
 from finn.builder.build_dataflow_config import DataflowBuildConfig, DataflowOutputType, ShellFlowType
 from finn.builder.build_dataflow_steps import build_dataflow_step_lookup
 from finn.util.basic import alveo_part_map, part_map
-from finn_host_io import OUTPUT_KINDS
-from finn_json import write_json
-from finn_network_steps import BuildStep, make_own_steps
 from qonnx.core.modelwrapper import ModelWrapper
+
+from .host_io import OUTPUT_KINDS
+from .json_files import write_json
+from .network_steps import BuildStep, make_own_steps
 
 ESTIMATE_STEPS = (
     "step_make_integer_graph",
@@ -180,21 +172,3 @@ def _note_failure(step: BuildStep) -> BuildStep:
 
     noting_step.__name__ = step.__name__
     return noting_step
-
-
-def _die_with(parent_pid: int) -> None:
-    """Kills this process group when the worker that started it is gone, also after its `kill -9`."""
-
-    def watch() -> None:
-        while os.getppid() == parent_pid:
-            time.sleep(0.5)
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-if __name__ == "__main__" and sys.argv[1:] != ["--check-imports"]:
-    build_request = json.loads(Path(sys.argv[1]).read_text())
-    if os.getppid() != 0:  # first in a container, which ends with its worker by container.py
-        _die_with(build_request["parent_pid"])
-    sys.exit(run_steps(build_request))

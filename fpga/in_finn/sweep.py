@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 
-from finn_estimates import estimate_network
-from finn_folding import fold_for_target
 from qonnx.core.modelwrapper import ModelWrapper
+
+from .estimates import estimate_network
+from .folding import fold_for_target
 
 
 def sweep_foldings(

@@ -21,13 +21,11 @@ from fpga.rtl.simulation import BENCH, SimulationError, find_verilator, simulate
 from fpga.rtl.sources import RtlLayer, RtlSourceError, hash_sources, load_rtl_layers
 from fpga.rtl.synthesis import SynthesisError, Yosys, find_yosys, is_ultrascale_plus, synthesise
 from fpga.rtl.tools import Call, ToolKilledError
-from fpga.toolchain.finn_environment import make_finn_variables
+from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from fpga.toolchain.process_group import CommandStoppedError, CommandTimeoutError, run_in_process_group
 from storage.artifacts import write_text_atomically
 from storage.records import BuildLevel, Resources
 from storage.rtl_record import RtlCheck, RtlLayerCheck
-
-FINN_RTL = Path(__file__).parents[1] / "finn_rtl.py"
 
 OWN_CODE = [Path(__file__).with_name(f"{name}.py") for name in ("edits", "simulation", "sources", "synthesis", "tools")]
 """What decides how a tool is called and what is read from it."""
@@ -123,7 +121,7 @@ def write_streams(folder: Path, own: Path, python: Path, n_frames: int, stop: Ev
     }
     path, log = write_text_atomically(own / "request.json", json.dumps(request, indent=2)), own / "finn.log"
     log.unlink(missing_ok=True)
-    command, variables = (python, FINN_RTL, path), make_finn_variables(folder / "generated")
+    command, variables = (python, IN_FINN, "rtl", path), make_finn_variables(folder / "generated")
     try:
         status = run_in_process_group(
             command, log, timeout_s=STREAMS_TIMEOUT_S, stop=stop, environment=variables, keep_open=(lock,)

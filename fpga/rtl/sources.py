@@ -57,11 +57,11 @@ class RtlLayer:
 
 
 def load_rtl_layers(path: Path) -> tuple[RtlLayer, ...]:
-    """What fpga/finn_rtl.py wrote to layers.json, in the order of the data. Raises RtlSourceError."""
+    """What fpga/in_finn/rtl.py wrote to layers.json, in the order of the data. Raises RtlSourceError."""
     try:
         return tuple(_to_layer(layer) for layer in json.loads(path.read_text())["layers"])
     except (OSError, ValueError, KeyError) as error:
-        raise RtlSourceError(f"{path} cannot be read: {error}; expected what fpga/finn_rtl.py writes") from error
+        raise RtlSourceError(f"{path} cannot be read: {error}; expected what fpga/in_finn/rtl.py writes") from error
 
 
 def copy_sources(layer: RtlLayer, folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """Runs FINN's Python in a container that ends with whoever started it; imports nothing of this project.
 
-Called as `python container.py ENGINE IMAGE ARGUMENT...`, where the first argument may be finn_steps.py and the second
-its request: their folders, and those that the request names, are mounted under the same absolute paths.
+Called as `python container.py ENGINE IMAGE ARGUMENT...`, where the first argument may be fpga/in_finn and the last
+a request: these folders, and those that the request names, are mounted under the same absolute paths.
 """
 
 from __future__ import annotations
@@ -75,29 +75,29 @@ def make_command(
 
 def find_folders(arguments: Sequence[str], request: Mapping[str, object]) -> dict[Path, bool]:
     """Each folder that the command reads or writes, and whether it only reads there."""
-    folders = {Path(arguments[0]).resolve().parent: True} if arguments and arguments[0].endswith(".py") else {}
+    folders = {Path(arguments[0]).resolve(): True} if arguments and "/" in arguments[0] else {}
     for key in ("model", "proof"):
         if request.get(key):
             folders[Path(str(request[key])).absolute().parent] = True
     written = [Path(os.environ["FINN_BUILD_DIR"])] if "FINN_BUILD_DIR" in os.environ else []
     if request:
-        written += [Path(arguments[1]).absolute().parent]
+        written += [Path(arguments[-1]).absolute().parent]
     if "output_dir" in request:
         written += [Path(str(request["output_dir"])).absolute()]
     return folders | dict.fromkeys(written, False)
 
 
 def read_request(arguments: Sequence[str]) -> dict[str, object]:
-    """What finn_steps.py is asked, empty where it or another program is asked something else."""
-    if len(arguments) == 2 and arguments[1].endswith(".json"):
-        return dict(json.loads(Path(arguments[1]).read_text()))
+    """What a command of fpga/in_finn is asked, empty where it takes no request, or another program runs."""
+    if len(arguments) == 3 and arguments[2].endswith(".json"):
+        return dict(json.loads(Path(arguments[2]).read_text()))
     return {}
 
 
 def name_container(arguments: Sequence[str]) -> str:
     """Of a request, always the same: what an attempt before left is found by it."""
     if read_request(arguments):
-        return "finn-" + hashlib.sha256(str(Path(arguments[1]).absolute()).encode()).hexdigest()[:20]
+        return "finn-" + hashlib.sha256(str(Path(arguments[-1]).absolute()).encode()).hexdigest()[:20]
     return f"finn-{uuid.uuid4().hex[:20]}"
 
 

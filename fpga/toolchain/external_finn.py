@@ -19,7 +19,7 @@ from typing import Any
 import platformdirs
 
 from fpga.toolchain.finn_environment import (
-    FINN_STEPS,
+    IN_FINN,
     FinnEnvironmentError,
     Progress,
     ensure_finn_environment,
@@ -144,7 +144,7 @@ def _find_version(given: str, packages: Mapping[str, Any]) -> str:
 
 
 def _check_imports(given: str, command: Sequence[str], stop: Event) -> None:
-    status, said = _run(given, [*command, str(FINN_STEPS), "--check-imports"], stop)
+    status, said = _run(given, [*command, str(IN_FINN), "check-imports"], stop)
     if status != 0:
         raise FinnEnvironmentError(
             f"--finn (or FPGA_FINN) is {given}, whose FINN cannot be loaded, or not by the steps here: "

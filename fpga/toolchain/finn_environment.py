@@ -27,7 +27,8 @@ PACKAGES_WITHOUT_DEPENDENCIES = (f"finn-plus=={FINN_VERSION}", "qonnx==1.0.0", "
 
 REQUIREMENTS = Path(__file__).with_name("finn_requirements.txt")
 
-FINN_STEPS = Path(__file__).parents[1] / "finn_steps.py"
+IN_FINN = Path(__file__).parents[1] / "in_finn"
+"""Our package that runs in FINN's Python: `python IN_FINN COMMAND ARGUMENT...`."""
 
 INSTALL_TIMEOUT_S = 1800
 
@@ -126,7 +127,7 @@ def _make_environment(folder: Path, on_progress: Progress, stop: Event) -> None:
         ("making a virtual environment", (sys.executable, "-m", "venv", "--clear", folder)),
         (f"installing FINN+ {FINN_VERSION}", (*pip, "--no-deps", *PACKAGES_WITHOUT_DEPENDENCIES)),
         ("installing what it needs", (*pip, "-r", REQUIREMENTS)),
-        ("loading it once", (_python_of(folder), FINN_STEPS, "--check-imports")),
+        ("loading it once", (_python_of(folder), IN_FINN, "check-imports")),
     )
     shutil.rmtree(folder, ignore_errors=True)
     on_progress(f"FINN's environment is made once, a minute or two and 1.3 GB: {folder}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fpga.toolchain.external_finn import is_container
-from fpga.toolchain.finn_environment import make_finn_variables
+from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from fpga.toolchain.process_group import kill_process_group, yield_to_others
 from storage.child_processes import module_environment
 
@@ -42,7 +42,9 @@ def preload_estimator(finn_python: Path, niceness: int) -> Iterator[EstimatorPyt
         if is_container(finn_python):
             yield EstimatorPythons(export_python, finn_python)
             return
-        with preload(finn_python, "finn_calls", make_finn_variables(Path(scratch)), niceness) as preloaded_finn:
+        with preload(
+            finn_python, str(IN_FINN / "commands.py"), make_finn_variables(Path(scratch)), niceness
+        ) as preloaded_finn:
             yield EstimatorPythons(export_python, preloaded_finn)
 
 

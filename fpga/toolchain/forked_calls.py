@@ -3,11 +3,12 @@
 A program for either environment, which imports nothing of ours but the module that it is told; that has `prepare()` and
 `main(arguments) -> int`.
 
-    python preloaded.py serve NUMBER PARENT MODULE           imports it, then answers at the listening socket of this
-                                                             descriptor until the process PARENT is no longer its own
-    python preloaded.py call SOCKET PYTHON FILE ARGUMENT...  as `PYTHON FILE ARGUMENT...`: same output, environment,
-                                                             folder, exit status and end by a signal; where nobody
-                                                             answers, just that. `-m NAME` may stand for FILE.
+    python forked_calls.py serve NUMBER PARENT MODULE           imports it, then answers at the listening socket of this
+                                                                descriptor until the process PARENT is no longer its own;
+                                                                MODULE may be the path of a package's module
+    python forked_calls.py call SOCKET PYTHON FILE ARGUMENT...  as `PYTHON FILE ARGUMENT...`: same output, environment,
+                                                                folder, exit status and end by a signal; where nobody
+                                                                answers, just that. `-m NAME` may stand for FILE.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import signal
 import socket
 import sys
+import types
 
 POLL_S = 0.5
 
@@ -24,11 +26,9 @@ STARTED = b"s"
 
 def serve(listener: socket.socket, parent: int, module_name: str) -> None:
     """Callers may have connected before the import is done; they wait for it."""
-    import importlib
-
     with listener:
         listener.settimeout(POLL_S)
-        module = importlib.import_module(module_name)
+        module = _import_module(module_name)
         module.prepare()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
         while os.getppid() == parent:
@@ -40,6 +40,20 @@ def serve(listener: socket.socket, parent: int, module_name: str) -> None:
                 if os.fork() == 0:
                     listener.close()
                     _run_call(connection, module.main)
+
+
+def _import_module(name: str) -> types.ModuleType:
+    """By its name, or by the path of its file in a package, of which nothing beside the package is found then."""
+    import importlib
+
+    if not name.endswith(".py"):
+        return importlib.import_module(name)
+    folder, file = os.path.split(name)
+    parent, package = os.path.split(folder)
+    sys.path.insert(0, parent)
+    importlib.import_module(package)
+    sys.path.remove(parent)
+    return importlib.import_module(f"{package}.{file.removesuffix('.py')}")
 
 
 def _run_call(connection: socket.socket, main: object) -> None:
@@ -130,6 +144,7 @@ def _receive(connection: socket.socket, parent: int) -> bytes:
 
 
 if __name__ == "__main__":
+    del sys.path[0]  # this folder
     if sys.argv[1] == "serve":
         serve(socket.socket(fileno=int(sys.argv[2])), int(sys.argv[3]), sys.argv[4])
     else:

@@ -63,19 +63,18 @@ def test_each_part_of_the_key_makes_another_build(
         make_build_key(model, replace(ZCU111, output="scores"), "finn"),
         make_build_key(model, ZCU111, "finn of other pins"),
     ]
-    steps = tmp_path / "finn_steps.py"
+    steps = tmp_path / "steps.py"
     steps.write_text("other steps")
-    monkeypatch.setattr(build_cache, "FINN_SIDE", (steps,))
+    monkeypatch.setattr(build_cache, "IN_FINN_CODE", (steps,))
     keys.append(make_build_key(model, ZCU111, "finn"))
 
     assert len(set(keys)) == 8
 
 
 def test_key_is_of_all_our_code_that_runs_beside_finn() -> None:
-    names = {path.name for path in build_cache.FINN_SIDE}
+    names = {path.name for path in build_cache.IN_FINN_CODE}
 
-    assert {"finn_steps.py", "finn_folding.py", "finn_thresholds.py"} <= names
-    assert not names & {"finn_build.py", "finn_environment.py"}
+    assert {"steps.py", "folding.py", "thresholds.py"} <= names
 
 
 def test_inputs_lie_in_the_folder_and_finished_steps_stay(inputs: tuple[Path, Path], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fpga.toolchain.finn_environment import FINN_STEPS, make_finn_variables
+from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from fpga.verification import GRAPHS, Verification, VerificationError, has_right_class, verify_outputs
 from storage.records import GraphAgreement
 from tests.fpga.exported_networks import N_PROOF_FRAMES, BuiltNetwork
@@ -20,9 +20,9 @@ DAMAGE_ONE_THRESHOLD = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import finn_steps  # sets up FINN
+from in_finn import steps  # sets up FINN
 import numpy as np
-from finn_proof import write_proof
+from in_finn.proof import write_proof
 from qonnx.core.modelwrapper import ModelWrapper
 
 build, exported, index, written = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), Path(sys.argv[5])
@@ -163,7 +163,7 @@ def test_layer_with_other_thresholds_is_named(
     index: int, layer: str, build_network: Callable[[str], BuiltNetwork], finn_python: Path, tmp_path: Path
 ) -> None:
     built = build_network("residual")
-    arguments = [str(FINN_STEPS.parent), str(built.folder), str(built.exported), str(index), str(tmp_path / "out.npz")]
+    arguments = [str(IN_FINN.parent), str(built.folder), str(built.exported), str(index), str(tmp_path / "out.npz")]
 
     subprocess.run(
         [finn_python, "-c", DAMAGE_ONE_THRESHOLD, *arguments],

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from fpga.toolchain.finn_environment import FINN_STEPS, make_finn_variables
+from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from tests.fpga.exported_networks import BuiltNetwork
 
 COMPARE = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import finn_steps  # sets up FINN
+from in_finn import steps  # sets up FINN
 import numpy as np
 from finn.util.verification import despecialize_model
-from finn_execution import GraphRunner
-from finn_host_io import quantize_frame, read_host_io
+from in_finn.execution import GraphRunner
+from in_finn.host_io import quantize_frame, read_host_io
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 
@@ -49,7 +49,7 @@ def test_each_tensor_is_what_qonnx_computes(
     built = build_network(name)
 
     done = subprocess.run(
-        [finn_python, "-c", COMPARE, FINN_STEPS.parent, built.folder, built.exported],
+        [finn_python, "-c", COMPARE, IN_FINN.parent, built.folder, built.exported],
         env=make_finn_variables(tmp_path),
         capture_output=True,
         text=True,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from fpga.finn_fifo_depths import PIPELINE_CYCLES, BranchLayer, count_pixels_in_branch
+from fpga.in_finn.fifo_depths import PIPELINE_CYCLES, BranchLayer, count_pixels_in_branch
 
 FORK_CYCLES = 3
 

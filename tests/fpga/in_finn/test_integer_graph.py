@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -76,10 +75,11 @@ def test_layer_of_zeros_is_refused_for_its_sums_would_have_no_bits(finn_python: 
 
 
 @pytest.fixture
-def integer_graph(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module as FINN's environment imports it; QONNX, all that it takes, is in ours, too."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "fpga")
-    return importlib.import_module("finn_integer_graph")
+def integer_graph() -> ModuleType:
+    """QONNX, all that it takes, is in our environment, too."""
+    from fpga.in_finn import integer_graph
+
+    return integer_graph
 
 
 @pytest.fixture

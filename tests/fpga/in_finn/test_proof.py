@@ -10,7 +10,7 @@ from threading import Event
 import pytest
 
 from fpga.finn_build import run_finn_build
-from fpga.toolchain.finn_environment import FINN_STEPS, make_finn_variables
+from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from storage.records import BuildLevel
 from tests.fpga.exported_networks import ZCU111
 
@@ -18,10 +18,10 @@ PROVE_WITH_NARROW_SUMS = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import finn_steps  # sets up FINN
+from in_finn import steps  # sets up FINN
 import numpy as np
-from finn_host_io import read_host_io
-from finn_proof import BitWidthError, write_proof
+from in_finn.host_io import read_host_io
+from in_finn.proof import BitWidthError, write_proof
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
@@ -62,7 +62,7 @@ def test_sums_beyond_the_bits_of_their_stream_are_an_error(
                 finn_python,
                 "-c",
                 PROVE_WITH_NARROW_SUMS,
-                FINN_STEPS.parent,
+                IN_FINN.parent,
                 build,
                 exported,
                 output_type,

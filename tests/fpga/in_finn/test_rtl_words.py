@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fpga.finn_rtl_words import pack_words
+from fpga.in_finn.rtl_words import pack_words
 
 
 def test_first_value_is_in_the_lowest_bits() -> None:

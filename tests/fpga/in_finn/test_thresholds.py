@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from fpga.finn_thresholds import Normalization, SumRange, find_sample_thresholds, find_thresholds
+from fpga.in_finn.thresholds import Normalization, SumRange, find_sample_thresholds, find_thresholds
 from workers.integer import thresholds as integer_thresholds
 
 PLAIN = Normalization(np.ones(1), np.zeros(1), np.zeros(1), np.ones(1))

@@ -141,13 +141,13 @@ def test_folders_of_a_request_are_mounted_and_the_inputs_read_only(
 ) -> None:
     monkeypatch.setenv("FINN_BUILD_DIR", str(tmp_path / "build" / "generated"))
     request = {"model": str(tmp_path / "m" / "model.onnx"), "proof": "", "output_dir": str(tmp_path / "build/output")}
-    arguments = ["/code/finn_steps.py", str(tmp_path / "build" / "request.json")]
+    arguments = ["/code/in_finn", "build", str(tmp_path / "build" / "request.json")]
 
     folders = find_folders(arguments, request)
     command = make_command("docker", "finn:1", "finn-1", arguments, request)
 
     assert folders == {
-        Path("/code"): True,
+        Path("/code/in_finn"): True,
         tmp_path / "m": True,
         tmp_path / "build": False,
         tmp_path / "build/output": False,
@@ -166,7 +166,7 @@ def test_folders_of_a_request_are_mounted_and_the_inputs_read_only(
         "--security-opt",
         "label=disable",
     ]
-    assert command[-5:] == ["--entrypoint", "python", "finn:1", *arguments]
+    assert command[-6:] == ["--entrypoint", "python", "finn:1", *arguments]
 
 
 @pytest.mark.slow
