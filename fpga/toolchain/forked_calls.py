@@ -4,7 +4,7 @@ A program for either environment, which imports nothing of ours but the module t
 `main(arguments) -> int`.
 
     python forked_calls.py serve NUMBER PARENT MODULE           imports it, then answers at the listening socket of this
-                                                                descriptor until the process PARENT is no longer its own;
+                                                                descriptor until PARENT is no longer its parent process;
                                                                 MODULE may be the path of a package's module
     python forked_calls.py call SOCKET PYTHON FILE ARGUMENT...  as `PYTHON FILE ARGUMENT...`: same output, environment,
                                                                 folder, exit status and end by a signal; where nobody
