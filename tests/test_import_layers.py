@@ -1,22 +1,47 @@
-"""Which folder may import which, and where the heavy libraries live."""
+"""Which folder and which room may import which, that no import comes back, and where the heavy libraries live."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 
+SPACES, STORAGE, WORKERS = "spaces", "storage", "workers"
+
+STORAGE_ROOMS = {STORAGE, "storage/dataset", "storage/signals", "storage/twin"}
+
+WORKERS_ROOMS = {WORKERS, "workers/cpu", "workers/gpu", "workers/integer"}
+
 MAY_IMPORT: dict[str, set[str]] = {
-    "spaces": set(),
-    "storage": {"spaces"},
-    "workers": {"spaces", "storage"},
-    "search": {"spaces", "storage", "workers"},
-    "fpga": {"spaces", "storage"},
-    "dashboards": {"spaces", "storage", "search"},
+    SPACES: set(),
+    STORAGE: {SPACES, *STORAGE_ROOMS},
+    "storage/signals": set(),
+    "storage/dataset": {SPACES, STORAGE, "storage/signals"},
+    "storage/twin": {STORAGE, "storage/signals", "storage/dataset"},
+    WORKERS: {SPACES, *STORAGE_ROOMS, *WORKERS_ROOMS, "workers/benchmarks"},
+    "workers/cpu": {WORKERS},
+    "workers/gpu": {WORKERS, "storage/dataset"},
+    "workers/integer": {WORKERS},
+    "workers/benchmarks": {SPACES, *STORAGE_ROOMS, *WORKERS_ROOMS},
+    "search": {SPACES, *STORAGE_ROOMS, *WORKERS_ROOMS, "search/benchmarks"},
+    "search/benchmarks": {SPACES, *STORAGE_ROOMS, *WORKERS_ROOMS, "workers/benchmarks", "search"},
+    "fpga": {SPACES, STORAGE, "fpga/toolchain", "fpga/rtl", "fpga/in_finn"},
+    "fpga/in_finn": set(),
+    "fpga/toolchain": {STORAGE, "fpga/in_finn"},
+    "fpga/rtl": {STORAGE, "fpga", "fpga/toolchain", "fpga/in_finn"},
+    "dashboards": {SPACES, STORAGE, "search"},
 }
+"""Beside itself. A folder stands for its own files, those of its rooms left out."""
+
+FOLDERS = tuple(room for room in MAY_IMPORT if "/" not in room)
+
+IMPORTED_BY_THEIR_COMMANDS_ALONE = {"workers/benchmarks": {"search/benchmarks"}, "search/benchmarks": set()}
+"""Benchmarks, and who else may use them. A command is a file of a folder that holds nothing but a call."""
 
 LIVES_IN: dict[str, set[str]] = {
     "sqlalchemy": {"storage"},
@@ -34,41 +59,85 @@ LIVES_IN: dict[str, set[str]] = {
 
 
 def source_files() -> list[Path]:
-    return [path for folder in MAY_IMPORT for path in sorted((ROOT / folder).rglob("*.py"))]
+    return [path.relative_to(ROOT) for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
-def imported_packages(path: Path) -> set[str]:
-    nodes = list(ast.walk(ast.parse(path.read_text())))
-    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
-    return {name.split(".")[0] for name in names}
+def imported_modules(path: Path) -> Iterator[str]:
+    """All that the file imports: `a.b` and `a.b.c` of `from a.b import c`."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = ".".join(path.parent.parts[: len(path.parent.parts) + 1 - node.level]) if node.level else ""
+            module = ".".join(filter(None, (above, node.module)))
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def test_there_are_files_in_every_folder() -> None:
-    folders = {path.relative_to(ROOT).parts[0] for path in source_files()}
-    assert folders == set(MAY_IMPORT)
+def imported_files(path: Path) -> set[Path]:
+    """Those of ours."""
+    names = (name.replace(".", "/") for name in imported_modules(path))
+    return {Path(f"{name}.py") for name in names if (ROOT / f"{name}.py").is_file()} - {path}
 
 
-@pytest.mark.parametrize("path", source_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def room_of(path: Path) -> str:
+    return next(parent.as_posix() for parent in path.parents if parent.as_posix() in MAY_IMPORT)
+
+
+def room_or_file(path: Path) -> str:
+    """A file that lies in no room is one by itself."""
+    return path.as_posix() if room_of(path) in FOLDERS else room_of(path)
+
+
+def find_circle(arrows: Mapping[str, set[str]]) -> list[str]:
+    """Names that lead back to the first of them; empty where none do."""
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_every_room_has_files_and_every_file_a_room() -> None:
+    assert {room_of(path) for path in source_files()} == set(MAY_IMPORT)
+    assert {path.parent.as_posix() for path in source_files()} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("path", source_files(), ids=str)
 def test_imports_point_downwards(path: Path) -> None:
-    folder = path.relative_to(ROOT).parts[0]
-    ours = imported_packages(path) & set(MAY_IMPORT)
-    assert ours <= MAY_IMPORT[folder] | {folder}
+    rooms = {room_of(imported) for imported in imported_files(path)}
+    assert rooms <= MAY_IMPORT[room_of(path)] | {room_of(path)}
 
 
-@pytest.mark.parametrize("path", source_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_import_leads_back_to_its_file() -> None:
+    arrows = {path.as_posix(): {file.as_posix() for file in imported_files(path)} for path in source_files()}
+    assert sum(len(files) for files in arrows.values()) > 300
+    assert find_circle(arrows) == []
+
+
+def test_no_import_leads_back_to_its_room() -> None:
+    arrows: dict[str, set[str]] = {}
+    for path in source_files():
+        own = room_or_file(path)
+        arrows.setdefault(own, set()).update({room_or_file(imported) for imported in imported_files(path)} - {own})
+    assert len(arrows) > 60
+    assert find_circle(arrows) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert find_circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) != []
+
+
+@pytest.mark.parametrize("path", source_files(), ids=str)
+def test_nothing_but_commands_imports_benchmarks(path: Path) -> None:
+    for room, others in IMPORTED_BY_THEIR_COMMANDS_ALONE.items():
+        if room_of(path) not in {room, *others} and any(room_of(file) == room for file in imported_files(path)):
+            statements = ast.parse((ROOT / path).read_text()).body
+            assert not any(isinstance(one, ast.FunctionDef | ast.ClassDef) for one in statements)
+
+
+@pytest.mark.parametrize("path", source_files(), ids=str)
 def test_heavy_libraries_stay_where_they_live(path: Path) -> None:
-    relative = path.relative_to(ROOT)
-    strangers = {
-        name
-        for name in imported_packages(path) & set(LIVES_IN)
-        if not LIVES_IN[name] & {relative.as_posix(), *map(str, relative.parents)}
-    }
-    assert not strangers
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "fpga/in_finn").glob("*.py")), ids=lambda path: path.name)
-def test_what_runs_in_finns_python_imports_nothing_of_ours_but_its_own_folder(path: Path) -> None:
-    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
-    assert all(node.level <= 1 for node in nodes)
-    assert not imported_packages(path) & set(MAY_IMPORT)
+    libraries = {name.split(".")[0] for name in imported_modules(path)} & set(LIVES_IN)
+    places = {path.as_posix(), *(parent.as_posix() for parent in path.parents)}
+    assert not {name for name in libraries if not LIVES_IN[name] & places}
