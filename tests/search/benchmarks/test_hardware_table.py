@@ -77,20 +77,26 @@ def test_random_members_have_mixed_bit_widths_and_are_the_same_each_time(config:
         assert len(blocks) == 4
         assert len({block.weight_bit_width for block in blocks}) > 1
     assert list_networks(config) == list_networks(config)
-    assert len({network.architecture.architecture_id for network in list_networks(config)}) == 6
+    assert len({network.architecture.architecture_id for network in list_networks(config)}) == 7
 
 
 def test_line_has_both_totals_the_formula_and_the_equal_frames() -> None:
-    network = ExampleNetwork("VGG10 w4a4", make_vgg10(4), ZCU104)
+    network = ExampleNetwork("VGG10 w4a4, 32 filters", make_vgg10(4, 32), ZCU104)
 
     *_, line, published = describe_builds([network], {0: make_build(REPORT, None)}).splitlines()
 
     assert line == (
-        "| VGG10 w4a4 | ZCU104, 250 MHz | 230,000 | 231,482 | 90 | 20,000 | 23,000 (10%) | 11 (2%) | 50 (3%) "
+        "| VGG10 w4a4, 32 filters | ZCU104, 250 MHz | 230,000 | 231,482 | 90 | 20,000 | 23,000 (10%) | 11 (2%) | 50 (3%) "
         "| 60,000, 40,000 | qonnx 200, folded 199 of 200 |"
     )
-    assert published.startswith("| VGG10 w4a4 of finn-examples, published | ZCU104, 250 MHz | | 230,000 |")
+    assert published.startswith("| VGG10 w4a4, 32 filters, of finn-examples, measured there | ZCU104, 250 MHz | | 230,000 |")
     assert line.count("|") == published.count("|")
+
+
+def test_published_network_stands_beside_ours_of_as_many_filters_alone() -> None:
+    networks = [ExampleNetwork("VGG10 w4a4", make_vgg10(4), ZCU104), ExampleNetwork("other", make_vgg10(8), ZCU104)]
+
+    assert "finn-examples" not in describe_builds(networks, {})
 
 
 def test_failed_build_has_its_reason() -> None:
