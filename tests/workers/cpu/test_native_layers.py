@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.workers.plain_stages import (
+from tests.workers.plain_layers import (
     Case,
     Outcome,
     copy_inputs,
