@@ -14,7 +14,7 @@ from torch import nn
 from storage.dataset.frames import Frames, load_test_frames
 from storage.dataset.radioml import RadioMLFile
 from storage.dataset.split import Split
-from workers.functional_quantizers import NoTwinError
+from workers.functional_quantizers import UnsupportedModuleError
 from workers.integer.network import IntegerNetwork, NoIntegerFormError, make_integer_network
 from workers.model import QuantizedNetwork
 
@@ -100,7 +100,7 @@ def predict_logits(model: nn.Module, frames: Frames) -> np.ndarray:
 def _make_network(model: QuantizedNetwork) -> IntegerNetwork | None:
     try:
         return make_integer_network(model)
-    except (NoIntegerFormError, NoTwinError) as error:
+    except (NoIntegerFormError, UnsupportedModuleError) as error:
         logger.info("%s: evaluated in floats", error)
         return None
 

@@ -25,8 +25,8 @@ MIN_WEIGHT_SCALE_THRESHOLD = 1e-10
 """The least magnitude Brevitas lets a weight's scale be made from (scaling_min_val of Int8WeightPerTensorFloat)."""
 
 
-class NoTwinError(ValueError):
-    """A module of the network has no functional twin."""
+class UnsupportedModuleError(ValueError):
+    """The functional network does not know a module of the model; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class ActivationQuantizer:
         proxy = getattr(getattr(module, "act_quant", None), "fused_activation_quant_proxy", None)
         if proxy is None or module.input_quant.is_quant_enabled:
             kind = type(module).__name__
-            raise NoTwinError(f"{self._name} is {kind}; a twin is known of ReLU, QuantReLU and QuantIdentity")
+            raise UnsupportedModuleError(f"{self._name} is {kind}; expected ReLU, QuantReLU or QuantIdentity")
         return proxy
 
 
@@ -91,10 +91,10 @@ class WeightQuantizer:
         self._module = module
         self._integers: IntegerRange | None = None
         if module.bias is not None:
-            raise NoTwinError(f"{name} has a bias; a twin is known of layers without one")
+            raise UnsupportedModuleError(f"{name} has a bias; expected none")
         for quantizer in ("input_quant", "output_quant"):
             if getattr(getattr(module, quantizer, None), "is_quant_enabled", False):
-                raise NoTwinError(f"{name} has an {quantizer} of its own; a twin is known of layers without one")
+                raise UnsupportedModuleError(f"{name} has an {quantizer} of its own; expected none")
         proxy: Any = getattr(module, "weight_quant", None)
         if proxy is not None and proxy.is_quant_enabled:
             self._integers = _read_integers(name, proxy.tensor_quant, TensorClampSte, (StatsFromParameterScaling,))
@@ -178,7 +178,7 @@ def _clamp_min_straight_through(x: Tensor, lowest: float) -> Tensor:
 def _read_integers(
     name: str, quantizer: Any, clamp: type[nn.Module], scalings: tuple[type[nn.Module], ...]
 ) -> IntegerRange:
-    """Bit width, sign and range of Brevitas's quantizer. Raises NoTwinError where it does anything else besides."""
+    """The integers of Brevitas's quantizer. Raises UnsupportedModuleError where a part of it is of another type."""
     _require(name, quantizer, RescalingIntQuant)
     integer_part, scaling = quantizer.int_quant, quantizer.scaling_impl
     _require(name, integer_part, IntQuant)
@@ -203,4 +203,4 @@ def _read_integers(
 def _require(name: str, found: object, *expected: type) -> None:
     if type(found) not in expected:
         allowed = " or ".join(kind.__name__ for kind in expected)
-        raise NoTwinError(f"{name} is quantized with {type(found).__name__}; a twin is known of {allowed}")
+        raise UnsupportedModuleError(f"{name} is quantized with {type(found).__name__}; expected {allowed}")

@@ -19,8 +19,8 @@ from workers.cpu.blocked_frames import Blocked, Engine, gather_codes
 from workers.cpu.native_forward import run_native
 from workers.cpu.native_library import find_problem
 from workers.functional_network import make_channels_last_forward, make_exact_forward
-from workers.functional_quantizers import NoTwinError
-from workers.fused_layers import InputStage, list_stages
+from workers.functional_quantizers import UnsupportedModuleError
+from workers.fused_layers import InputLayer, list_fused_layers
 from workers.model import QuantizedNetwork
 
 logger = logging.getLogger(__name__)
@@ -60,14 +60,14 @@ def choose_training_path(model: QuantizedNetwork) -> TrainingPath:
 
 
 def make_training_path(model: QuantizedNetwork, name: PathName) -> TrainingPath:
-    """One path of the model's. Raises NoTwinError, naming the module, where the path does not know it."""
+    """This path through the model. Raises UnsupportedModuleError where the path does not know one of its modules."""
     load = partial(_load_samples, device=next(model.parameters()).device)
     match name:
         case PathName.NATIVE:
-            engine, stages = Engine(n_threads=torch.get_num_threads()), list_stages(model)
-            first = stages[0]
-            scale = float(first.quantizer.scale) if isinstance(first, InputStage) else None
-            return TrainingPath(name, partial(_load_blocks, scale, engine), partial(run_native, stages, engine=engine))
+            engine, layers = Engine(n_threads=torch.get_num_threads()), list_fused_layers(model)
+            first = layers[0]
+            scale = float(first.quantizer.scale) if isinstance(first, InputLayer) else None
+            return TrainingPath(name, partial(_load_blocks, scale, engine), partial(run_native, layers, engine=engine))
         case PathName.CHANNELS_LAST:
             return TrainingPath(name, load, make_channels_last_forward(model))
         case PathName.FUNCTIONAL:
@@ -78,8 +78,8 @@ def make_training_path(model: QuantizedNetwork, name: PathName) -> TrainingPath:
 
 def _choose_name(model: QuantizedNetwork) -> PathName:
     try:
-        list_stages(model)
-    except NoTwinError as error:
+        list_fused_layers(model)
+    except UnsupportedModuleError as error:
         logger.warning("%s; it is trained through its Brevitas layers, several times slower", error)
         return PathName.BREVITAS
     if next(model.parameters()).device.type != "cpu":

@@ -1,4 +1,4 @@
-"""Stages drawn at random, and what they compute in double precision as a plain composition of torch functions."""
+"""Fused layers drawn at random, and what they compute in double precision as a plain composition of torch functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIE_MARGIN = 2e-4
 
 @dataclass(frozen=True)
 class Case:
-    """One stage and its inputs."""
+    """One fused layer and its inputs."""
 
     x: Tensor
     weight: Tensor
@@ -36,8 +36,8 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The stage's values (batch, channels, length), and the gradients of all it was given."""
+class ComputedLayer:
+    """The layer's values (batch, channels, length), and the gradients of all it was given."""
 
     values: Tensor
     gradients: dict[str, Tensor]
@@ -110,7 +110,7 @@ def make_case(
     )
 
 
-def run_plain(case: Case, gradient: Tensor) -> Outcome:
+def run_plain(case: Case, gradient: Tensor) -> ComputedLayer:
     inputs, norm = copy_inputs(case, torch.float64), copy_norm(case.norm, torch.float64)
     values = compose(case, inputs, norm)[-1]
     return finish(F.max_pool1d(values, case.pool_size), gradient.double(), inputs, norm)
@@ -169,11 +169,11 @@ def copy_norm(norm: nn.BatchNorm1d, dtype: torch.dtype) -> nn.BatchNorm1d:
     return copy
 
 
-def finish(values: Tensor, gradient: Tensor, inputs: dict[str, Tensor], norm: nn.BatchNorm1d) -> Outcome:
+def finish(values: Tensor, gradient: Tensor, inputs: dict[str, Tensor], norm: nn.BatchNorm1d) -> ComputedLayer:
     torch.autograd.backward(values, gradient)
     leaves = inputs | {"gamma": norm.weight, "beta": norm.bias}
     assert norm.running_mean is not None
     assert norm.running_var is not None
     gradients = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
     assert gradients.keys() == leaves.keys()
-    return Outcome(values.detach(), gradients, norm.running_mean, norm.running_var)
+    return ComputedLayer(values.detach(), gradients, norm.running_mean, norm.running_var)

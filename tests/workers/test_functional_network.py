@@ -1,4 +1,4 @@
-"""The functional twin computes what the Brevitas layers compute, on their own parameters."""
+"""The functional network computes what the Brevitas layers compute, on their own parameters."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from spaces.architecture import (
     MaxPool,
     infer_shapes,
 )
-from workers.cpu import tiled_layers as tiled_stages
+from workers.cpu import tiled_layers
 from workers.functional_network import TrainingForward, make_channels_last_forward, make_exact_forward
-from workers.functional_quantizers import NoTwinError
+from workers.functional_quantizers import UnsupportedModuleError
 from workers.layers import ConvBlock, QuantizedBlock
 from workers.model import QuantizedNetwork, build_model
 from workers.qonnx_export import check_export, write_qonnx
@@ -37,7 +37,7 @@ from workers.training import Phase, make_optimizer
 N_CLASSES = 5
 BATCH_SIZE = 12
 BIT_WIDTHS = (2, 3, 4, 5, 6, 7, 8, 32)
-TWINS: tuple[Callable[[QuantizedNetwork], TrainingForward], ...] = (make_exact_forward, make_channels_last_forward)
+MAKERS: tuple[Callable[[QuantizedNetwork], TrainingForward], ...] = (make_exact_forward, make_channels_last_forward)
 
 
 def conv(bits: int, stride: int = 1, channels: int = 6) -> Conv:
@@ -113,30 +113,30 @@ def gradients(model: nn.Module) -> dict[str, Tensor]:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("bits", BIT_WIDTHS)
 @pytest.mark.parametrize("name", BLOCKS)
-def test_exact_twin_has_the_logits_of_brevitas_bit_for_bit(name: str, bits: int, dtype: torch.dtype) -> None:
+def test_exact_network_has_the_logits_of_brevitas_bit_for_bit(name: str, bits: int, dtype: torch.dtype) -> None:
     architecture = network(name, bits)
     model = make_model(architecture, dtype)
-    twin_model = copy.deepcopy(model)
-    twin = make_exact_forward(twin_model)
+    functional_model = copy.deepcopy(model)
+    forward = make_exact_forward(functional_model)
     frames, _ = draw_frames(architecture, dtype)
-    assert torch.equal(model(frames), twin(frames))
+    assert torch.equal(model(frames), forward(frames))
     for buffer_name, buffer in model.named_buffers():
-        assert torch.equal(buffer, twin_model.get_buffer(buffer_name)), buffer_name
+        assert torch.equal(buffer, functional_model.get_buffer(buffer_name)), buffer_name
     assert model.eval()(frames).std() > 0
-    twin_model.eval()
-    assert torch.equal(model(frames), twin(frames))
+    functional_model.eval()
+    assert torch.equal(model(frames), forward(frames))
 
 
 @pytest.mark.parametrize("bits", BIT_WIDTHS)
 @pytest.mark.parametrize("name", BLOCKS)
-def test_exact_twin_has_the_gradients_of_brevitas(name: str, bits: int) -> None:
+def test_exact_network_has_the_gradients_of_brevitas(name: str, bits: int) -> None:
     architecture = network(name, bits)
     model = make_model(architecture, torch.float64)
-    twin_model = copy.deepcopy(model)
+    functional_model = copy.deepcopy(model)
     frames, labels = draw_frames(architecture, torch.float64)
     backpropagate(model, frames, labels)
-    backpropagate(make_exact_forward(twin_model), frames, labels)
-    expected, found = gradients(model), gradients(twin_model)
+    backpropagate(make_exact_forward(functional_model), frames, labels)
+    expected, found = gradients(model), gradients(functional_model)
     assert list(found) == list(expected) == [parameter_name for parameter_name, _ in model.named_parameters()]
     for parameter_name, gradient in expected.items():
         assert (found[parameter_name] - gradient).abs().max() < 1e-10, parameter_name
@@ -145,10 +145,10 @@ def test_exact_twin_has_the_gradients_of_brevitas(name: str, bits: int) -> None:
 @pytest.mark.parametrize("stem_bits", [4, 32], ids="stem {}".format)
 @pytest.mark.parametrize("bits", BIT_WIDTHS)
 @pytest.mark.parametrize("name", BLOCKS)
-def test_channels_last_twin_is_the_exact_twin_but_for_rounding(
+def test_channels_last_network_is_the_exact_one_but_for_rounding(
     name: str, bits: int, stem_bits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tiled_stages, "TILE_ELEMENTS", 1000)  # many tiles, the last one shorter
+    monkeypatch.setattr(tiled_layers, "TILE_ELEMENTS", 1000)  # many tiles, the last one shorter
     architecture = network(name, bits, stem_bits)
     model = make_model(architecture, torch.float64)
     fast_model = copy.deepcopy(model)
@@ -167,7 +167,7 @@ def test_channels_last_twin_is_the_exact_twin_but_for_rounding(
     assert (exact(frames) - fast(frames)).abs().max() < 1e-10
 
 
-def test_channels_last_twin_takes_a_batch_of_one_frame() -> None:
+def test_channels_last_network_takes_a_batch_of_one_frame() -> None:
     """The last batch of an epoch may be one."""
     architecture = network("separable", 4)
     model = make_model(architecture, torch.float64)
@@ -181,23 +181,23 @@ def test_networks_of_these_tests_have_residual_sums() -> None:
     assert infer_shapes(network("inverted residual", 4))[4].is_residual
 
 
-@pytest.mark.parametrize("make_twin", TWINS)
-def test_twin_follows_a_state_that_is_loaded_after_it_was_made(
-    make_twin: Callable[[QuantizedNetwork], TrainingForward],
+@pytest.mark.parametrize("make_forward", MAKERS)
+def test_functional_network_follows_a_state_that_is_loaded_after_it_was_made(
+    make_forward: Callable[[QuantizedNetwork], TrainingForward],
 ) -> None:
     """Brevitas makes new parameters of scales when a state is loaded."""
     architecture = network("separable", 4)
     model, other = build_model(architecture, seed=0).eval(), make_model(architecture, torch.float32).eval()
-    twin = make_twin(model)
+    forward = make_forward(model)
     frames, _ = draw_frames(architecture, torch.float32)
     assert (model(frames) - other(frames)).abs().max() > 0.01
     model.load_state_dict(other.state_dict())
-    torch.testing.assert_close(twin(frames), other(frames), rtol=0, atol=1e-5)
+    torch.testing.assert_close(forward(frames), other(frames), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("make_twin", TWINS)
-def test_a_module_without_a_twin_is_refused_by_name(
-    make_twin: Callable[[QuantizedNetwork], TrainingForward],
+@pytest.mark.parametrize("make_forward", MAKERS)
+def test_an_unknown_module_is_refused_by_name(
+    make_forward: Callable[[QuantizedNetwork], TrainingForward],
 ) -> None:
     class Doubling(QuantizedBlock):
         def forward(self, x: Tensor, input_quantizer: nn.Module | None) -> Tensor:
@@ -205,32 +205,37 @@ def test_a_module_without_a_twin_is_refused_by_name(
 
     model = build_model(network("conv", 4), seed=0)
     model.blocks[2] = Doubling()
-    with pytest.raises(NoTwinError, match=r"blocks\.2 is Doubling; a twin is known of the blocks"):
-        make_twin(model)
+    with pytest.raises(
+        UnsupportedModuleError, match=r"blocks\.2 is Doubling; expected a block that"
+    ):
+        make_forward(model)
 
 
-@pytest.mark.parametrize("make_twin", TWINS)
-def test_a_quantizer_without_a_twin_is_refused_by_name(
-    make_twin: Callable[[QuantizedNetwork], TrainingForward],
+@pytest.mark.parametrize("make_forward", MAKERS)
+def test_an_unknown_quantizer_is_refused_by_name(
+    make_forward: Callable[[QuantizedNetwork], TrainingForward],
 ) -> None:
     model = build_model(network("conv", 4), seed=0)
     block = model.blocks[1]
     assert isinstance(block, ConvBlock)
     block.output_quantizer = qnn.QuantReLU(bit_width=4)  # learns its scale from statistics
-    with pytest.raises(NoTwinError, match=r"blocks\.1\.output_quantizer is quantized with ParameterFromRuntimeStats"):
-        make_twin(model)
+    with pytest.raises(
+        UnsupportedModuleError, match=r"blocks\.1\.output_quantizer is quantized with ParameterFromRuntimeStats"
+    ):
+        make_forward(model)
     block.output_quantizer = nn.ReLU()
     block.conv = qnn.QuantConv1d(2, 6, 3, padding=1, bias=False, weight_quant=Int8WeightPerChannelFloat)
-    with pytest.raises(NoTwinError, match=r"blocks\.1\.conv is quantized with OverOutputChannelView"):
-        make_twin(model)
+    with pytest.raises(UnsupportedModuleError, match=r"blocks\.1\.conv is quantized with OverOutputChannelView"):
+        make_forward(model)
     block.conv = qnn.QuantConv1d(2, 6, 3, bias=False)
     with pytest.raises(
-        NoTwinError, match=r"blocks\.1\.conv has padding, dilation and padding mode \(\(0,\), \(1,\), 'zeros'\)"
+        UnsupportedModuleError,
+        match=r"blocks\.1\.conv has padding, dilation and padding mode \(\(0,\), \(1,\), 'zeros'\)",
     ):
-        make_twin(model)
+        make_forward(model)
     block.conv = qnn.QuantConv1d(2, 6, 3, padding=1)
-    with pytest.raises(NoTwinError, match=r"blocks\.1\.conv has a bias"):
-        make_twin(model)
+    with pytest.raises(UnsupportedModuleError, match=r"blocks\.1\.conv has a bias"):
+        make_forward(model)
 
 
 STATISTICS_STEPS = 300
@@ -268,18 +273,18 @@ def test_scales_of_this_projects_layers_live_under_weight_decay() -> None:
     assert min(scales) > 1
 
 
-@pytest.mark.parametrize("make_twin", TWINS)
-def test_a_network_trained_through_its_twin_is_exported_as_brevitas_evaluates_it(
-    make_twin: Callable[[QuantizedNetwork], TrainingForward], tmp_path: Path
+@pytest.mark.parametrize("make_forward", MAKERS)
+def test_a_network_trained_through_its_functions_is_exported_as_brevitas_evaluates_it(
+    make_forward: Callable[[QuantizedNetwork], TrainingForward], tmp_path: Path
 ) -> None:
     architecture = network("separable residual", 5)
     model = build_model(architecture, seed=0)
-    twin = make_twin(model)
+    forward = make_forward(model)
     optimizer = Adam(model.parameters(), lr=0.01)
     frames, labels = draw_frames(architecture, torch.float32)
     for _ in range(5):
         optimizer.zero_grad(set_to_none=True)
-        backpropagate(twin, frames, labels)
+        backpropagate(forward, frames, labels)
         optimizer.step()
     model.eval()
     write_qonnx(model, architecture, tmp_path / "model.onnx")

@@ -27,7 +27,7 @@ class Blocked:
 
 @dataclass(frozen=True)
 class Engine:
-    """How stages are computed; the results do not depend on `n_threads`."""
+    """How layers are computed; the results do not depend on `n_threads`."""
 
     instruction_set: str | None = None
     """One of `native_library.available_instruction_sets()`; None for the fastest."""

@@ -1,4 +1,4 @@
-"""The fast execution of a network's stages in plain torch: channels last, activations as integers.
+"""The fast execution of a network in plain torch: channels last, activations as integers.
 
 A quantized activation is carried as its integers beside its scale, and is not multiplied or divided by it: the scale of
 a layer's input multiplies its weights, and the scale of its output divides weight and bias of the batch norm in front.
@@ -7,7 +7,9 @@ Their gradients then hold the scale's, which needs no pass over the activations 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from torch.nn import functional as F
 
 from workers.cpu.tiled_layers import MultiplyRoundPool, NormalizeRoundPool, RoundingPool
 from workers.functional_quantizers import ActivationQuantizer, RoundToIntegers
-from workers.fused_layers import ConvChain, ConvStage, InputStage, LinearStage, PoolStage, Stage, join_pools
+from workers.fused_layers import ConvChain, ConvLayer, FusedLayer, InputLayer, LinearLayer, PoolLayer, join_pools
 
 MAX_SHORT_ROW = 16
 """Inputs per output of a convolution, up to which it is rather multiplied twice than its output kept."""
@@ -34,20 +36,20 @@ class Activation:
         return self.values if self.scale is None else self.values * self.scale
 
 
-def run_channels_last(stages: tuple[Stage, ...], frames: Tensor) -> Tensor:
+def run_channels_last(layers: tuple[FusedLayer, ...], frames: Tensor) -> Tensor:
     """Class scores (batch, n_classes) of frames (batch, in_channels, frame_length)."""
     x = Activation(frames.detach().unsqueeze(2).contiguous(memory_format=torch.channels_last), None)
     quantizer: ActivationQuantizer | None = None
-    for stage, pool_size in join_pools(stages):
-        match stage:
-            case InputStage():
-                x, quantizer = _quantize_frames(stage.quantizer, x.values), stage.quantizer
+    for layer, pool_size in join_pools(layers):
+        match layer:
+            case InputLayer():
+                x, quantizer = _quantize_frames(layer.quantizer, x.values), layer.quantizer
             case ConvChain():
-                x, quantizer = _run_chain(stage, x, quantizer, pool_size), stage.stages[-1].quantizer
-            case PoolStage():
-                x = _pool(x, stage.size)
-            case LinearStage():
-                x = _run_linear(stage, x)
+                x, quantizer = _run_chain(layer, x, quantizer, pool_size), layer.convolutions[-1].quantizer
+            case PoolLayer():
+                x = _pool(x, layer.size)
+            case LinearLayer():
+                x = _run_linear(layer, x)
     return x.floats
 
 
@@ -61,29 +63,36 @@ def _run_chain(
     chain: ConvChain, x: Activation, input_quantizer: ActivationQuantizer | None, pool_size: int
 ) -> Activation:
     y = x
-    for stage in chain.stages[:-1]:
-        y = _run_conv(stage, y, stage.quantizer, 1)
-    last = chain.stages[-1]
+    for layer in chain.convolutions[:-1]:
+        y = _run_conv(layer, y, layer.quantizer, 1)
+    last = chain.convolutions[-1]
     if not chain.is_residual:
         return _run_conv(last, y, last.quantizer, pool_size)
     assert input_quantizer is not None
     y = _run_conv(last, y, input_quantizer, 1)
-    return _requantize(Activation(x.values + y.values, x.scale), last.quantizer)  # both in steps of one quantizer
+    total = Activation(x.values + y.values, x.scale)  # both in steps of one quantizer
+    return _pool(_requantize(total, last.quantizer), pool_size)
 
 
-def _run_conv(stage: ConvStage, x: Activation, quantizer: ActivationQuantizer, pool_size: int) -> Activation:
-    """The stage as far as `quantizer`, which need not be its own, and the pool."""
-    conv = stage.conv
-    weight = _scale_weight(stage.weight(), x.scale)  # (out_channels, in_channels / groups, kernel_size)
-    is_tiled = quantizer.integers is not None and stage.norm.training and len(x.values) > 1
+def _run_conv(layer: ConvLayer, x: Activation, quantizer: ActivationQuantizer, pool_size: int) -> Activation:
+    """The layer as far as `quantizer`, which need not be its own, and the pool."""
+    conv = layer.conv
+    weight = _scale_weight(layer.weight(), x.scale)  # (out_channels, in_channels / groups, kernel_size)
+    is_tiled = quantizer.integers is not None and layer.norm.training and len(x.values) > 1
     if is_tiled and conv.groups == 1 and not x.values.requires_grad and weight[0].numel() <= MAX_SHORT_ROW:
-        return _multiply_short_rows(stage, x.values, weight, quantizer, pool_size)
+        return _pool_in_tiles(partial(_multiply_short_rows, layer, x.values, weight, quantizer), pool_size)
     y = F.conv2d(
         x.values, weight.unsqueeze(2), None, (1, *conv.stride), (0, conv.kernel_size[0] // 2), groups=conv.groups
     )
     if is_tiled:
-        return _normalize_in_tiles(stage.norm, y, quantizer, pool_size)
-    return _pool(_normalize_and_quantize(stage.norm, quantizer, y), pool_size)
+        return _pool_in_tiles(partial(_normalize_in_tiles, layer.norm, y, quantizer), pool_size)
+    return _pool(_normalize_and_quantize(layer.norm, quantizer, y), pool_size)
+
+
+def _pool_in_tiles(compute: Callable[[int], Activation], pool_size: int) -> Activation:
+    """`compute` pools by 1 or 2 in its tiles; what is left of `pool_size` is a pool of its own."""
+    in_tiles = 2 if pool_size % 2 == 0 else 1
+    return _pool(compute(in_tiles), pool_size // in_tiles)
 
 
 def _normalize_in_tiles(norm: nn.BatchNorm1d, y: Tensor, quantizer: ActivationQuantizer, pool_size: int) -> Activation:
@@ -104,7 +113,7 @@ def _normalize_in_tiles(norm: nn.BatchNorm1d, y: Tensor, quantizer: ActivationQu
 
 
 def _multiply_short_rows(
-    stage: ConvStage, x: Tensor, weight: Tensor, quantizer: ActivationQuantizer, pool_size: int
+    layer: ConvLayer, x: Tensor, weight: Tensor, quantizer: ActivationQuantizer, pool_size: int
 ) -> Activation:
     """Convolution, batch norm and quantizer as one product of matrices.
 
@@ -112,7 +121,7 @@ def _multiply_short_rows(
     the batch norm becomes part of the weights. Gradients, too, need sums over the rows of the input alone.
     """
     assert quantizer.integers is not None
-    norm, conv = stage.norm, stage.conv
+    norm, conv = layer.norm, layer.conv
     scale = quantizer.scale
     rows = _gather_rows(x, conv)  # (batch * out_length, in_channels * kernel_size + 1)
     weight = weight.flatten(1)
@@ -167,11 +176,11 @@ def _as_images(rows: Tensor, batch: int) -> Tensor:
     return rows.view(batch, 1, -1, rows.shape[1]).permute(0, 3, 1, 2)
 
 
-def _run_linear(stage: LinearStage, x: Activation) -> Activation:
-    y = F.linear(torch.flatten(x.values, 1), _scale_weight(stage.weight(), x.scale))
-    if stage.norm is None or stage.quantizer is None:
+def _run_linear(layer: LinearLayer, x: Activation) -> Activation:
+    y = F.linear(torch.flatten(x.values, 1), _scale_weight(layer.weight(), x.scale))
+    if layer.norm is None or layer.quantizer is None:
         return Activation(y, None)
-    return _normalize_and_quantize(stage.norm, stage.quantizer, y)
+    return _normalize_and_quantize(layer.norm, layer.quantizer, y)
 
 
 def _scale_weight(weight: Tensor, input_scale: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""The C++ stages as a library: compiled on first use for this machine, kept in the user's cache folder."""
+"""The C++ of the fused layers as a library: compiled on first use, kept in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _load_once(instruction_set: str) -> ctypes.CDLL | NativeLibraryError:
     except NativeLibraryError as error:
         return error
     except OSError as error:
-        return NativeLibraryError(f"the compiled stages cannot be loaded: {error}")
+        return NativeLibraryError(f"the compiled native code cannot be loaded: {error}")
 
 
 def default_cache_folder() -> Path:
@@ -90,7 +90,7 @@ def build_library(instruction_set: str, folder: Path) -> Path:
     """
     compiler = _find_compiler()
     flags = (*FLAGS, *INSTRUCTION_SETS[instruction_set])
-    path = folder / f"stages-{instruction_set}-{_hash_inputs(compiler, flags)}.so"
+    path = folder / f"layers-{instruction_set}-{_hash_inputs(compiler, flags)}.so"
     for trusted in (folder, path):
         _check_nobody_else_writes(trusted)
     if path.exists():
@@ -101,7 +101,7 @@ def build_library(instruction_set: str, folder: Path) -> Path:
             if not path.exists():
                 _compile(compiler, flags, path)
     except OSError as error:
-        raise NativeLibraryError(f"the folder for compiled stages, {folder}, cannot be written: {error}") from error
+        raise NativeLibraryError(f"the cache folder of native code, {folder}, cannot be written: {error}") from error
     return path
 
 
@@ -143,7 +143,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _compile(compiler: str, flags: tuple[str, ...], path: Path) -> None:
     """Raises NativeLibraryError; what the compiler said is then in a file beside `path`."""
-    log.info("compiling the fused stages for %s, once for this machine", path.stem)
+    log.info("compiling native code as %s; this happens once on a machine", path.stem)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="compile-") as name:
         result = Path(name) / path.name
         command = [compiler, *flags, *map(str, sorted(SOURCE_FOLDER.glob("*.cpp"))), "-o", str(result)]
@@ -154,5 +154,5 @@ def _compile(compiler: str, flags: tuple[str, ...], path: Path) -> None:
         if run.returncode:
             report = path.with_suffix(".log")
             report.write_text(f"{' '.join(command)}\n{run.stdout}{run.stderr}")
-            raise NativeLibraryError(f"{compiler} could not compile the stages; what it said: {report}")
+            raise NativeLibraryError(f"{compiler} could not compile the native code; its messages are in {report}")
         result.replace(path)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from workers.functional_quantizers import ActivationQuantizer, IntegerRange
-from workers.fused_layers import ConvChain, ConvStage, InputStage, LinearStage, PoolStage, Stage, list_stages
+from workers.fused_layers import ConvChain, ConvLayer, FusedLayer, InputLayer, LinearLayer, PoolLayer, list_fused_layers
 from workers.integer.steps import Convolution, FullyConnected, Pool, ResidualSum, Step
 from workers.integer.threshold_counting import ThresholdCounter, make_counter
 from workers.integer.thresholds import Floats, Integers, Quantization, SumRange, find_thresholds
@@ -73,57 +73,57 @@ def make_integer_network(model: QuantizedNetwork) -> IntegerNetwork:
     """The network as it is now, in evaluation mode, on the model's device.
 
     Raises NoIntegerFormError where it has 32-bit weights or activations, no input quantizer, or numbers that are not
-    finite, and NoTwinError where it has a module that is not known.
+    finite. Raises UnsupportedModuleError where it has a module that is not known.
     """
     device = next(model.parameters()).device
     on_cpu = copy.deepcopy(model).cpu().eval()  # so that codes of weights are the same for every device
-    first, *stages = list_stages(on_cpu)
-    if not isinstance(first, InputStage):
+    first, *layers = list_fused_layers(on_cpu)
+    if not isinstance(first, InputLayer):
         raise NoIntegerFormError("the first layer is given float samples; expected an input_quantizer in front")
     input_codes = codes = _read_codes(first.quantizer)
     steps: list[Step] = []
-    for stage in stages:
-        made, codes = _make_steps(stage, codes, device)
+    for layer in layers:
+        made, codes = _make_steps(layer, codes, device)
         steps.extend(made)
     return IntegerNetwork(input_codes, tuple(steps), codes.scale, device)
 
 
-def _make_steps(stage: Stage, codes: Codes, device: torch.device) -> tuple[tuple[Step, ...], Codes]:
-    """What computes the stage of given codes, and what its results stand for."""
-    match stage:
+def _make_steps(layer: FusedLayer, codes: Codes, device: torch.device) -> tuple[tuple[Step, ...], Codes]:
+    """What computes the layer of given codes, and what its results stand for."""
+    match layer:
         case ConvChain():
-            return _make_chain(stage, codes, device)
-        case LinearStage():
-            return _make_linear(stage, codes, device)
-        case PoolStage():
-            return (Pool(stage.size),), codes
-        case InputStage():
-            raise AssertionError("only the first stage quantizes frames")
+            return _make_chain(layer, codes, device)
+        case LinearLayer():
+            return _make_linear(layer, codes, device)
+        case PoolLayer():
+            return (Pool(layer.size),), codes
+        case InputLayer():
+            raise AssertionError("only the first layer quantizes frames")
 
 
 def _make_chain(chain: ConvChain, codes: Codes, device: torch.device) -> tuple[tuple[Step, ...], Codes]:
-    outputs = [_read_codes(stage.quantizer) for stage in chain.stages]
+    outputs = [_read_codes(layer.quantizer) for layer in chain.convolutions]
     inputs = [codes, *outputs[:-1]]
     counted = [*outputs[:-1], codes] if chain.is_residual else outputs
-    convolutions = tuple(map(_make_convolution, chain.stages, inputs, counted, [device] * len(inputs)))
+    convolutions = tuple(map(_make_convolution, chain.convolutions, inputs, counted, [device] * len(inputs)))
     if not chain.is_residual:
         return convolutions, outputs[-1]
     counter = _make_residual_counter(codes, outputs[-1], convolutions[-1].weight.dtype)
     return (ResidualSum(convolutions, counter.to(device)),), outputs[-1]
 
 
-def _make_convolution(stage: ConvStage, inputs: Codes, outputs: Codes, device: torch.device) -> Convolution:
-    conv = stage.conv
-    weight, counter = _make_counted(conv, stage.norm, inputs, outputs, device)
+def _make_convolution(layer: ConvLayer, inputs: Codes, outputs: Codes, device: torch.device) -> Convolution:
+    conv = layer.conv
+    weight, counter = _make_counted(conv, layer.norm, inputs, outputs, device)
     return Convolution(weight, conv.stride[0], conv.groups, counter)
 
 
-def _make_linear(stage: LinearStage, codes: Codes, device: torch.device) -> tuple[tuple[Step, ...], Codes]:
-    if stage.norm is not None and stage.quantizer is not None:
-        outputs = _read_codes(stage.quantizer)
-        weight, counter = _make_counted(stage.linear, stage.norm, codes, outputs, device)
+def _make_linear(layer: LinearLayer, codes: Codes, device: torch.device) -> tuple[tuple[Step, ...], Codes]:
+    if layer.norm is not None and layer.quantizer is not None:
+        outputs = _read_codes(layer.quantizer)
+        weight, counter = _make_counted(layer.linear, layer.norm, codes, outputs, device)
         return (FullyConnected(weight, counter),), outputs
-    integers, scale = _read_weight(stage.linear)
+    integers, scale = _read_weight(layer.linear)
     sums = _bound_sums(integers, codes.integers)
     weight = torch.from_numpy(integers).to(device, _choose_type(sums, device))
     largest = sums.largest_magnitude

@@ -1,4 +1,4 @@
-"""A fused stage is the plain composition in double precision, for any shape, on every instruction set this CPU has."""
+"""A fused layer is the plain composition in double precision, for any shape, on every instruction set this CPU has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from tests.workers.plain_layers import (
     Case,
-    Outcome,
+    ComputedLayer,
     copy_inputs,
     copy_norm,
     draw_case,
@@ -21,8 +21,8 @@ from tests.workers.plain_layers import (
     make_case,
     run_plain,
 )
-from workers.cpu.blocked_frames import Blocked, Engine, from_blocked, gather_codes, to_blocked
-from workers.cpu.native_layers import CodeRange, Residual, fused_stage, max_pool
+from workers.cpu.blocked_frames import Engine, from_blocked, gather_codes, to_blocked
+from workers.cpu.native_layers import Activation, CodeRange, Convolution, Residual, fused_layer, max_pool
 from workers.cpu.native_library import available_instruction_sets, find_problem
 from workers.layers import make_relu
 
@@ -31,10 +31,12 @@ pytestmark = pytest.mark.skipif(find_problem() is not None, reason=f"no native l
 INSTRUCTION_SETS = available_instruction_sets()
 N_RANDOM_CASES = 40
 
+RELU = Activation(CodeRange())
+
 
 @pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
 @pytest.mark.parametrize("seed", range(N_RANDOM_CASES))
-def test_random_stage_is_the_composition_in_double_precision(seed: int, instruction_set: str) -> None:
+def test_random_layer_is_the_composition_in_double_precision(seed: int, instruction_set: str) -> None:
     check_case(draw_case(random.Random(seed)), Engine(instruction_set, n_threads=1 + seed % 2))
 
 
@@ -80,8 +82,8 @@ def test_codes_are_brevitas_bit_for_bit_ties_included(bit_width: int, instructio
     expected_x, fused_x = x.clone().requires_grad_(), x.clone().requires_grad_()
     relu = make_relu(bit_width)
     expected = relu(expected_x)
-    one, quantizer = torch.ones(1, 1, 1), CodeRange(scale, highest)
-    fused = from_blocked(fused_stage(to_blocked(fused_x), one, identity_norm(), quantizer, engine=engine))
+    one, activation = Convolution(torch.ones(1, 1, 1)), Activation(CodeRange(scale, highest))
+    fused = from_blocked(fused_layer(to_blocked(fused_x), one, identity_norm(), activation, engine))
     gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(5))
     torch.autograd.backward([expected, fused], [gradient, gradient])
     assert torch.equal(fused, expected)
@@ -99,7 +101,7 @@ def test_lanes_beyond_the_frames_are_zero_and_have_no_part_in_statistics() -> No
     norm = nn.BatchNorm1d(3)
     nn.init.ones_(norm.bias)
     x = torch.randn(5, 2, 9, generator=torch.Generator().manual_seed(6))
-    out = fused_stage(to_blocked(x), torch.ones(3, 2, 1), norm, CodeRange())
+    out = fused_layer(to_blocked(x), Convolution(torch.ones(3, 2, 1)), norm, RELU)
     assert out.values.shape == (1, 3, 9, 16)
     assert not out.values[..., 5:].any()
     assert torch.allclose(norm.running_mean, 0.1 * x.sum(1).mean() * torch.ones(3), atol=1e-6)  # type: ignore[arg-type]
@@ -108,9 +110,8 @@ def test_lanes_beyond_the_frames_are_zero_and_have_no_part_in_statistics() -> No
 def test_values_that_are_no_numbers_stay_so() -> None:
     x = torch.zeros(16, 1, 4)
     x[3, 0, 2] = torch.nan
-    out = from_blocked(
-        fused_stage(to_blocked(x), torch.ones(1, 1, 1), identity_norm(), CodeRange(torch.tensor(0.1), 15))
-    )
+    activation = Activation(CodeRange(torch.tensor(0.1), 15))
+    out = from_blocked(fused_layer(to_blocked(x), Convolution(torch.ones(1, 1, 1)), identity_norm(), activation))
     assert out[3, 0, 2].isnan()
     assert out.isnan().sum() == 1
 
@@ -119,14 +120,14 @@ def test_evaluation_leaves_running_statistics_alone() -> None:
     norm = identity_norm()
     before = {name: buffer.clone() for name, buffer in norm.named_buffers()}
     with torch.no_grad():
-        fused_stage(to_blocked(torch.randn(3, 1, 8)), torch.ones(1, 1, 3), norm, CodeRange(), padding=1)
+        fused_layer(to_blocked(torch.randn(3, 1, 8)), Convolution(torch.ones(1, 1, 3), padding=1), norm, RELU)
     assert len(before) == 3
     assert all(torch.equal(buffer, before[name]) for name, buffer in norm.named_buffers())
 
 
 def test_one_value_per_channel_has_no_batch_statistics() -> None:
     with pytest.raises(ValueError, match="expected more than 1 value per channel"):
-        fused_stage(to_blocked(torch.ones(1, 2, 1)), torch.ones(2, 2, 1), nn.BatchNorm1d(2), CodeRange())
+        fused_layer(to_blocked(torch.ones(1, 2, 1)), Convolution(torch.ones(2, 2, 1)), nn.BatchNorm1d(2), RELU)
 
 
 @pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
@@ -177,23 +178,14 @@ def check_case(case: Case, engine: Engine) -> None:
         assert (given - wanted).norm() <= 1e-6 * wanted.norm()
 
 
-def run_fused(case: Case, gradient: Tensor, engine: Engine) -> Outcome:
+def run_fused(case: Case, gradient: Tensor, engine: Engine) -> ComputedLayer:
     inputs, norm = copy_inputs(case, torch.float32), copy_norm(case.norm, torch.float32)
     residual = None
     if case.summand is not None:
         residual = Residual(to_blocked(inputs["summand"]), CodeRange(inputs["sum_scale"], case.sum_highest))
-    out: Blocked = fused_stage(
-        to_blocked(inputs["x"]),
-        inputs["weight"],
-        norm,
-        CodeRange(inputs.get("scale"), case.highest),
-        residual,
-        stride=case.stride,
-        padding=case.padding,
-        is_depthwise=case.is_depthwise,
-        pool_size=case.pool_size,
-        engine=engine,
-    )
+    conv = Convolution(inputs["weight"], case.stride, case.padding, case.is_depthwise)
+    activation = Activation(CodeRange(inputs.get("scale"), case.highest), residual, case.pool_size)
+    out = fused_layer(to_blocked(inputs["x"]), conv, norm, activation, engine)
     return finish(from_blocked(out), gradient, inputs, norm)
 
 

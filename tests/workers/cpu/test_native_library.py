@@ -73,7 +73,7 @@ def test_what_the_compiler_complains_about_is_kept(tmp_path: Path, monkeypatch: 
     script.write_text('#!/bin/sh\n[ "$1" = --version ] && exit\necho "error: no room on the moon" >&2\nexit 1\n')
     script.chmod(0o755)
     monkeypatch.setenv("CXX", str(script))
-    with pytest.raises(NativeLibraryError, match="could not compile the stages; what it said: "):
+    with pytest.raises(NativeLibraryError, match="could not compile the native code; its messages are in "):
         build_library("baseline", tmp_path / "cache")
     (report,) = (tmp_path / "cache").glob("*.log")
     assert "no room on the moon" in report.read_text()

@@ -1,4 +1,4 @@
-// What one stage is: the arguments of its forward and backward, as the Python side lays them out.
+// A fused layer: the arguments of its forward and backward. workers/cpu/native_layers.py has the same fields.
 #pragma once
 
 #include "normalization.h"
@@ -14,7 +14,7 @@ struct Statistics {
 };
 
 // All tensors of frames are (blocks, channels, length, LANES); the lanes beyond n_frames are zero in and zero out.
-struct Stage {
+struct FusedLayer {
     int64_t n_frames, in_channels, out_channels, in_length, out_length, kernel_size, stride, padding;
     int64_t pool_size;  // positions of a max pool's window behind the activation, or 1; above 1 without summand
     int64_t is_depthwise, is_training, n_threads;
@@ -25,7 +25,7 @@ struct Stage {
     float *running_mean, *running_variance;
     const float *x, *summand;  // summand: null, or what is added to the quantized values
     float *z;                  // result of the convolution, out_length positions
-    float *out;                // out_length / pool_size positions; `z` may be the same memory if unpooled and not trained
+    float *out;                // out_length / pool_size positions; may be the memory of `z` if unpooled and not trained
     double *mean, *inverse_deviation;  // what the batch norm normalized with, per channel
 
     const float *out_gradient;
@@ -65,8 +65,8 @@ struct Stage {
 // LANES times 1 where the lane of this block is a frame, else 0.
 struct FrameMask {
     float is_frame[LANES];
-    FrameMask(const Stage& s, int64_t block) {
-        for (int lane = 0; lane < LANES; ++lane) is_frame[lane] = block * LANES + lane < s.n_frames;
+    FrameMask(const FusedLayer& layer, int64_t block) {
+        for (int lane = 0; lane < LANES; ++lane) is_frame[lane] = block * LANES + lane < layer.n_frames;
     }
 };
 
