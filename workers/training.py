@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,12 @@ from torch.optim import Adam
 
 from storage.dataset.frames import Frames
 from workers.gpu.device_frames import frames_on_device
-from workers.gpu.training import DeviceTrial, EpochPlan
+from workers.gpu.training import DeviceRun
 from workers.learning_rate import cosine_learning_rate
 from workers.model import QuantizedNetwork, iterate_mac_modules
 from workers.pruning import Masks, apply_masks
 from workers.training_path import PathName, TrainingPath, choose_training_path
+from workers.training_run import EpochPlan, Trainee, TrainingRun
 
 
 class TrainingDivergedError(RuntimeError):
@@ -74,39 +75,20 @@ def train(
     steps = math.ceil(len(frames) / phase.batch_size)
     period = min(phase.restart_epochs, phase.epochs)
     model.train()
-    trial = _start_trial(model, path, frames, optimizer, phase.batch_size, masks)
+    run = _start_run(Trainee(model, optimizer, masks), path, frames, phase.batch_size)
     for epoch in range(epochs_done, phase.epochs):
         rates = [cosine_learning_rate(phase.learning_rate, period, epoch + step / steps) for step in range(steps)]
-        mean_loss = trial.run_epoch(EpochPlan(_shuffle(len(frames), seed, phase.stage, epoch), rates))
+        mean_loss = run.run_epoch(EpochPlan(_shuffle(len(frames), seed, phase.stage, epoch), rates))
         if not math.isfinite(mean_loss):
             raise TrainingDivergedError(f"the loss is {mean_loss} in epoch {epoch + 1} of stage {phase.stage}")
-        on_epoch(EpochEnd(epoch + 1, mean_loss, trial.optimizer_state()))
+        on_epoch(EpochEnd(epoch + 1, mean_loss, run.optimizer_state()))
 
 
-class Trial(Protocol):
-    """One phase of a network's training: `HostTrial`, or `DeviceTrial` on a GPU."""
-
-    def run_epoch(self, plan: EpochPlan) -> float:
-        """Mean loss over the epoch's frames, nats."""
-
-    def optimizer_state(self) -> dict[str, Any]:
-        """What `Adam.load_state_dict` takes."""
-
-
-class HostTrial:
+class HostRun:
     """Batches gathered in the host's memory, and trained one by one."""
 
-    def __init__(
-        self,
-        model: QuantizedNetwork,
-        path: TrainingPath,
-        frames: Frames,
-        optimizer: Adam,
-        batch_size: int,
-        masks: Masks | None,
-    ) -> None:
-        self._model, self._path, self._frames, self._masks = model, path, frames, masks
-        self._optimizer, self._batch_size = optimizer, batch_size
+    def __init__(self, trainee: Trainee, path: TrainingPath, frames: Frames, batch_size: int) -> None:
+        self._trainee, self._path, self._frames, self._batch_size = trainee, path, frames, batch_size
         self._labels = torch.from_numpy(frames.labels)
 
     def run_epoch(self, plan: EpochPlan) -> float:
@@ -115,35 +97,28 @@ class HostTrial:
         return sum(loss * len(batch) for loss, batch in zip(losses, batches, strict=True)) / len(self._labels)
 
     def optimizer_state(self) -> dict[str, Any]:
-        return self._optimizer.state_dict()
+        return self._trainee.optimizer.state_dict()
 
     def _step(self, batch: Tensor, learning_rate: float) -> float:
-        for group in self._optimizer.param_groups:
+        optimizer, masks = self._trainee.optimizer, self._trainee.masks
+        for group in optimizer.param_groups:
             group["lr"] = learning_rate
         logits = self._path.forward(self._path.load(self._frames, batch))  # (batch, n_classes)
         loss = nn.functional.cross_entropy(logits, self._labels[batch])
-        self._optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-        if self._masks:
-            apply_masks(self._model, self._masks)
+        optimizer.step()
+        if masks:
+            apply_masks(self._trainee.model, masks)
         return loss.item()
 
 
-def _start_trial(
-    model: QuantizedNetwork,
-    path: TrainingPath,
-    frames: Frames,
-    optimizer: Adam,
-    batch_size: int,
-    masks: Masks | None,
-) -> Trial:
-    device = next(model.parameters()).device
+def _start_run(trainee: Trainee, path: TrainingPath, frames: Frames, batch_size: int) -> TrainingRun:
+    device = next(trainee.model.parameters()).device
     if device.type == "cpu":
-        return HostTrial(model, path, frames, optimizer, batch_size, masks)
-    on_device = frames_on_device(frames, device)
+        return HostRun(trainee, path, frames, batch_size)
     is_captured = path.name is not PathName.BREVITAS  # its layers ask the device for values
-    return DeviceTrial(model, path.forward, on_device, optimizer, batch_size, masks, is_captured)
+    return DeviceRun(trainee, path.forward, frames_on_device(frames, device), batch_size, is_captured)
 
 
 def make_optimizer(model: QuantizedNetwork, phase: Phase) -> Adam:

@@ -205,9 +205,7 @@ def test_an_unknown_module_is_refused_by_name(
 
     model = build_model(network("conv", 4), seed=0)
     model.blocks[2] = Doubling()
-    with pytest.raises(
-        UnsupportedModuleError, match=r"blocks\.2 is Doubling; expected a block that"
-    ):
+    with pytest.raises(UnsupportedModuleError, match=r"blocks\.2 is Doubling; expected a block that"):
         make_forward(model)
 
 

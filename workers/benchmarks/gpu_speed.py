@@ -24,13 +24,13 @@ from workers.benchmarks.gpu_ways import (
     GpuSpeed,
     Launching,
     Way,
+    Workload,
     draw_frames,
     measure_reference,
-    measure_trials,
+    measure_runs,
     profile_steps,
 )
 from workers.benchmarks.training_speed import NETWORKS
-from workers.gpu.device_frames import DeviceFrames
 
 N_FRAMES = 1_680_000
 """Training frames of RadioML 2018.01A from -6 dB on, rounded: 19 of 26 SNRs of nine tenths of 2,555,904 frames."""
@@ -45,30 +45,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     device = torch.device("cuda", torch.cuda.current_device())
     architecture = ArchitectureConfig(blocks=NETWORKS[args.network])
-    frames = draw_frames(args.frames, device)
+    workload = Workload(architecture, draw_frames(args.frames, device), args.batch_size)
     if args.profile:
-        print(profile_steps(architecture, Way(args.profile), frames, args.batch_size))
+        print(profile_steps(workload, Way(args.profile)))
         return 0
-    speeds = list(measure_all(architecture, frames, args.batch_size, args.trials, args.seconds))
+    speeds = list(measure_all(workload, args.trials, args.seconds))
     title = f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}: {args.network}, batch {args.batch_size}"
     Console(width=100).print(make_table(title, speeds))
     print(json.dumps({"title": title, "n_frames": args.frames, "speeds": [asdict(speed) for speed in speeds]}))
     return 0
 
 
-def measure_all(
-    architecture: ArchitectureConfig, frames: DeviceFrames, batch_size: int, trials: Sequence[int], seconds: float
-) -> Iterator[GpuSpeed]:
-    """One after another, each for about `seconds` and a whole epoch where that is short."""
-    device = frames.labels.device
+def measure_all(workload: Workload, trials: Sequence[int], seconds: float) -> Iterator[GpuSpeed]:
+    """Each way in turn, with each number of trials at once. Each takes about `seconds`, and a whole epoch if short."""
     with tempfile.TemporaryDirectory(prefix="gpu-benchmark-") as folder:
         path = ensure_twin(frames_per_cell=32, seed=2018, folder=Path(folder))
-        yield measure_reference(architecture, path, device, batch_size, seconds, len(frames))
-    yield measure_trials(architecture, Way.BREVITAS, frames, batch_size, 1, Launching.TURNS, seconds)
+        yield measure_reference(workload, path, seconds)
+    yield measure_runs(workload, Way.BREVITAS, 1, Launching.TURNS, seconds)
     for way in (Way.EAGER, Way.CAPTURED):
         for n_trials in trials:
             for launching in Launching if n_trials > 1 else (Launching.TURNS,):
-                yield measure_trials(architecture, way, frames, batch_size, n_trials, launching, seconds)
+                yield measure_runs(workload, way, n_trials, launching, seconds)
 
 
 def make_table(title: str, speeds: Sequence[GpuSpeed]) -> Table:

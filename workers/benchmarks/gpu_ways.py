@@ -17,11 +17,12 @@ from spaces.architecture import ArchitectureConfig
 from storage.dataset.radioml import inspect_radioml
 from storage.dataset.split import prescribed_split
 from workers.benchmarks.reading_speed import PerItemDataset
-from workers.functional_network import TrainingForward, make_exact_forward
+from workers.functional_network import make_exact_forward
 from workers.gpu.device_frames import DeviceFrames
-from workers.gpu.training import DeviceTrial, EpochPlan
-from workers.model import QuantizedNetwork, build_model
+from workers.gpu.training import DeviceRun
+from workers.model import build_model
 from workers.training import Phase, make_optimizer
+from workers.training_run import EpochPlan, Trainee
 
 FRAME_LENGTH, N_CLASSES = 1024, 24
 
@@ -40,7 +41,7 @@ class Way(StrEnum):
     BREVITAS = "brevitas"
     """Brevitas layers, frames on the device."""
     EAGER = "eager"
-    """The functional twin, frames on the device."""
+    """The functional network, frames on the device."""
     CAPTURED = "captured"
     """The same, each step one CUDA graph."""
 
@@ -52,6 +53,26 @@ class Launching(StrEnum):
     """One thread, a step of each trial after another."""
     THREADS = "threads"
     """Each trial its own, as in a pool's actor."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What every way trains."""
+
+    architecture: ArchitectureConfig
+    frames: DeviceFrames
+    """Those of an epoch."""
+    batch_size: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is trained."""
+        return self.frames.labels.device
+
+    @property
+    def n_steps(self) -> int:
+        """Of an epoch, the shorter last one included."""
+        return -(-len(self.frames) // self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -78,28 +99,25 @@ def draw_frames(n_frames: int, device: torch.device) -> DeviceFrames:
     return DeviceFrames(stored, labels, 3 / 128)
 
 
-def measure_reference(
-    architecture: ArchitectureConfig, path: Path, device: torch.device, batch_size: int, seconds: float, n_frames: int
-) -> GpuSpeed:
-    """The challenge's way on the training frames of the file at `path`; an epoch of `n_frames` is calculated."""
+def measure_reference(workload: Workload, path: Path, seconds: float) -> GpuSpeed:
+    """The challenge's way on the training frames of the file at `path`. An epoch of the workload is calculated."""
     torch.backends.cudnn.allow_tf32 = True  # torch's default
-    steps = train_reference(architecture, path, device, batch_size)
+    steps = train_reference(workload, path)
     next(steps)
     started, n_trained = time.perf_counter(), 0
     while n_trained == 0 or time.perf_counter() - started < seconds:
         n_trained += next(steps)
     speed = n_trained / (time.perf_counter() - started)
-    return GpuSpeed(Way.REFERENCE, 1, Launching.TURNS, speed, n_frames / speed, is_whole_epoch=False)
+    return GpuSpeed(Way.REFERENCE, 1, Launching.TURNS, speed, len(workload.frames) / speed, is_whole_epoch=False)
 
 
-def train_reference(
-    architecture: ArchitectureConfig, path: Path, device: torch.device, batch_size: int
-) -> Iterator[int]:
-    """Trains on, over and over; yields each step's number of frames."""
+def train_reference(workload: Workload, path: Path) -> Iterator[int]:
+    """Trains without end; yields each step's number of frames."""
+    device, batch_size = workload.device, workload.batch_size
     file = inspect_radioml(path)
     split = prescribed_split(file.n_classes, len(file.snrs_db), file.frames_per_cell, validation_fraction=0.1)
     dataset, sampler = PerItemDataset(file.path), SubsetRandomSampler(split.train.tolist())
-    model = build_model(architecture, seed=0).train().to(device)
+    model = build_model(workload.architecture, seed=0).train().to(device)
     optimizer = make_optimizer(model, _phase(batch_size))
     while True:
         for frames, labels, _ in DataLoader(dataset, batch_size=batch_size, sampler=sampler, drop_last=True):
@@ -111,115 +129,103 @@ def train_reference(
             yield len(labels)
 
 
-def measure_trials(
-    architecture: ArchitectureConfig,
-    way: Way,
-    frames: DeviceFrames,
-    batch_size: int,
-    n_trials: int,
-    launching: Launching,
-    seconds: float,
-) -> GpuSpeed:
-    """Full batches for about `seconds`; then a whole epoch, the batch that ends it included, where that is short."""
+def measure_runs(workload: Workload, way: Way, n_runs: int, launching: Launching, seconds: float) -> GpuSpeed:
+    """Full batches for about `seconds`, then a whole epoch with its last batch if that takes a minute at most."""
     try:
-        trials = [make_trial(architecture, way, frames, batch_size, seed) for seed in range(n_trials)]
-        with ThreadPoolExecutor(n_trials) as executor:
-            run = _run_in_turns if launching is Launching.TURNS else _run_in_threads(executor)
-            _begin_epoch(trials, frames, batch_size)
-            speed = _measure_chunks(trials, run, frames, batch_size, seconds)
-            epoch_seconds = len(frames) * n_trials / speed
+        runs = [make_run(workload, way, seed) for seed in range(n_runs)]
+        with ThreadPoolExecutor(n_runs) as executor:
+            start_steps = _start_in_turns if launching is Launching.TURNS else _start_in_threads(executor)
+            _begin_epoch(runs, workload)
+            speed = _measure_chunks(runs, start_steps, workload, seconds)
+            epoch_seconds = len(workload.frames) * n_runs / speed
             is_short = epoch_seconds <= LONGEST_EPOCH_S
             if is_short:
-                _begin_epoch(trials, frames, batch_size)
-                started = time.perf_counter()
-                run(trials, -(-len(frames) // batch_size))
-                _wait(trials)
-                epoch_seconds = time.perf_counter() - started
+                epoch_seconds = _measure_epoch(runs, start_steps, workload)
     except torch.cuda.OutOfMemoryError:
-        return GpuSpeed(way, n_trials, launching, None, None, is_whole_epoch=False)
-    return GpuSpeed(way, n_trials, launching, speed, epoch_seconds, is_short)
+        return GpuSpeed(way, n_runs, launching, None, None, is_whole_epoch=False)
+    return GpuSpeed(way, n_runs, launching, speed, epoch_seconds, is_short)
 
 
-def make_trial(
-    architecture: ArchitectureConfig, way: Way, frames: DeviceFrames, batch_size: int, seed: int
-) -> DeviceTrial:
-    """A trial that is to train on these frames."""
-    model = build_model(architecture, seed).train().to(frames.labels.device)
-    is_captured = way is Way.CAPTURED
-    optimizer = make_optimizer(model, _phase(batch_size))
-    return DeviceTrial(model, _make_forward(model, way), frames, optimizer, batch_size, is_captured=is_captured)
+def make_run(workload: Workload, way: Way, seed: int) -> DeviceRun:
+    """One network of this seed, to be trained on the workload's frames."""
+    model = build_model(workload.architecture, seed).train().to(workload.device)
+    forward = model if way is Way.BREVITAS else make_exact_forward(model)
+    trainee = Trainee(model, make_optimizer(model, _phase(workload.batch_size)))
+    return DeviceRun(trainee, forward, workload.frames, workload.batch_size, is_captured=way is Way.CAPTURED)
 
 
-def profile_steps(architecture: ArchitectureConfig, way: Way, frames: DeviceFrames, batch_size: int) -> str:
-    """The 15 kernels that took most of the device's time, over 20 steps of one trial."""
+def profile_steps(workload: Workload, way: Way) -> str:
+    """The 15 kernels that took most of the device's time, over 20 steps of one network."""
     from torch.profiler import ProfilerActivity, profile
 
-    trials = [make_trial(architecture, way, frames, batch_size, seed=0)]
-    _begin_epoch(trials, frames, batch_size)
-    _run_in_turns(trials, 3)
-    _wait(trials)
+    runs = [make_run(workload, way, seed=0)]
+    _begin_epoch(runs, workload)
+    _start_in_turns(runs, 3)
+    _wait(runs)
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
-        _run_in_turns(trials, 20)
-        _wait(trials)
-    is_on_device = frames.labels.device.type == "cuda"
-    by = "self_cuda_time_total" if is_on_device else "self_cpu_time_total"
+        _start_in_turns(runs, 20)
+        _wait(runs)
+    by = "self_cuda_time_total" if workload.device.type == "cuda" else "self_cpu_time_total"
     table: str = profiled.key_averages().table(sort_by=by, row_limit=15)
     return table
 
 
-Run = Callable[[Sequence[DeviceTrial], int], None]
-"""Starts so many steps of each trial, as far as the epoch has them."""
+StartSteps = Callable[[Sequence[DeviceRun], int], None]
+"""Starts so many steps of each run, as far as the epoch has them."""
 
 
-def _make_forward(model: QuantizedNetwork, way: Way) -> TrainingForward:
-    return model if way is Way.BREVITAS else make_exact_forward(model)
-
-
-def _measure_chunks(
-    trials: Sequence[DeviceTrial], run: Run, frames: DeviceFrames, batch_size: int, seconds: float
-) -> float:
-    """Frames per second of all trials together, in full batches, the first chunk left out."""
-    steps_of_epoch = len(frames) // batch_size
+def _measure_chunks(runs: Sequence[DeviceRun], start_steps: StartSteps, workload: Workload, seconds: float) -> float:
+    """Frames per second of all runs together, in full batches, the first chunk left out."""
+    steps_of_epoch = len(workload.frames) // workload.batch_size
     n_steps = min(CHUNK_STEPS, steps_of_epoch)
-    run(trials, n_steps)
-    _wait(trials)
+    start_steps(runs, n_steps)
+    _wait(runs)
     steps_left = steps_of_epoch - n_steps
     started, n_trained = time.perf_counter(), 0
     while n_trained == 0 or time.perf_counter() - started < seconds:
         if steps_left < n_steps:
-            _begin_epoch(trials, frames, batch_size)
+            _begin_epoch(runs, workload)
             steps_left = steps_of_epoch
-        run(trials, n_steps)
-        _wait(trials)
+        start_steps(runs, n_steps)
+        _wait(runs)
         steps_left -= n_steps
-        n_trained += n_steps * batch_size * len(trials)
+        n_trained += n_steps * workload.batch_size * len(runs)
     return n_trained / (time.perf_counter() - started)
 
 
-def _run_in_turns(trials: Sequence[DeviceTrial], n_steps: int) -> None:
+def _measure_epoch(runs: Sequence[DeviceRun], start_steps: StartSteps, workload: Workload) -> float:
+    """Seconds of a whole epoch of all runs."""
+    _begin_epoch(runs, workload)
+    started = time.perf_counter()
+    start_steps(runs, workload.n_steps)
+    _wait(runs)
+    return time.perf_counter() - started
+
+
+def _start_in_turns(runs: Sequence[DeviceRun], n_steps: int) -> None:
     for _ in range(n_steps):
-        for trial in trials:
-            trial.step()
+        for run in runs:
+            run.step()
 
 
-def _run_in_threads(executor: ThreadPoolExecutor) -> Run:
-    def run(trials: Sequence[DeviceTrial], n_steps: int) -> None:
-        for _ in executor.map(lambda trial: _run_in_turns([trial], n_steps), trials):
-            pass  # as each has started its steps; what one raises is raised here
+def _start_in_threads(executor: ThreadPoolExecutor) -> StartSteps:
+    def start_steps(runs: Sequence[DeviceRun], n_steps: int) -> None:
+        for _ in executor.map(lambda run: _start_in_turns([run], n_steps), runs):
+            pass  # waits until each has started its steps; what one raises is raised here
 
-    return run
-
-
-def _wait(trials: Sequence[DeviceTrial]) -> None:
-    for trial in trials:
-        trial.finish_epoch()
+    return start_steps
 
 
-def _begin_epoch(trials: Sequence[DeviceTrial], frames: DeviceFrames, batch_size: int) -> None:
-    device = frames.labels.device
-    plan = EpochPlan(torch.randperm(len(frames), device=device), [1e-3] * -(-len(frames) // batch_size))
-    for trial in trials:
-        trial.begin_epoch(plan)
+def _wait(runs: Sequence[DeviceRun]) -> None:
+    for run in runs:
+        run.finish_epoch()
+
+
+def _begin_epoch(runs: Sequence[DeviceRun], workload: Workload) -> None:
+    order = torch.randperm(len(workload.frames), device=workload.device)
+    plan = EpochPlan(order, [1e-3] * workload.n_steps)
+    for run in runs:
+        run.begin_epoch(plan)
 
 
 def _phase(batch_size: int) -> Phase:

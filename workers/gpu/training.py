@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,51 +14,33 @@ from torch.optim import Adam
 from workers.functional_network import TrainingForward
 from workers.gpu.cuda_graph import capture
 from workers.gpu.device_frames import DeviceFrames
-from workers.model import QuantizedNetwork
-from workers.pruning import Masks, apply_masks
+from workers.pruning import apply_masks
+from workers.training_run import EpochPlan, Trainee
 
 
-@dataclass(frozen=True)
-class EpochPlan:
-    """What distinguishes one epoch of a trial from another."""
-
-    order: Tensor
-    """(n_frames,) int64: the frames in the order of training."""
-    learning_rates: Sequence[float]
-    """Of each step."""
-
-
-class DeviceTrial:
+class DeviceRun:
     """One phase of a network's training, batches gathered on the device that holds model and frames.
 
-    On a GPU its work goes to a stream of its own, and nothing waits for it but `finish_epoch`. Full batches are
-    captured; the short one that ends an epoch is run as it is written: padding would change batch norm's statistics.
-    Where `is_captured` is false, and on a CPU, all of them are.
+    On a GPU its work goes to a stream of its own, and only `finish_epoch` waits for it. Where `is_captured`, a full
+    batch is one CUDA graph. The short batch that ends an epoch is run operation by operation: padding it would change
+    batch norm's statistics. On a CPU all batches are run so.
     """
 
     def __init__(
-        self,
-        model: QuantizedNetwork,
-        forward: TrainingForward,
-        frames: DeviceFrames,
-        optimizer: Adam,
-        batch_size: int,
-        masks: Masks | None = None,
-        is_captured: bool = True,
+        self, trainee: Trainee, forward: TrainingForward, frames: DeviceFrames, batch_size: int, is_captured: bool
     ) -> None:
-        """Training goes on from the optimizer's state; the optimizer itself stays as it is."""
+        """Training goes on from the optimizer's state; the trainee's optimizer itself stays as it is."""
         device = frames.labels.device
-        self._model, self._forward, self._frames, self._masks = model, forward, frames, masks
+        self._trainee, self._forward, self._frames = trainee, forward, frames
         self._batch_size, self._n_steps = batch_size, math.ceil(len(frames) / batch_size)
         self._order = torch.arange(len(frames), device=device)
         self._offsets = torch.arange(batch_size, device=device)
         self._steps_done = torch.zeros(1, dtype=torch.int64, device=device)
         self._total_loss = torch.zeros((), dtype=torch.float64, device=device)
-        self._plain_optimizer = optimizer
         rate_dtype = torch.float32 if device.type == "cuda" else torch.float64  # as the fused optimizers read it
         self._learning_rate = torch.zeros((), dtype=rate_dtype, device=device)
         self._learning_rates = self._learning_rate.new_zeros(self._n_steps)
-        self._optimizer = _make_capturable(optimizer, self._learning_rate)
+        self._optimizer = _make_capturable(trainee.optimizer, self._learning_rate)
         self._stream: torch.cuda.Stream | None = None
         self._replay: Callable[[], None] | None = None
         self._steps_left = 0
@@ -113,13 +94,14 @@ class DeviceTrial:
             number: values | {"step": step}
             for (number, values), step in zip(state.items(), steps.unbind(), strict=True)
         }
-        return {"state": plain, "param_groups": self._plain_optimizer.state_dict()["param_groups"]}
+        return {"state": plain, "param_groups": self._trainee.optimizer.state_dict()["param_groups"]}
 
     def list_state(self) -> list[Tensor]:
         """All tensors that a step changes."""
         moments = [value for values in self._optimizer.state.values() for value in values.values()]
         counters = [self._steps_done, self._total_loss, self._learning_rate]
-        return [*self._model.parameters(), *self._model.buffers(), *moments, *counters]
+        model = self._trainee.model
+        return [*model.parameters(), *model.buffers(), *moments, *counters]
 
     def _run_batch(self, n_frames: int) -> None:
         self._learning_rate.copy_(self._learning_rates.index_select(0, self._steps_done).squeeze(0))
@@ -129,8 +111,8 @@ class DeviceTrial:
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
-        if self._masks:
-            apply_masks(self._model, self._masks)
+        if self._trainee.masks:
+            apply_masks(self._trainee.model, self._trainee.masks)
         self._total_loss.add_(loss.detach().double(), alpha=n_frames)
         self._steps_done.add_(1)
 
@@ -138,13 +120,13 @@ class DeviceTrial:
         return contextlib.nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
 
-def run_together(trials: Sequence[DeviceTrial], plans: Sequence[EpochPlan]) -> list[float]:
-    """One epoch of each trial, a step of each in turn; their mean losses, each as if the trial were alone."""
-    for trial, plan in zip(trials, plans, strict=True):
-        trial.begin_epoch(plan)
-    while sum(trial.step() for trial in trials):
+def run_together(runs: Sequence[DeviceRun], plans: Sequence[EpochPlan]) -> list[float]:
+    """One epoch of each run, a step of each in turn. Their mean losses are those that each would have alone."""
+    for run, plan in zip(runs, plans, strict=True):
+        run.begin_epoch(plan)
+    while sum(run.step() for run in runs):
         pass
-    return [trial.finish_epoch() for trial in trials]
+    return [run.finish_epoch() for run in runs]
 
 
 def _make_capturable(optimizer: Adam, learning_rate: Tensor) -> Adam:

@@ -1,4 +1,4 @@
-"""What the benchmark of a GPU runs, on a CPU and small: no figures, but every way trains."""
+"""What the benchmark of a GPU runs, on a CPU and small: no speed is checked, but every way trains."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from workers.benchmarks.gpu_ways import (
     GpuSpeed,
     Launching,
     Way,
+    Workload,
     draw_frames,
     measure_reference,
-    measure_trials,
+    measure_runs,
     profile_steps,
 )
 
@@ -41,7 +42,7 @@ def test_without_a_gpu_the_command_says_so(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize("launching", Launching)
 @pytest.mark.parametrize("way", [Way.BREVITAS, Way.EAGER, Way.CAPTURED])
 def test_every_way_trains_whole_epochs(way: Way, launching: Launching) -> None:
-    speed = measure_trials(SMALL, way, draw_frames(50, CPU), 16, n_trials=2, launching=launching, seconds=0.01)
+    speed = measure_runs(Workload(SMALL, draw_frames(50, CPU), 16), way, 2, launching, seconds=0.01)
     assert (speed.way, speed.n_trials, speed.launching) == (way, 2, launching)
     assert speed.is_whole_epoch
     assert speed.frames_per_second is not None
@@ -50,15 +51,15 @@ def test_every_way_trains_whole_epochs(way: Way, launching: Launching) -> None:
 
 
 def test_the_challenge_s_way_trains(twin_path: Path) -> None:
-    speed = measure_reference(SMALL, twin_path, CPU, 64, seconds=0.01, n_frames=10_000)
+    speed = measure_reference(Workload(SMALL, draw_frames(1000, CPU), 64), twin_path, seconds=0.01)
     assert speed.frames_per_second is not None
-    assert speed.epoch_seconds == pytest.approx(10_000 / speed.frames_per_second)
+    assert speed.epoch_seconds == pytest.approx(1000 / speed.frames_per_second)
     assert not speed.is_whole_epoch
 
 
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
 def test_the_profile_names_what_took_time() -> None:
-    assert "aten::" in profile_steps(SMALL, Way.EAGER, draw_frames(500, CPU), 16)
+    assert "aten::" in profile_steps(Workload(SMALL, draw_frames(500, CPU), 16), Way.EAGER)
 
 
 def test_the_table_tells_calculated_epochs_from_measured_ones() -> None:

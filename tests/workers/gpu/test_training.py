@@ -1,4 +1,4 @@
-"""A trial on a device trains as the training loop does, alone or beside others; on a CPU, steps are not captured."""
+"""A run on a device trains as the training loop does, alone or beside others; on a CPU, steps are not captured."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from storage.dataset.frames import Frames
 from workers.functional_network import make_exact_forward
 from workers.gpu.cuda_graph import WARM_UP_RUNS, warm_up
 from workers.gpu.device_frames import MAX_COPIES, DeviceFrames, frames_on_device
-from workers.gpu.training import DeviceTrial, EpochPlan, run_together
+from workers.gpu.training import DeviceRun, run_together
 from workers.learning_rate import cosine_learning_rate
 from workers.model import QuantizedNetwork, build_model
 from workers.pruning import Masks, prune_weights
 from workers.training import EpochEnd, Phase, make_optimizer, train
 from workers.training_path import PathName, TrainingPath
+from workers.training_run import EpochPlan, Trainee
 
 CPU = torch.device("cpu")
 ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -41,8 +42,8 @@ def test_losses_and_weights_are_those_of_the_training_loop(
 ) -> None:
     expected, found = (build_model(tone_architecture, seed=2).double() for _ in range(2))
     ends = train_plainly(expected, tone_frames, PHASE)
-    trial = make_trial(found.to(device), tone_frames, is_captured=is_captured)
-    losses = [trial.run_epoch(plan) for plan in plan_epochs(tone_frames, PHASE)]
+    run = make_run(found.to(device), tone_frames, is_captured=is_captured)
+    losses = [run.run_epoch(plan) for plan in plan_epochs(tone_frames, PHASE)]
     assert len(losses) == 3
     assert losses == pytest.approx([end.loss for end in ends], abs=tolerance(device))
     assert_same_state(found, expected, tolerance(device))
@@ -55,9 +56,9 @@ def test_pruned_weights_stay_at_zero_as_in_the_training_loop(
     expected, found = (build_model(tone_architecture, seed=2).double() for _ in range(2))
     train_plainly(expected, tone_frames, PHASE, prune_weights(expected, 0.1))
     masks = prune_weights(found.to(device), 0.1)
-    trial = make_trial(found, tone_frames, masks)
+    run = make_run(found, tone_frames, masks)
     for plan in plan_epochs(tone_frames, PHASE):
-        trial.run_epoch(plan)
+        run.run_epoch(plan)
     assert 0 < sum(int(mask.sum()) for mask in masks.values()) < sum(mask.numel() for mask in masks.values())
     assert all(not found.get_submodule(name).weight[~mask].any() for name, mask in masks.items())  # type: ignore[index]
     assert_same_state(found, expected, tolerance(device))
@@ -74,12 +75,12 @@ def test_either_way_goes_on_from_the_other_s_checkpoint(
         kept = stop_after_two_epochs(broken, tone_frames)
         optimizer = make_optimizer(broken, PHASE)
         optimizer.load_state_dict(kept)
-        make_trial(broken, tone_frames, optimizer=optimizer).run_epoch(plans[2])
+        make_run(broken, tone_frames, optimizer=optimizer).run_epoch(plans[2])
     else:
-        trial = make_trial(broken, tone_frames)
+        run = make_run(broken, tone_frames)
         for plan in plans[:2]:
-            trial.run_epoch(plan)
-        train_plainly(broken, tone_frames, PHASE, epochs_done=2, optimizer_state=trial.optimizer_state())
+            run.run_epoch(plan)
+        train_plainly(broken, tone_frames, PHASE, epochs_done=2, optimizer_state=run.optimizer_state())
     assert_same_state(broken, expected)
 
 
@@ -93,10 +94,10 @@ def test_trials_side_by_side_are_as_if_alone(
     together = [build_model(tone_architecture, seed).double().to(device) for seed, _ in parts]
     plans = [plan_epochs(frames, PHASE)[1] for _, frames in parts]
     expected = [
-        make_trial(model, frames).run_epoch(plan) for model, (_, frames), plan in zip(alone, parts, plans, strict=True)
+        make_run(model, frames).run_epoch(plan) for model, (_, frames), plan in zip(alone, parts, plans, strict=True)
     ]
-    trials = [make_trial(model, frames) for model, (_, frames) in zip(together, parts, strict=True)]
-    assert run_together(trials, plans) == pytest.approx(expected, abs=tolerance(device))
+    runs = [make_run(model, frames) for model, (_, frames) in zip(together, parts, strict=True)]
+    assert run_together(runs, plans) == pytest.approx(expected, abs=tolerance(device))
     for one, other in zip(alone, together, strict=True):
         assert_same_state(other, one, tolerance(device))
 
@@ -106,14 +107,14 @@ def test_training_results_include_nothing_of_the_warm_up(
 ) -> None:
     models = [build_model(tone_architecture, seed=2) for _ in range(2)]
     plan = plan_epochs(tone_frames, PHASE)[0]
-    trials = [make_trial(model, tone_frames) for model in models]
-    trials[1].begin_epoch(plan)
-    before = [tensor.clone() for tensor in trials[1].list_state()]
-    runs: list[bool] = []
-    warm_up(lambda: runs.append(trials[1].step()), trials[1].list_state())
-    assert runs == [True] * WARM_UP_RUNS
-    assert all(torch.equal(one, other) for one, other in zip(before, trials[1].list_state(), strict=True))
-    losses = [trial.run_epoch(plan) for trial in trials]
+    runs = [make_run(model, tone_frames) for model in models]
+    runs[1].begin_epoch(plan)
+    before = [tensor.clone() for tensor in runs[1].list_state()]
+    steps: list[bool] = []
+    warm_up(lambda: steps.append(runs[1].step()), runs[1].list_state())
+    assert steps == [True] * WARM_UP_RUNS
+    assert all(torch.equal(one, other) for one, other in zip(before, runs[1].list_state(), strict=True))
+    losses = [run.run_epoch(plan) for run in runs]
     assert losses[0] == losses[1]
     assert all(torch.equal(tensor, models[1].state_dict()[name]) for name, tensor in models[0].state_dict().items())
 
@@ -121,13 +122,13 @@ def test_training_results_include_nothing_of_the_warm_up(
 def test_a_step_changes_nothing_that_is_not_listed(tone_architecture: ArchitectureConfig, tone_frames: Frames) -> None:
     """What `list_state` left out would keep traces of the warm-up."""
     model = build_model(tone_architecture, seed=2)
-    trial = make_trial(model, tone_frames)
-    trial.begin_epoch(plan_epochs(tone_frames, PHASE)[0])
-    listed = {id(tensor) for tensor in trial.list_state()}
+    run = make_run(model, tone_frames)
+    run.begin_epoch(plan_epochs(tone_frames, PHASE)[0])
+    listed = {id(tensor) for tensor in run.list_state()}
     assert {id(tensor) for tensor in model.parameters()} <= listed
     assert {id(tensor) for tensor in model.buffers()} <= listed
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    trial.step()
+    run.step()
     changed = [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])]
     assert any("running_var" in name for name in changed)
     assert any("scaling_impl" in name for name in changed)
@@ -225,18 +226,18 @@ def load_doubles(frames: Frames, indices: Tensor) -> Tensor:
     return torch.from_numpy(frames.gather(indices.numpy())).double()
 
 
-def make_trial(
+def make_run(
     model: QuantizedNetwork,
     frames: Frames,
     masks: Masks | None = None,
     optimizer: Adam | None = None,
     is_captured: bool = True,
-) -> DeviceTrial:
+) -> DeviceRun:
     parameter = next(model.parameters())
     forward = partial(forward_as, make_exact_forward(model.train()), parameter.dtype)
     optimizer = optimizer or make_optimizer(model, PHASE)
     on_device = frames_on_device(frames, parameter.device)
-    return DeviceTrial(model, forward, on_device, optimizer, PHASE.batch_size, masks, is_captured)
+    return DeviceRun(Trainee(model, optimizer, masks), forward, on_device, PHASE.batch_size, is_captured)
 
 
 def forward_as(forward: Any, dtype: torch.dtype, frames: Tensor) -> Tensor:
