@@ -18,6 +18,7 @@ from spaces.search_space import Design, SearchSpace
 from spaces.study_config import StudyConfig, StudyPart
 from storage.database import Database, configure_sqlite, creation_lock
 from storage.records import Evaluation, HardwareEstimate
+from storage.stored_json import from_json
 from storage.studies import forget_study, load_study_record, record_study, update_study_text
 
 DATABASE_TIMEOUT_S = 60
@@ -209,7 +210,7 @@ def load_hardware(trial: FrozenTrial) -> HardwareEstimate | None:
     names = [field.name for field in fields(HardwareEstimate)]
     if not set(names) <= trial.user_attrs.keys():
         return None
-    return HardwareEstimate.from_json({name: trial.user_attrs[name] for name in names})
+    return from_json(HardwareEstimate, {name: trial.user_attrs[name] for name in names})
 
 
 def _name_data(data: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from storage.claims import DEADLY, claim_row, end_values, fail_deadly_rows, is_a
 from storage.database import Database, insert_row
 from storage.records import Build, BuildLevel, BuildReport, BuildState, BuildTarget, Resources
 from storage.rtl_record import RtlCheck
+from storage.stored_json import from_json
 from storage.tables import BUILD_KEY, NOT_FAILED, builds, database_time
 
 FIRST_LEVEL = next(iter(BuildLevel))
@@ -155,7 +156,7 @@ def record_rtl_check(db: Database, build_id: int, by_yosys: Mapping[str, Resourc
         report = connection.execute(select(builds.c.report).where(is_it).with_for_update()).scalar_one_or_none()
         if report is None:
             return False
-        after = BuildReport.from_json(report).with_rtl_check(by_yosys, check)
+        after = from_json(BuildReport, report).with_rtl_check(by_yosys, check)
         return connection.execute(update(builds).where(is_it).values(report=asdict(after))).rowcount == 1
 
 
@@ -237,7 +238,7 @@ def _to_build(row: RowMapping) -> Build:
     report = values.pop("report")
     level, next_level = _to_level(values.pop("level")), _to_level(values.pop("next_level"))
     state = BuildState(values.pop("state"))
-    built = None if report is None else BuildReport.from_json(report)
+    built = None if report is None else from_json(BuildReport, report)
     return Build(**values, target=target, state=state, report=built, level=level, next_level=next_level)
 
 

@@ -19,6 +19,7 @@ from spaces.architecture import ArchitectureConfig
 from storage.claims import DEADLY, claim_row, end_values, fail_deadly_rows, is_abandoned, transaction, update_owned
 from storage.database import Database, insert_row
 from storage.records import BuildTarget, Estimate, EstimateState, HardwareEstimate
+from storage.stored_json import from_json
 from storage.tables import database_time, estimates
 
 ESTIMATOR_VERSION = 2
@@ -129,5 +130,5 @@ def _to_estimate(row: RowMapping) -> Estimate:
     return Estimate(
         **values | {"state": EstimateState(values["state"])},
         target=target,
-        hardware=None if hardware is None else HardwareEstimate.from_json(hardware),
+        hardware=None if hardware is None else from_json(HardwareEstimate, hardware),
     )

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self
+
+from pydantic import with_config
 
 from storage.rtl_record import RtlCheck
+from storage.stored_json import REFUSE_UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class BuildLevel(StrEnum):
     """The whole FPGA placed and routed, with the host's driver."""
 
 
+@with_config(REFUSE_UNKNOWN)
 @dataclass(frozen=True)
 class Resources:
     """Of an FPGA, taken or there. BRAM in blocks of 18 Kb; FF None where it is not known, for FINN estimates none."""
@@ -89,6 +93,7 @@ class Resources:
     ff: int | None = None
 
 
+@with_config(REFUSE_UNKNOWN)
 @dataclass(frozen=True)
 class LayerReport:
     """FINN's estimate of one layer of the folded network."""
@@ -107,13 +112,8 @@ class LayerReport:
     by_yosys: Resources | None = None
     """Of the generated RTL by open-source synthesis, a second opinion; None where there is none."""
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """A layer as `dataclasses.asdict` and JSON left it, also one of before a field was there."""
-        by_yosys = values.get("by_yosys")
-        return cls(**{**values, "by_yosys": None if by_yosys is None else Resources(**by_yosys)})
 
-
+@with_config(REFUSE_UNKNOWN)
 @dataclass(frozen=True)
 class MeasuredHardware:
     """What Vivado measured of a build, beside FINN's estimates and never in their place."""
@@ -135,15 +135,8 @@ class MeasuredHardware:
     deployment: str | None = None
     """Path in the build's folder: bitfile and driver for the board."""
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """As `dataclasses.asdict` and JSON left it."""
-        fpga = values["fpga"]
-        return cls(
-            **{**values, "core": Resources(**values["core"]), "fpga": None if fpga is None else Resources(**fpga)}
-        )
 
-
+@with_config(REFUSE_UNKNOWN)
 @dataclass(frozen=True)
 class GraphAgreement:
     """How one form of the network did on the recorded frames."""
@@ -156,6 +149,7 @@ class GraphAgreement:
     """Frames that got its class; where its two largest scores are equal, each of them is right."""
 
 
+@with_config(REFUSE_UNKNOWN)
 @dataclass(frozen=True)
 class BuildReport:
     """FINN's estimates for one build, and the proof that its graph computes what the network does."""
@@ -223,24 +217,6 @@ class BuildReport:
         layers = tuple(replace(layer, by_yosys=by_yosys.get(layer.name)) for layer in self.layers)
         return replace(self, layers=layers, rtl_check=check)
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """A report as `dataclasses.asdict` and JSON left it, also one of before a field was there."""
-        resources = {
-            name: None if values.get(name) is None else Resources(**values[name])
-            for name in ("connected", "available", "by_rothe")
-        }
-        return cls(
-            **{
-                **values,
-                **resources,
-                "layers": tuple(LayerReport.from_json(layer) for layer in values.get("layers", ())),
-                "agreements": tuple(GraphAgreement(**agreement) for agreement in values.get("agreements", ())),
-                "rtl_check": None if values.get("rtl_check") is None else RtlCheck.from_json(values["rtl_check"]),
-                "measured": None if values.get("measured") is None else MeasuredHardware.from_json(values["measured"]),
-            }
-        )
-
 
 MIN_TARGET_FRACTION = 0.95
 """Of the frames/s asked for: foldings divide channel numbers, so cycles come in steps, 2048 where 2000 were asked."""
@@ -274,6 +250,7 @@ class EstimateState(StrEnum):
     """Cut short by its time limit, a kill or a full disk: it may be asked for anew."""
 
 
+@with_config(REFUSE_UNKNOWN)
 @dataclass(frozen=True)
 class HardwareEstimate:
     """FINN's estimate of one architecture, folded for a target; weights are not those of any trial."""
@@ -290,12 +267,6 @@ class HardwareEstimate:
     bottleneck_layer: str
     available: Resources | None
     """Of the board; None where FINN does not know it."""
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """An estimate as `dataclasses.asdict` and JSON left it."""
-        available = values["available"]
-        return cls(**{**values, "available": None if available is None else Resources(**available)})
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+
+from pydantic import with_config
+
+from storage.stored_json import REFUSE_UNKNOWN
 
 
+@with_config(REFUSE_UNKNOWN)
 @dataclass(frozen=True)
 class RtlLayerCheck:
     """What open-source tools found of the generated code of one layer."""
@@ -22,6 +25,7 @@ class RtlLayerCheck:
     """Why it was not simulated, or the first difference."""
 
 
+@with_config(REFUSE_UNKNOWN)
 @dataclass(frozen=True)
 class RtlCheck:
     """The layers of a build, synthesised by Yosys and simulated by Verilator, each by itself."""
@@ -37,15 +41,3 @@ class RtlCheck:
     edited_for_verilator: tuple[str, ...]
     layers: tuple[RtlLayerCheck, ...]
     """In the order of the data; HLS layers are there, with a note."""
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """A check as `dataclasses.asdict` and JSON left it."""
-        return cls(
-            **{
-                **values,
-                "edited_for_yosys": tuple(values["edited_for_yosys"]),
-                "edited_for_verilator": tuple(values["edited_for_verilator"]),
-                "layers": tuple(RtlLayerCheck(**layer) for layer in values["layers"]),
-            }
-        )

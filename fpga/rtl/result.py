@@ -10,6 +10,7 @@ from pathlib import Path
 from storage.artifacts import write_text_atomically
 from storage.records import BuildReport, Resources
 from storage.rtl_record import RtlCheck
+from storage.stored_json import from_json
 
 RESULT_FILE = "rtl_check.json"
 
@@ -26,5 +27,5 @@ def read_rtl_check(folder: Path, report: BuildReport) -> BuildReport:
     if not path.is_file():
         return report
     kept = json.loads(path.read_text())
-    by_yosys = {name: Resources(**taken) for name, taken in kept["by_yosys"].items()}
-    return report.with_rtl_check(by_yosys, RtlCheck.from_json(kept["check"]))
+    by_yosys = {name: from_json(Resources, taken) for name, taken in kept["by_yosys"].items()}
+    return report.with_rtl_check(by_yosys, from_json(RtlCheck, kept["check"]))

@@ -17,6 +17,7 @@ import pytest
 from fpga.reports import ReportError, describe_utilisation, read_build_report, read_hardware_estimate
 from fpga.verification import Verification
 from storage.records import BuildReport, GraphAgreement, LayerReport, Resources
+from storage.stored_json import from_json
 
 RECORDED = Path(__file__).parent / "finn_reports"
 
@@ -90,7 +91,7 @@ def test_utilisation_is_in_per_cent_of_the_board() -> None:
 def test_report_survives_json() -> None:
     report = read_build_report(RECORDED, VERIFIED)
 
-    assert BuildReport.from_json(json.loads(json.dumps(asdict(report)))) == report
+    assert from_json(BuildReport, json.loads(json.dumps(asdict(report)))) == report
 
 
 def test_report_of_before_the_second_total_is_read() -> None:
@@ -109,7 +110,7 @@ def test_report_of_before_the_second_total_is_read() -> None:
         "n_classes_equal": 99,
     }
 
-    report = BuildReport.from_json(old)
+    report = from_json(BuildReport, old)
 
     assert (report.lut, report.connected, report.layers) == (9527, None, ())
 

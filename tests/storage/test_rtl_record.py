@@ -10,6 +10,7 @@ from storage.builds import claim_build, finish_build, load_build, queue_build, r
 from storage.database import Database
 from storage.records import BuildReport, BuildTarget, LayerReport, Resources
 from storage.rtl_record import RtlCheck, RtlLayerCheck
+from storage.stored_json import from_json
 
 REPORT = BuildReport(
     lut=350,
@@ -80,4 +81,4 @@ def test_build_at_work_is_left_alone(database: Database, build_id: int) -> None:
 def test_report_of_before_the_check_is_read() -> None:
     layer = {"name": "A", "lut": 1, "bram_18k": 0, "uram": 0, "dsp": 0, "cycles": 5, "pe": None, "simd": None}
 
-    assert LayerReport.from_json(layer).by_yosys is None
+    assert from_json(LayerReport, layer).by_yosys is None
