@@ -14,6 +14,7 @@ from fpga.finn_build import FULL_DISK_BYTES, FinnBuildError, finn_output, run_fi
 from fpga.measured_reports import read_measured_hardware
 from fpga.reports import read_build_report
 from fpga.rtl.result import read_rtl_check
+from fpga.toolchain.finn import Finn
 from fpga.toolchain.machine_tools import TOOLS_OF_LEVEL, describe_missing_tools
 from fpga.verification import verify_outputs
 from storage.artifacts import ArtifactStore
@@ -32,7 +33,7 @@ class BuildResult:
 
 def make_result(
     store: ArtifactStore,
-    python: Path,
+    finn: Finn,
     build: Build,
     levels: Sequence[BuildLevel],
     *,
@@ -43,7 +44,7 @@ def make_result(
 
     Raises FinnBuildError, VerificationError, ReportError, OSError, and CommandStoppedError on `stop`.
     """
-    folder = find_folder(store, python, build)
+    folder = find_folder(store, finn, build)
     level = last_level_at_once(build.next_level or BuildLevel.ESTIMATE, levels)
     with lock_folder(folder, stop, lambda: on_event("waits for another worker that builds the same")) as lock:
         if is_finished(folder, level):
@@ -52,7 +53,7 @@ def make_result(
         else:
             model, proof = place_inputs(folder, store.path(build.model), store.path(build.proof))
             run_finn_build(
-                python,
+                finn,
                 model,
                 proof,
                 build.target,
@@ -77,10 +78,9 @@ def read_result(folder: Path, target: BuildTarget) -> BuildReport:
     return read_rtl_check(folder, replace(report, measured=read_measured_hardware(folder / "output")))
 
 
-def find_folder(store: ArtifactStore, python: Path, build: Build) -> Path:
+def find_folder(store: ArtifactStore, finn: Finn, build: Build) -> Path:
     """The folder of all builds of this network for this target by this FINN, which need not exist."""
-    environment = python.parent.parent.name
-    return store.build_folder(make_build_key(store.path(build.model), build.target, environment))
+    return store.build_folder(make_build_key(store.path(build.model), build.target, finn.identity))
 
 
 def last_level_at_once(first: BuildLevel, levels: Sequence[BuildLevel]) -> BuildLevel:

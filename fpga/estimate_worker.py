@@ -71,10 +71,10 @@ def main(arguments: list[str] | None = None) -> int:
     stop = stop_on_signals()
     try:
         database = open_database(args.storage)
-        python = find_finn(args.finn, print_event, stop)
+        finn = find_finn(args.finn, print_event, stop)
         store = ArtifactStore(args.artifacts)
         owner = make_lease_owner()
-        with preload_estimator(python, LEAST) as pythons:
+        with preload_estimator(finn, LEAST) as pythons:
             worker = EstimateWorker(database, store, pythons, owner, stop, print_event, args.processes)
             run_queue(worker, is_draining=args.drain)
     except CommandStoppedError:

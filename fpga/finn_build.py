@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from threading import Event
 
+from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from fpga.toolchain.machine_tools import TOOLS_OF_LEVEL, make_tool_variables
 from fpga.toolchain.process_group import CommandTimeoutError, run_in_process_group, yield_to_others
@@ -67,7 +68,7 @@ class FinnOutput:
 
 
 def run_finn_build(
-    python: Path,
+    finn: Finn,
     model: Path,
     proof: Path,
     target: BuildTarget,
@@ -81,17 +82,16 @@ def run_finn_build(
 ) -> FinnOutput:
     """Runs FINN's steps up to `level` in `folder`, which is this build's alone, behind those that are finished there.
 
-    `python` is the interpreter of FINN's environment; its process inherits the file descriptor `lock`, and is started
-    again where something killed it. Raises FinnBuildError, its subclasses where one fits, and CommandStoppedError once
-    `stop` is set; in each case no process is left.
+    FINN's process inherits the file descriptor `lock`, and is started again where something killed it. Raises
+    FinnBuildError, its subclasses where one fits, and CommandStoppedError once `stop` is set. No process is left.
     """
     request = make_request(model, target, folder) | {"proof": str(proof), "level": level.value}
-    _run_request(python, request, folder, level, timeout_s, stop, lock, on_event)
+    _run_request(finn, request, folder, level, timeout_s, stop, lock, on_event)
     return finn_output(folder)
 
 
 def run_finn_estimate(
-    python: Path,
+    finn: Finn,
     model: Path,
     target: BuildTarget,
     folder: Path,
@@ -108,12 +108,12 @@ def run_finn_estimate(
     time, memory or disk did not suffice or the request is wrong.
     """
     request = make_request(model, target, folder) | {"level": BuildLevel.ESTIMATE.value}
-    _run_request(python, request, folder, BuildLevel.ESTIMATE, timeout_s, stop, None, on_event, nice)
+    _run_request(finn, request, folder, BuildLevel.ESTIMATE, timeout_s, stop, None, on_event, nice)
     return folder / "output" / "report" / "network_report.json"
 
 
 def run_finn_sweep(
-    python: Path,
+    finn: Finn,
     model: Path,
     target: BuildTarget,
     targets_fps: Sequence[int],
@@ -131,7 +131,7 @@ def run_finn_sweep(
     (folder / "output" / "intermediate_models" / "step_sweep_foldings.onnx").unlink(missing_ok=True)
     sweep = {"level": BuildLevel.ESTIMATE.value, "sweep_targets_fps": list(targets_fps)}
     request = make_request(model, target, folder) | sweep
-    _run_request(python, request, folder, BuildLevel.ESTIMATE, timeout_s, stop, lock, on_event)
+    _run_request(finn, request, folder, BuildLevel.ESTIMATE, timeout_s, stop, lock, on_event)
     return folder / "output" / "sweep.json"
 
 
@@ -149,7 +149,7 @@ def make_request(model: Path, target: BuildTarget, folder: Path) -> dict[str, ob
 
 
 def _run_request(
-    python: Path,
+    finn: Finn,
     request: Mapping[str, object],
     folder: Path,
     level: BuildLevel,
@@ -162,7 +162,7 @@ def _run_request(
     """Until FINN's process ended by itself, well or with a FinnBuildError."""
     (folder / "output").mkdir(parents=True, exist_ok=True)
     path = write_text_atomically(folder / "request.json", json.dumps(request, indent=2))
-    command: tuple[str | Path, ...] = (*(yield_to_others(nice) if nice else ()), python, IN_FINN, "build", path)
+    command: tuple[str | Path, ...] = (*(yield_to_others(nice) if nice else ()), finn.python, IN_FINN, "build", path)
     deadline = time.monotonic() + timeout_s
     for n_killed in range(1, MAX_KILLS + 1):
         if n_finished := count_finished_steps(folder):

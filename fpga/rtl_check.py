@@ -11,6 +11,7 @@ from threading import Event
 
 from fpga.rtl.build_check import CheckedBuild, RtlCheckError, check_build
 from fpga.toolchain.external_finn import find_finn
+from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import FinnEnvironmentError
 from fpga.toolchain.process_group import CommandStoppedError
 from fpga.worker_process import EXIT_STOPPED, Report, print_event, stop_on_signals
@@ -36,12 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         database = None if args.folder else open_existing_database(args.storage)
         found = [(None, args.folder)] if database is None else find_builds(database, args)
-        python = find_finn(args.finn, print_event, stop)
+        finn = find_finn(args.finn, print_event, stop)
         is_equal = True
         for build, folder in found:
             checked = check_build(
                 folder.resolve(),
-                python,
+                finn,
                 n_frames=args.frames,
                 n_processes=args.processes,
                 timeout_s=args.timeout_s,
@@ -78,9 +79,7 @@ def find_builds(database: Database, args: argparse.Namespace) -> list[tuple[Buil
     return found
 
 
-def check_recorded_build(
-    database: Database, build: Build, folder: Path, python: Path, stop: Event, tell: Report
-) -> None:
+def check_recorded_build(database: Database, build: Build, folder: Path, finn: Finn, stop: Event, tell: Report) -> None:
     """What the build worker does behind a build; tells what it found, or why it did not.
 
     Raises CommandStoppedError once `stop` is set.
@@ -88,7 +87,7 @@ def check_recorded_build(
     try:
         checked = check_build(
             folder,
-            python,
+            finn,
             n_frames=N_FRAMES,
             n_processes=count_processors(),
             timeout_s=TIMEOUT_S,

@@ -16,7 +16,8 @@ from fpga.claimed_build import BuildResult, describe_full_disk, find_folder, lev
 from fpga.finn_build import FinnBuildError, read_log_tail
 from fpga.reports import ReportError
 from fpga.rtl_check import check_recorded_build
-from fpga.toolchain.external_finn import find_finn, is_container
+from fpga.toolchain.external_finn import find_finn
+from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import FinnEnvironmentError
 from fpga.toolchain.machine_tools import LevelError, choose_levels, levels_without_tools
 from fpga.toolchain.process_group import CommandStoppedError
@@ -48,8 +49,7 @@ class BuildWorker:
 
     database: Database
     store: ArtifactStore
-    python: Path
-    """The interpreter of FINN's environment."""
+    finn: Finn
     owner: str
     stop: Event
     """Set when the worker shall end: the build in work is killed and given back."""
@@ -67,10 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         levels = choose_levels(args.levels)
         database = open_database(args.storage)
-        python = find_finn(args.finn, print_event, stop)
-        levels = levels_without_tools(levels) if is_container(python) else levels
+        finn = find_finn(args.finn, print_event, stop)
+        levels = levels_without_tools(levels) if finn.is_container else levels
         store = ArtifactStore(args.artifacts)
-        worker = BuildWorker(database, store, python, make_lease_owner(), stop, print_event, levels, args.rtl_check)
+        worker = BuildWorker(database, store, finn, make_lease_owner(), stop, print_event, levels, args.rtl_check)
         run_queue(worker, is_draining=args.drain, max_builds=1 if args.once else None)
     except CommandStoppedError:
         pass
@@ -142,13 +142,13 @@ def run_claimed_build(worker: BuildWorker, build: Build) -> None:
 def _check_rtl(worker: BuildWorker, build: Build, result: BuildResult) -> None:
     """Behind the build, which stays as it is, whatever comes of this."""
     if result.level is BuildLevel.CODEGEN:
-        folder = find_folder(worker.store, worker.python, build)
+        folder = find_folder(worker.store, worker.finn, build)
         with suppress(CommandStoppedError):
             check_recorded_build(
                 worker.database,
                 build,
                 folder,
-                worker.python,
+                worker.finn,
                 worker.stop,
                 lambda text: worker.report(f"{_name(build)} {text}"),
             )
@@ -161,7 +161,7 @@ def make_outcome(worker: BuildWorker, build: Build, stop: Event) -> BuildResult 
         worker.report(f"{_name(build)} {event}")
 
     try:
-        return make_result(worker.store, worker.python, build, worker.levels, stop=stop, on_event=tell)
+        return make_result(worker.store, worker.finn, build, worker.levels, stop=stop, on_event=tell)
     except CommandStoppedError:
         raise
     except Exception as error:  # a worker's outermost frame: whatever one build does, the next one is run
@@ -235,7 +235,7 @@ def _record_outcome(worker: BuildWorker, build: Build, outcome: BuildResult | st
 def _find_log(worker: BuildWorker, build: Build) -> tuple[str | None, str | None]:
     """Artifact path of the build's folder, and the last lines of its log so far."""
     try:
-        path = find_folder(worker.store, worker.python, build)
+        path = find_folder(worker.store, worker.finn, build)
         return worker.store.relative(path), read_log_tail(path)
     except (ArtifactError, OSError):  # no such network: it never had a folder
         return None, None

@@ -16,6 +16,7 @@ from fpga.build_cache import lock_folder, make_build_key
 from fpga.finn_build import FinnBuildError, run_finn_sweep
 from fpga.reports import describe_utilisation
 from fpga.toolchain.external_finn import find_finn
+from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import FinnEnvironmentError
 from fpga.toolchain.process_group import CommandStoppedError
 from fpga.worker_process import EXIT_STOPPED, stop_on_signals
@@ -61,9 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = stop_on_signals()
     try:
         model = find_model(args)
-        python = find_finn(args.finn, _print_progress, stop)
+        finn = find_finn(args.finn, _print_progress, stop)
         target = BuildTarget(args.board, args.clock_period_ns, max(args.targets))
-        points = sweep(python, model, target, sorted(set(args.targets)), args.out, stop)
+        points = sweep(finn, model, target, sorted(set(args.targets)), args.out, stop)
     except CommandStoppedError:
         return EXIT_STOPPED
     except (ArtifactError, SweepError, DatabaseError) as error:
@@ -100,19 +101,19 @@ def find_model(args: argparse.Namespace) -> Path:
 
 
 def sweep(
-    python: Path, model: Path, target: BuildTarget, targets_fps: Sequence[int], folder: Path, stop: Event
+    finn: Finn, model: Path, target: BuildTarget, targets_fps: Sequence[int], folder: Path, stop: Event
 ) -> list[SweepPoint]:
     """Folds the network for each throughput. Raises FinnBuildError, and CommandStoppedError once `stop` is set.
 
     What FINN left lies in `folder`, by network, board and clock: there a second sweep folds without streamlining.
     """
     started = time.monotonic()
-    key = make_build_key(model, BuildTarget(target.board, target.clk_period_ns, 0), str(python))
+    key = make_build_key(model, BuildTarget(target.board, target.clk_period_ns, 0), finn.identity)
     own = folder / key
     with lock_folder(own, stop, lambda: _print_progress("waits for another sweep of this network")) as lock:
         _print_progress(f"folding {model} for {len(targets_fps)} throughputs; a minute where it is not streamlined yet")
         path = run_finn_sweep(
-            python, model.resolve(), target, targets_fps, own.resolve(), timeout_s=TIMEOUT_S, stop=stop, lock=lock
+            finn, model.resolve(), target, targets_fps, own.resolve(), timeout_s=TIMEOUT_S, stop=stop, lock=lock
         )
         points = json.loads(path.read_text())["points"]
     _print_progress(f"folded after {time.monotonic() - started:.0f} s")

@@ -21,6 +21,7 @@ from fpga.rtl.simulation import BENCH, SimulationError, find_verilator, simulate
 from fpga.rtl.sources import RtlLayer, RtlSourceError, hash_sources, load_rtl_layers
 from fpga.rtl.synthesis import SynthesisError, Yosys, find_yosys, is_ultrascale_plus, synthesise
 from fpga.rtl.tools import Call, ToolKilledError
+from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from fpga.toolchain.process_group import CommandStoppedError, CommandTimeoutError, run_in_process_group
 from storage.artifacts import write_text_atomically
@@ -78,7 +79,7 @@ class _Task:
 
 def check_build(
     folder: Path,
-    python: Path,
+    finn: Finn,
     *,
     n_frames: int,
     n_processes: int,
@@ -88,18 +89,18 @@ def check_build(
 ) -> CheckedBuild:
     """Synthesises and simulates the RTL layers of a build folder; the result lies there as rtl_check.json, too.
 
-    `python` is the interpreter of FINN's environment. What was found of the same code by the same tools before is not
-    found again. Each call of a tool may take `timeout_s` seconds; a layer that takes longer has that as its note.
-    Raises RtlCheckError, and CommandStoppedError once `stop` is set.
+    What was found of the same code by the same tools before is not found again. Each call of a tool may take
+    `timeout_s` seconds; a layer that takes longer has that as its note. Raises RtlCheckError, and CommandStoppedError
+    once `stop` is set.
     """
     if not is_finished(folder, BuildLevel.CODEGEN):
         raise RtlCheckError(f"{folder} has no finished build with generated code; expected one that reached codegen")
     with lock_folder(folder, stop, lambda: on_event("waits for a worker that builds there")) as lock:
         own = folder / "rtl_check"
-        write_streams(folder, own, python, n_frames, stop, lock)
+        write_streams(folder, own, finn, n_frames, stop, lock)
         layers = _load(own)
         described = json.loads((own / "layers.json").read_text())
-        tools = _Tools(find_yosys(python), find_verilator(), described["part"], Call(timeout_s, stop, lock), on_event)
+        tools = _Tools(find_yosys(finn), find_verilator(), described["part"], Call(timeout_s, stop, lock), on_event)
         checked = combine(layers, *_run_all(layers, own, tools, n_processes), read_estimates(folder), tools, described)
         for streams in own.glob("*.hex"):
             streams.unlink()
@@ -107,7 +108,7 @@ def check_build(
     return checked
 
 
-def write_streams(folder: Path, own: Path, python: Path, n_frames: int, stop: Event, lock: int) -> None:
+def write_streams(folder: Path, own: Path, finn: Finn, n_frames: int, stop: Event, lock: int) -> None:
     """Has FINN's environment write which layers there are, and what flows through them. Raises RtlCheckError."""
     own.mkdir(exist_ok=True)
     request = {
@@ -121,7 +122,7 @@ def write_streams(folder: Path, own: Path, python: Path, n_frames: int, stop: Ev
     }
     path, log = write_text_atomically(own / "request.json", json.dumps(request, indent=2)), own / "finn.log"
     log.unlink(missing_ok=True)
-    command, variables = (python, IN_FINN, "rtl", path), make_finn_variables(folder / "generated")
+    command, variables = (finn.python, IN_FINN, "rtl", path), make_finn_variables(folder / "generated")
     try:
         status = run_in_process_group(
             command, log, timeout_s=STREAMS_TIMEOUT_S, stop=stop, environment=variables, keep_open=(lock,)

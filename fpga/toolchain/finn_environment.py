@@ -17,6 +17,7 @@ from threading import Event
 
 import platformdirs
 
+from fpga.toolchain.finn import Finn, FinnKind, python_in
 from fpga.toolchain.finnlib_corrections import CORRECTIONS, CorrectionError, apply_corrections
 from fpga.toolchain.process_group import CommandStoppedError, CommandTimeoutError, run_in_process_group
 
@@ -45,8 +46,8 @@ class FinnEnvironmentError(Exception):
 
 def ensure_finn_environment(
     on_progress: Progress = print, stop: Event | None = None, cache: Path | None = None
-) -> Path:
-    """The Python interpreter of FINN's environment, which is made when it is missing: a minute, 1.3 GB, network.
+) -> Finn:
+    """The FINN of the made environment, which is made when it is missing: a minute, 1.3 GB, network.
 
     It lies under the user's cache folder and is named by version and pins, so that new pins make a new one. Two
     makers at once are safe: the second waits. Raises FinnEnvironmentError, and CommandStoppedError once `stop` is set.
@@ -58,7 +59,7 @@ def ensure_finn_environment(
         with _lock(folder.with_name(folder.name + ".lock"), on_progress, stop):
             if not is_complete(folder):
                 _make_environment(folder, on_progress, stop)
-    return _python_of(folder)
+    return Finn.in_folder(folder, FinnKind.MADE)
 
 
 def make_cache_folder(folder: Path) -> None:
@@ -84,7 +85,7 @@ def environment_folder(cache: Path | None = None) -> Path:
 
 def is_complete(folder: Path) -> bool:
     """Whether the environment was installed, checked, and still has its interpreter."""
-    return (folder / "complete.json").is_file() and _python_of(folder).exists()
+    return (folder / "complete.json").is_file() and python_in(folder).exists()
 
 
 def make_finn_variables(scratch: Path) -> dict[str, str]:
@@ -106,14 +107,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m fpga.finn_environment", description=main.__doc__)
     parser.parse_args(arguments)
     try:
-        python = ensure_finn_environment(lambda line: print(line, flush=True))
+        finn = ensure_finn_environment(lambda line: print(line, flush=True))
     except FinnEnvironmentError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("stopped; the next call starts over", file=sys.stderr)
         return 130
-    print(f"FINN+ {FINN_VERSION} is ready: {python}")
+    print(f"FINN+ {FINN_VERSION} is ready: {finn.python}")
     return 0
 
 
@@ -121,13 +122,13 @@ def _make_environment(folder: Path, on_progress: Progress, stop: Event) -> None:
     log = folder.with_name(folder.name + ".log")
     log.unlink(missing_ok=True)
     started = time.monotonic()
-    pip = (_python_of(folder), "-m", "pip", "install", "--no-input", "--no-compile", "--disable-pip-version-check")
+    pip = (python_in(folder), "-m", "pip", "install", "--no-input", "--no-compile", "--disable-pip-version-check")
     scratch = folder / "scratch"
     steps: tuple[tuple[str, tuple[str | Path, ...]], ...] = (
         ("making a virtual environment", (sys.executable, "-m", "venv", "--clear", folder)),
         (f"installing FINN+ {FINN_VERSION}", (*pip, "--no-deps", *PACKAGES_WITHOUT_DEPENDENCIES)),
         ("installing what it needs", (*pip, "-r", REQUIREMENTS)),
-        ("loading it once", (_python_of(folder), IN_FINN, "check-imports")),
+        ("loading it once", (python_in(folder), IN_FINN, "check-imports")),
     )
     shutil.rmtree(folder, ignore_errors=True)
     on_progress(f"FINN's environment is made once, a minute or two and 1.3 GB: {folder}")
@@ -175,10 +176,6 @@ def _run_step(
             f"FINN's environment could not be made: {title} ended with status {status}. It needs network (or a pip "
             f"configuration that finds the packages) and 1.3 GB of disk; the whole log is {log}. It ends:\n{_tail(log)}"
         )
-
-
-def _python_of(folder: Path) -> Path:
-    return folder / "bin" / "python"
 
 
 def _tail(log: Path) -> str:

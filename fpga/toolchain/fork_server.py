@@ -10,10 +10,10 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fpga.toolchain.external_finn import is_container
+from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from fpga.toolchain.process_group import kill_process_group, yield_to_others
 from storage.child_processes import module_environment
@@ -30,22 +30,22 @@ class EstimatorPythons:
 
     export: Path
     """Runs workers.architecture_export."""
-    finn: Path
-    """Runs FINN's steps."""
+    finn: Finn
+    """Whose Python runs FINN's steps."""
 
 
 @contextmanager
-def preload_estimator(finn_python: Path, niceness: int) -> Iterator[EstimatorPythons]:
+def preload_estimator(finn: Finn, niceness: int) -> Iterator[EstimatorPythons]:
     """Both, behind their imports, which take as long as an estimate itself; a container's FINN is left as it is."""
     export = preload(Path(sys.executable), "workers.architecture_export", module_environment(), niceness)
     with tempfile.TemporaryDirectory(prefix="finn-") as scratch, export as export_python:
-        if is_container(finn_python):
-            yield EstimatorPythons(export_python, finn_python)
+        if finn.is_container:
+            yield EstimatorPythons(export_python, finn)
             return
         with preload(
-            finn_python, str(IN_FINN / "commands.py"), make_finn_variables(Path(scratch)), niceness
-        ) as preloaded_finn:
-            yield EstimatorPythons(export_python, preloaded_finn)
+            finn.python, str(IN_FINN / "commands.py"), make_finn_variables(Path(scratch)), niceness
+        ) as finn_python:
+            yield EstimatorPythons(export_python, replace(finn, python=finn_python))
 
 
 @contextmanager

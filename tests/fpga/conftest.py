@@ -11,6 +11,7 @@ import pytest
 
 from fpga.finn_build import run_finn_build
 from fpga.run import BuildWorker
+from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import ensure_finn_environment
 from spaces.architecture import ArchitectureConfig
 from storage.artifacts import ArtifactStore
@@ -24,7 +25,7 @@ Queue = Callable[..., Build]
 
 
 @pytest.fixture(scope="session")
-def finn_python() -> Path:
+def finn() -> Finn:
     """The interpreter of the user's own FINN environment, made here when it is missing."""
     return ensure_finn_environment()
 
@@ -45,7 +46,7 @@ def export_network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
 
 @pytest.fixture(scope="session")
 def build_network(
-    export_network: Callable[[str], Path], finn_python: Path, tmp_path_factory: pytest.TempPathFactory
+    export_network: Callable[[str], Path], finn: Finn, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], BuiltNetwork]:
     """A network of NETWORKS, exported and built for ZCU111 up to code generation, once per session."""
     built: dict[str, BuiltNetwork] = {}
@@ -54,7 +55,7 @@ def build_network(
         if name not in built:
             exported, folder = export_network(name), tmp_path_factory.mktemp(f"build_{name}")
             output = run_finn_build(
-                finn_python,
+                finn,
                 exported / "model.onnx",
                 exported / "proof.npz",
                 ZCU111,
@@ -130,8 +131,8 @@ def events() -> list[str]:
 
 
 @pytest.fixture
-def worker(database: Database, store: ArtifactStore, finn_python: Path, events: list[str]) -> BuildWorker:
-    return BuildWorker(database, store, finn_python, make_lease_owner(), Event(), events.append)
+def worker(database: Database, store: ArtifactStore, finn: Finn, events: list[str]) -> BuildWorker:
+    return BuildWorker(database, store, finn, make_lease_owner(), Event(), events.append)
 
 
 @pytest.fixture

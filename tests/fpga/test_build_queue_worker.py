@@ -13,6 +13,7 @@ import pytest
 
 from fpga.claimed_build import BuildResult, find_folder
 from fpga.run import BuildWorker, run_queue
+from fpga.toolchain.finn import Finn, FinnKind
 from storage.artifacts import ArtifactStore
 from storage.builds import load_build, queue_build
 from storage.database import Database
@@ -35,7 +36,7 @@ REPORT = BuildReport(
 
 
 @dataclass
-class Finn:
+class StandInBuild:
     """A build of no time: it says that it started, and ends once it may."""
 
     started: Event
@@ -43,7 +44,7 @@ class Finn:
     error: Exception | None = None
 
     def make_result(
-        self, store: ArtifactStore, python: Path, build: Build, levels: Sequence[BuildLevel], **_: object
+        self, store: ArtifactStore, finn: Finn, build: Build, levels: Sequence[BuildLevel], **_: object
     ) -> BuildResult:
         self.started.set()
         assert self.may_end.wait(30)
@@ -53,19 +54,21 @@ class Finn:
 
 
 @pytest.fixture
-def finn(monkeypatch: pytest.MonkeyPatch) -> Finn:
-    finn = Finn(Event(), Event())
-    finn.may_end.set()
-    monkeypatch.setattr("fpga.run.make_result", finn.make_result)
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandInBuild:
+    stand_in = StandInBuild(Event(), Event())
+    stand_in.may_end.set()
+    monkeypatch.setattr("fpga.run.make_result", stand_in.make_result)
     monkeypatch.setattr("fpga.run.QUEUE_POLL_S", 0.05)
     monkeypatch.setattr("fpga.worker_process.QUEUE_POLL_S", 0.05)
     monkeypatch.setattr("fpga.worker_process.LONGEST_WAIT_S", 0.1)
-    return finn
+    return stand_in
 
 
 @pytest.fixture
-def worker(database: Database, store: ArtifactStore, events: list[str], finn: Finn) -> BuildWorker:
-    return BuildWorker(database, store, Path("no-python"), "worker", Event(), events.append)
+def worker(database: Database, store: ArtifactStore, events: list[str], stand_in: StandInBuild) -> BuildWorker:
+    return BuildWorker(
+        database, store, Finn.in_folder(Path("no-finn"), FinnKind.MADE), "worker", Event(), events.append
+    )
 
 
 @contextmanager
@@ -141,19 +144,19 @@ def test_result_of_a_build_outlives_a_database_that_is_away_at_its_end(
     database: Database,
     store: ArtifactStore,
     events: list[str],
-    finn: Finn,
+    stand_in: StandInBuild,
     error: Exception | None,
     state: BuildState,
     report: BuildReport | None,
 ) -> None:
     build = queue(database, store)
-    finn.may_end.clear()
-    finn.error = error
+    stand_in.may_end.clear()
+    stand_in.error = error
 
     with running(worker, is_draining=True) as thread:
-        assert finn.started.wait(20)
+        assert stand_in.started.wait(20)
         take_away(database)
-        finn.may_end.set()
+        stand_in.may_end.set()
         assert has_event(events, "does not answer")
         bring_back(database)
         thread.join(30)
@@ -163,15 +166,15 @@ def test_result_of_a_build_outlives_a_database_that_is_away_at_its_end(
 
 
 def test_worker_stopped_while_the_database_is_away_says_what_is_lost(
-    worker: BuildWorker, database: Database, store: ArtifactStore, events: list[str], finn: Finn
+    worker: BuildWorker, database: Database, store: ArtifactStore, events: list[str], stand_in: StandInBuild
 ) -> None:
     queue(database, store)
-    finn.may_end.clear()
+    stand_in.may_end.clear()
 
     with running(worker) as thread:
-        assert finn.started.wait(20)
+        assert stand_in.started.wait(20)
         take_away(database)
-        finn.may_end.set()
+        stand_in.may_end.set()
         assert has_event(events, "does not answer")
         worker.stop.set()
         thread.join(10)
@@ -229,7 +232,7 @@ def test_build_left_to_others_is_told_once_and_taken_when_its_files_appear(
 
 
 def test_worker_with_more_tools_takes_up_builds_that_ended_below_its_levels(
-    worker: BuildWorker, database: Database, store: ArtifactStore, finn: Finn
+    worker: BuildWorker, database: Database, store: ArtifactStore, stand_in: StandInBuild
 ) -> None:
     build = queue(database, store)
     assert run_queue(worker, is_draining=True) == 1
@@ -249,19 +252,23 @@ def test_worker_with_more_tools_takes_up_builds_that_ended_below_its_levels(
 
 
 def test_running_build_shows_the_end_of_its_log(
-    database: Database, store: ArtifactStore, worker: BuildWorker, finn: Finn, monkeypatch: pytest.MonkeyPatch
+    database: Database,
+    store: ArtifactStore,
+    worker: BuildWorker,
+    stand_in: StandInBuild,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("fpga.claim_lease.RENEWAL_S", 0.1)
-    finn.may_end.clear()
+    stand_in.may_end.clear()
     build = queue(database, store)
-    log = find_folder(store, worker.python, build) / "finn.log"
+    log = find_folder(store, worker.finn, build) / "finn.log"
     log.parent.mkdir(parents=True)
     log.write_text("Running step: step_tidy_up\n")
 
     with running(worker, is_draining=True):
         shown = wait_until(lambda: load_build(database, build.build_id).log_tail is not None, timeout_s=20)
         tail = load_build(database, build.build_id).log_tail
-        finn.may_end.set()
+        stand_in.may_end.set()
 
     assert shown
     assert tail == "Running step: step_tidy_up"

@@ -21,6 +21,7 @@ import pytest
 from sqlalchemy import update
 
 from fpga.run import BuildWorker, main, run_queue
+from fpga.toolchain.finn import Finn
 from storage.artifacts import ArtifactStore
 from storage.builds import load_build, load_builds
 from storage.database import Database
@@ -188,7 +189,7 @@ def test_build_goes_on_after_kill_9_of_the_driver(
 
 @pytest.mark.slow
 def test_two_workers_build_each_of_twenty_once(
-    database: Database, store: ArtifactStore, queue_tiny: Queue, finn_python: Path
+    database: Database, store: ArtifactStore, queue_tiny: Queue, finn: Finn
 ) -> None:
     """Three networks, asked for by sixteen trials, and four builds that fail."""
     for number in range(16):
@@ -282,10 +283,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_full_disk_fails_a_build_in_one_line_and_it_goes_on_when_there_is_space(
-    database: Database, queue_tiny: Queue, small_disk: Path, finn_python: Path, events: list[str]
+    database: Database, queue_tiny: Queue, small_disk: Path, finn: Finn, events: list[str]
 ) -> None:
     store = ArtifactStore(small_disk)
-    worker = BuildWorker(database, store, finn_python, make_lease_owner(), Event(), events.append)
+    worker = BuildWorker(database, store, finn, make_lease_owner(), Event(), events.append)
     build = queue_tiny(store)
 
     assert run_queue(worker, is_draining=True) == 1
@@ -369,9 +370,7 @@ def test_unknown_level_is_one_clear_line(levels: str, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.slow
-def test_draining_worker_ends_when_nothing_is_queued(
-    database: Database, store: ArtifactStore, finn_python: Path
-) -> None:
+def test_draining_worker_ends_when_nothing_is_queued(database: Database, store: ArtifactStore, finn: Finn) -> None:
     process = start_worker(database, store, "--drain")
 
     output, _ = process.communicate(timeout=60)

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import update
 
 from fpga.estimate_worker import EstimateWorker, main, run_queue
+from fpga.toolchain.finn import Finn, FinnKind
 from fpga.toolchain.fork_server import EstimatorPythons, preload_estimator
 from fpga.toolchain.process_group import LEAST
 from spaces.architecture import ArchitectureConfig, Block, GlobalPool, InputQuantizer
@@ -73,9 +74,9 @@ def left_files(store: ArtifactStore) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def pythons(finn_python: Path) -> Iterator[EstimatorPythons]:
+def pythons(finn: Finn) -> Iterator[EstimatorPythons]:
     """As `main` preloads them, once for all tests."""
-    with preload_estimator(finn_python, LEAST) as pythons:
+    with preload_estimator(finn, LEAST) as pythons:
         yield pythons
 
 
@@ -113,9 +114,9 @@ def test_estimate_is_made_and_leaves_no_files(
 
 @pytest.mark.slow
 def test_estimate_is_made_without_preloaded_pythons_too(
-    estimate_worker: EstimateWorker, database: Database, finn_python: Path
+    estimate_worker: EstimateWorker, database: Database, finn: Finn
 ) -> None:
-    plain = replace(estimate_worker, pythons=EstimatorPythons(Path(sys.executable), finn_python))
+    plain = replace(estimate_worker, pythons=EstimatorPythons(Path(sys.executable), finn))
     keys = [request(database), request(database, target=replace(ZCU111, output="scores"))]
 
     assert run_queue(plain, is_draining=True) == 2
@@ -135,7 +136,7 @@ def test_requested_again_it_is_not_made_again(estimate_worker: EstimateWorker, d
 
 @pytest.mark.slow
 def test_two_workers_with_two_processes_make_each_of_six_once(
-    database: Database, store: ArtifactStore, finn_python: Path
+    database: Database, store: ArtifactStore, finn: Finn
 ) -> None:
     keys = [request(database, channels) for channels in (2, 3, 4, 5, 6)]
     keys.append(request(database, 4, replace(ZCU111, target_fps=50_000)))
@@ -230,7 +231,7 @@ def test_estimate_goes_on_after_kill_9_of_a_process_of_it(
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_gives_all_estimates_back_at_once(
-    database: Database, store: ArtifactStore, number: signal.Signals, finn_python: Path
+    database: Database, store: ArtifactStore, number: signal.Signals, finn: Finn
 ) -> None:
     keys = [request_estimate(database, deep_architecture(channels), ZCU111, 300).key for channels in (3, 4)]
     process = start_worker(database, store, "--processes", "2")
@@ -254,7 +255,7 @@ def test_estimate_whose_lease_expired_changes_hands_within_a_worker_too(
     sleeper = tmp_path / "python"
     sleeper.write_text("#!/bin/sh\nexec sleep 60\n")
     sleeper.chmod(0o700)
-    pythons = EstimatorPythons(sleeper, sleeper)
+    pythons = EstimatorPythons(sleeper, Finn(tmp_path, FinnKind.EXTERNAL, sleeper))
     worker = EstimateWorker(database, store, pythons, make_lease_owner(), Event(), events.append, n_processes=2)
     key = request(database)
     thread = Thread(target=run_queue, args=(worker,))

@@ -14,6 +14,7 @@ import pytest
 
 from fpga.finn_build import FinnBuildError, FinnOutput, run_finn_build
 from fpga.reports import read_build_report
+from fpga.toolchain.finn import Finn
 from fpga.toolchain.process_group import CommandStoppedError
 from fpga.verification import GRAPHS, Verification, verify_outputs
 from storage.records import BuildLevel, BuildTarget, GraphAgreement
@@ -28,7 +29,7 @@ BuildOnce = Callable[[str], BuiltNetwork]
 
 
 def build(
-    python: Path,
+    finn: Finn,
     network: Path,
     folder: Path,
     target: BuildTarget = ZCU111,
@@ -36,7 +37,7 @@ def build(
     level: BuildLevel = BuildLevel.CODEGEN,
 ) -> FinnOutput:
     model, proof = network / "model.onnx", network / "proof.npz"
-    return run_finn_build(python, model, proof, target, folder, timeout_s=timeout_s, stop=Event(), level=level)
+    return run_finn_build(finn, model, proof, target, folder, timeout_s=timeout_s, stop=Event(), level=level)
 
 
 @pytest.mark.slow
@@ -94,15 +95,13 @@ def test_host_side_of_the_input_gives_the_integers_of_the_quantizer(build_networ
 
 
 @pytest.mark.slow
-def test_two_builds_at_once_give_what_each_gives_alone(
-    finn_python: Path, build_network: BuildOnce, tmp_path: Path
-) -> None:
+def test_two_builds_at_once_give_what_each_gives_alone(finn: Finn, build_network: BuildOnce, tmp_path: Path) -> None:
     alone = [build_network(name) for name in ("residual", "pools_between_residuals")]
     together: dict[int, float] = {}
 
     def build_one(index: int) -> None:
         together[index] = read_total(
-            build(finn_python, alone[index].exported, tmp_path / str(index), level=BuildLevel.ESTIMATE)
+            build(finn, alone[index].exported, tmp_path / str(index), level=BuildLevel.ESTIMATE)
         )
 
     threads = [threading.Thread(target=build_one, args=(index,)) for index in range(2)]
@@ -115,52 +114,50 @@ def test_two_builds_at_once_give_what_each_gives_alone(
 
 
 @pytest.mark.slow
-def test_unknown_board_is_one_clear_line(finn_python: Path, export_network: Export, tmp_path: Path) -> None:
+def test_unknown_board_is_one_clear_line(finn: Finn, export_network: Export, tmp_path: Path) -> None:
     with pytest.raises(FinnBuildError, match=r"^board is ZCU999; expected one of .*ZCU111.*$"):
-        build(finn_python, export_network("residual"), tmp_path, replace(ZCU111, board="ZCU999"))
+        build(finn, export_network("residual"), tmp_path, replace(ZCU111, board="ZCU999"))
 
 
 @pytest.mark.slow
-def test_broken_model_is_one_clear_line(finn_python: Path, export_network: Export, tmp_path: Path) -> None:
+def test_broken_model_is_one_clear_line(finn: Finn, export_network: Export, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "model.onnx").write_bytes((export_network("residual") / "model.onnx").read_bytes()[:5_000])
     (broken / "proof.npz").write_bytes((export_network("residual") / "proof.npz").read_bytes())
 
     with pytest.raises(FinnBuildError, match=r"model.onnx, which is no readable ONNX file: ") as caught:
-        build(finn_python, broken, tmp_path / "build")
+        build(finn, broken, tmp_path / "build")
 
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow
-def test_failing_step_is_named(finn_python: Path, export_network: Export, tmp_path: Path) -> None:
+def test_failing_step_is_named(finn: Finn, export_network: Export, tmp_path: Path) -> None:
     network = tmp_path / "network"
     network.mkdir()
     (network / "model.onnx").write_bytes((export_network("residual") / "model.onnx").read_bytes())
     np.savez(network / "proof.npz", logits=np.zeros((1, 24)))
 
     with pytest.raises(FinnBuildError, match=r"^step_run_recorded_frames failed: KeyError: .*frames"):
-        build(finn_python, network, tmp_path / "build")
+        build(finn, network, tmp_path / "build")
 
 
 @pytest.mark.slow
-def test_timeout_leaves_no_process(finn_python: Path, export_network: Export, tmp_path: Path) -> None:
+def test_timeout_leaves_no_process(finn: Finn, export_network: Export, tmp_path: Path) -> None:
     with pytest.raises(FinnBuildError, match=r"^timeout_s is 2; the build took longer and was killed in "):
-        build(finn_python, export_network("residual"), tmp_path, timeout_s=2)
+        build(finn, export_network("residual"), tmp_path, timeout_s=2)
 
     assert find_processes(str(tmp_path / "request.json")) == []
 
 
 @pytest.mark.slow
-def test_stop_leaves_no_process(finn_python: Path, export_network: Export, tmp_path: Path) -> None:
+def test_stop_leaves_no_process(finn: Finn, export_network: Export, tmp_path: Path) -> None:
     network, stop = export_network("residual"), Event()
     threading.Timer(2, stop.set).start()
 
     with pytest.raises(CommandStoppedError):
-        run_finn_build(
-            finn_python, network / "model.onnx", network / "proof.npz", ZCU111, tmp_path, timeout_s=60, stop=stop
-        )
+        run_finn_build(finn, network / "model.onnx", network / "proof.npz", ZCU111, tmp_path, timeout_s=60, stop=stop)
 
     assert find_processes(str(tmp_path / "request.json")) == []
 

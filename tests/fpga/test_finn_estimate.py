@@ -12,6 +12,7 @@ from threading import Event
 import pytest
 
 from fpga.finn_build import FinnBuildError, FinnTimeoutError, UnbuildableNetworkError, run_finn_estimate
+from fpga.toolchain.finn import Finn
 from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer
 from storage.records import BuildTarget
 from tests.fpga.exported_networks import ZCU111, conv, linear
@@ -23,15 +24,15 @@ pytestmark = pytest.mark.slow
 
 
 def estimate(
-    python: Path, model: Path, folder: Path, target: BuildTarget = ZCU111, timeout_s: float = 300, nice: int = 0
+    finn: Finn, model: Path, folder: Path, target: BuildTarget = ZCU111, timeout_s: float = 300, nice: int = 0
 ) -> Path:
-    return run_finn_estimate(python, model, target, folder, timeout_s=timeout_s, stop=Event(), nice=nice)
+    return run_finn_estimate(finn, model, target, folder, timeout_s=timeout_s, stop=Event(), nice=nice)
 
 
 def test_estimate_ends_with_the_report_and_runs_no_frames(
-    finn_python: Path, export_tiny: Callable[[int], Path], tmp_path: Path
+    finn: Finn, export_tiny: Callable[[int], Path], tmp_path: Path
 ) -> None:
-    report = estimate(finn_python, export_tiny(0) / "model.onnx", tmp_path, nice=19)
+    report = estimate(finn, export_tiny(0) / "model.onnx", tmp_path, nice=19)
 
     values = json.loads(report.read_text())
     assert values["throughput_fps"] >= ZCU111.target_fps
@@ -41,20 +42,20 @@ def test_estimate_ends_with_the_report_and_runs_no_frames(
 
 
 def test_folding_below_the_target_is_an_estimate_too(
-    finn_python: Path, export_tiny: Callable[[int], Path], tmp_path: Path
+    finn: Finn, export_tiny: Callable[[int], Path], tmp_path: Path
 ) -> None:
     unreachable = replace(ZCU111, target_fps=100_000_000)
 
-    report = estimate(finn_python, export_tiny(0) / "model.onnx", tmp_path, unreachable)
+    report = estimate(finn, export_tiny(0) / "model.onnx", tmp_path, unreachable)
 
     assert 0 < json.loads(report.read_text())["throughput_fps"] < 100_000_000
 
 
-def test_global_pool_does_not_limit_what_a_network_can_reach(finn_python: Path, tmp_path: Path) -> None:
+def test_global_pool_does_not_limit_what_a_network_can_reach(finn: Finn, tmp_path: Path) -> None:
     blocks = (InputQuantizer(), conv(16), conv(64, stride=2), GlobalPool(), linear(24, 4))
     export_architecture(ArchitectureConfig(blocks=blocks), tmp_path / "model.onnx")
 
-    report = estimate(finn_python, tmp_path / "model.onnx", tmp_path, replace(ZCU111, target_fps=1_000_000))
+    report = estimate(finn, tmp_path / "model.onnx", tmp_path, replace(ZCU111, target_fps=1_000_000))
 
     values = json.loads(report.read_text())
     pairs = [pair for pair in pairwise(values["layers"]) if pair[1]["name"].startswith("Pool")]
@@ -62,22 +63,22 @@ def test_global_pool_does_not_limit_what_a_network_can_reach(finn_python: Path, 
     assert max(layer["cycles"] for pair in pairs for layer in pair) < 0.8 * values["bottleneck_cycles"]
 
 
-def test_network_that_finn_refuses_is_unbuildable(finn_python: Path, tmp_path: Path) -> None:
+def test_network_that_finn_refuses_is_unbuildable(finn: Finn, tmp_path: Path) -> None:
     blocks = (conv(4, stride=2), GlobalPool(), linear(24, 4))  # no quantizer of the input
     architecture = ArchitectureConfig(blocks=blocks, frame_length=32)
     write_qonnx(build_model(architecture, seed=0), architecture, tmp_path / "model.onnx")
 
     with pytest.raises(UnbuildableNetworkError, match=r"^step_make_integer_graph failed: UnsupportedLayerError: "):
-        estimate(finn_python, tmp_path / "model.onnx", tmp_path / "build")
+        estimate(finn, tmp_path / "model.onnx", tmp_path / "build")
 
 
 def test_timeout_and_wrong_request_are_not_put_down_to_the_network(
-    finn_python: Path, export_tiny: Callable[[int], Path], tmp_path: Path
+    finn: Finn, export_tiny: Callable[[int], Path], tmp_path: Path
 ) -> None:
     model = export_tiny(0) / "model.onnx"
 
     with pytest.raises(FinnTimeoutError, match=r"^timeout_s is 1; "):
-        estimate(finn_python, model, tmp_path / "late", timeout_s=1)
+        estimate(finn, model, tmp_path / "late", timeout_s=1)
     with pytest.raises(FinnBuildError, match=r"^board is ZCU999; ") as caught:
-        estimate(finn_python, model, tmp_path / "board", replace(ZCU111, board="ZCU999"))
+        estimate(finn, model, tmp_path / "board", replace(ZCU111, board="ZCU999"))
     assert not isinstance(caught.value, UnbuildableNetworkError)

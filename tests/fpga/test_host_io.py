@@ -13,6 +13,7 @@ import pytest
 
 from fpga.finn_build import run_finn_build
 from fpga.host_io import HostIo, HostIoError, read_host_io
+from fpga.toolchain.finn import Finn
 from fpga.verification import GRAPHS, verify_outputs
 from storage.records import BuildLevel
 from tests.fpga.exported_networks import ZCU111, BuiltNetwork
@@ -91,13 +92,13 @@ def test_host_gets_the_recorded_classes_and_the_quantizers_integers(
 
 @pytest.mark.slow
 def test_graph_whose_output_is_the_scores_is_proven_by_them(
-    finn_python: Path, export_network: Callable[[str], Path], tmp_path: Path
+    finn: Finn, export_network: Callable[[str], Path], tmp_path: Path
 ) -> None:
     network = export_network("residual")
     target = replace(ZCU111, output="scores")
 
     output = run_finn_build(
-        finn_python,
+        finn,
         network / "model.onnx",
         network / "proof.npz",
         target,

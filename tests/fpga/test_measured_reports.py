@@ -11,6 +11,7 @@ import pytest
 
 from fpga.measured_reports import read_measured_hardware, read_worst_slack
 from fpga.reports import ReportError
+from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import make_finn_variables
 from storage.records import BuildReport, MeasuredHardware, Resources
 from storage.stored_json import from_json
@@ -152,7 +153,7 @@ def test_measured_hardware_survives_the_database() -> None:
 
 
 @pytest.mark.slow
-def test_finns_own_reading_of_vivados_reports_is_what_is_read(finn_python: Path, output: Path, tmp_path: Path) -> None:
+def test_finns_own_reading_of_vivados_reports_is_what_is_read(finn: Finn, output: Path, tmp_path: Path) -> None:
     for name, text in (("utilization", UTILIZATION), ("timing", TIMING), ("power", POWER)):
         (tmp_path / f"ooc_{name}.rpt").write_text(text)
     (tmp_path / "ooc_metadata.txt").write_text(METADATA)
@@ -161,7 +162,7 @@ def test_finns_own_reading_of_vivados_reports_is_what_is_read(finn_python: Path,
     )
 
     read = subprocess.run(
-        [finn_python, "-c", program, tmp_path],
+        [finn.python, "-c", program, tmp_path],
         env=make_finn_variables(tmp_path),
         capture_output=True,
         text=True,

@@ -15,6 +15,7 @@ from fpga.rtl.build_check import CheckedBuild, check_build
 from fpga.rtl.simulation import find_verilator
 from fpga.rtl_check import describe_check, main
 from fpga.run import BuildWorker, run_queue
+from fpga.toolchain.finn import Finn, FinnKind
 from storage.artifacts import ArtifactStore
 from storage.builds import load_build, queue_build
 from storage.database import Database, open_database
@@ -48,9 +49,7 @@ class WorkedBuild:
 
 
 @pytest.fixture(scope="module")
-def worked(
-    finn_python: Path, export_tiny: Callable[[int], Path], tmp_path_factory: pytest.TempPathFactory
-) -> WorkedBuild:
+def worked(finn: Finn, export_tiny: Callable[[int], Path], tmp_path_factory: pytest.TempPathFactory) -> WorkedBuild:
     root = tmp_path_factory.mktemp("rtl")
     database, store = open_database(f"sqlite:///{root}/studies.db"), ArtifactStore(root / "artifacts")
     folder = store.evaluation_folder("study", 0, "0123abcd")
@@ -68,7 +67,7 @@ def worked(
         test_accuracy=None,
     )
     events: list[str] = []
-    worker = BuildWorker(database, store, finn_python, make_lease_owner(), Event(), events.append, is_checking_rtl=True)
+    worker = BuildWorker(database, store, finn, make_lease_owner(), Event(), events.append, is_checking_rtl=True)
     run_queue(worker, is_draining=True)
     done = load_build(database, build.build_id)
     assert done.report is not None, done.message
@@ -76,8 +75,8 @@ def worked(
     return WorkedBuild(database, done.report, store.path(done.folder), events)
 
 
-def check_again(folder: Path, python: Path, events: list[str]) -> CheckedBuild:
-    return check_build(folder, python, n_frames=4, n_processes=2, timeout_s=300, stop=Event(), on_event=events.append)
+def check_again(folder: Path, finn: Finn, events: list[str]) -> CheckedBuild:
+    return check_build(folder, finn, n_frames=4, n_processes=2, timeout_s=300, stop=Event(), on_event=events.append)
 
 
 @pytest.mark.slow
@@ -155,15 +154,15 @@ def test_wrong_threshold_is_found_with_layer_and_word(
 
 
 @pytest.mark.slow
-def test_only_code_that_changed_is_looked_at_again(worked: WorkedBuild, finn_python: Path, tmp_path: Path) -> None:
+def test_only_code_that_changed_is_looked_at_again(worked: WorkedBuild, finn: Finn, tmp_path: Path) -> None:
     folder, events = tmp_path / "build", list[str]()
     shutil.copytree(worked.folder, folder)
-    again = check_again(folder, finn_python, events)
+    again = check_again(folder, finn, events)
     assert (again.check, events) == (worked.check, [])
 
     (padding,) = folder.glob("generated/*/FMPadding_rtl_0.v")
     padding.write_text(padding.read_text().replace("endmodule", "no Verilog endmodule"))
-    broken = check_again(folder, finn_python, events)
+    broken = check_again(folder, finn, events)
 
     assert {event.split(",")[0] for event in events} <= {"Yosys on FMPadding_rtl_0", "Verilator on FMPadding_rtl_0"}
     (layer,) = (layer for layer in broken.check.layers if layer.name == "FMPadding_rtl_0")
@@ -184,7 +183,7 @@ def test_trial_without_generated_code_is_one_clear_line(
 
 def test_folder_without_a_build_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="has no finished build with generated code; expected one that reached codegen"):
-        check_again(tmp_path, Path("python"), [])
+        check_again(tmp_path, Finn.in_folder(Path("no-finn"), FinnKind.MADE), [])
 
 
 CHECKED = CheckedBuild(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fpga.sweep import SweepPoint, describe_best, describe_points, main, write_page
+from fpga.toolchain.finn import Finn
 from storage.database import open_database
 from storage.records import Resources
 
@@ -49,7 +50,7 @@ def test_trial_that_was_not_promoted_is_one_line(tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.slow
-def test_broken_network_is_one_line(finn_python: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_broken_network_is_one_line(finn: Finn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"not ONNX")
 
     assert main([str(tmp_path / "broken.onnx"), "--out", str(tmp_path)]) == 1
@@ -58,7 +59,7 @@ def test_broken_network_is_one_line(finn_python: Path, tmp_path: Path, capsys: p
 
 @pytest.mark.slow
 def test_more_frames_per_second_take_more_of_the_fpga(
-    finn_python: Path,
+    finn: Finn,
     export_network: Callable[[str], Path],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from fpga.verification import GRAPHS, Verification, VerificationError, has_right_class, verify_outputs
 from storage.records import GraphAgreement
@@ -160,13 +161,13 @@ def test_logits_that_are_no_integers_of_the_scale_fail_the_build(tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.parametrize(("index", "layer"), [(0, "Conv_0 (Quant_"), (3, "Conv_3 (Quant_")])
 def test_layer_with_other_thresholds_is_named(
-    index: int, layer: str, build_network: Callable[[str], BuiltNetwork], finn_python: Path, tmp_path: Path
+    index: int, layer: str, build_network: Callable[[str], BuiltNetwork], finn: Finn, tmp_path: Path
 ) -> None:
     built = build_network("residual")
     arguments = [str(IN_FINN.parent), str(built.folder), str(built.exported), str(index), str(tmp_path / "out.npz")]
 
     subprocess.run(
-        [finn_python, "-c", DAMAGE_ONE_THRESHOLD, *arguments],
+        [finn.python, "-c", DAMAGE_ONE_THRESHOLD, *arguments],
         check=True,
         capture_output=True,
         env=make_finn_variables(tmp_path),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from tests.fpga.exported_networks import BuiltNetwork
 
@@ -44,12 +45,12 @@ print("compared", n_compared, file=sys.__stdout__)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["residual", "eight_bits"])
 def test_each_tensor_is_what_qonnx_computes(
-    name: str, finn_python: Path, build_network: Callable[[str], BuiltNetwork], tmp_path: Path
+    name: str, finn: Finn, build_network: Callable[[str], BuiltNetwork], tmp_path: Path
 ) -> None:
     built = build_network(name)
 
     done = subprocess.run(
-        [finn_python, "-c", COMPARE, IN_FINN.parent, built.folder, built.exported],
+        [finn.python, "-c", COMPARE, IN_FINN.parent, built.folder, built.exported],
         env=make_finn_variables(tmp_path),
         capture_output=True,
         text=True,

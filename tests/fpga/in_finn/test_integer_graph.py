@@ -16,6 +16,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from torch import nn
 
 from fpga.finn_build import FinnOutput, UnbuildableNetworkError, run_finn_build
+from fpga.toolchain.finn import Finn
 from fpga.verification import GRAPHS, verify_outputs
 from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer, InvertedResidual
 from storage.dataset.frames import Frames
@@ -43,7 +44,7 @@ ARCHITECTURE = ArchitectureConfig(blocks=BLOCKS, frame_length=64)
 
 
 @pytest.mark.slow
-def test_channels_of_negative_and_zero_gain_give_the_networks_scores(finn_python: Path, tmp_path: Path) -> None:
+def test_channels_of_negative_and_zero_gain_give_the_networks_scores(finn: Finn, tmp_path: Path) -> None:
     model, frames = train_network()
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
     with torch.no_grad():
@@ -53,7 +54,7 @@ def test_channels_of_negative_and_zero_gain_give_the_networks_scores(finn_python
             norm.bias[1] = 0.4
             norm.bias[::3] += 0.5
 
-    output = build(finn_python, model, frames, tmp_path)
+    output = build(finn, model, frames, tmp_path)
 
     verification = verify_outputs(tmp_path / "proof.npz", output.recorded_outputs)
     assert [agreement.n_scores_equal for agreement in verification.agreements] == [N_FRAMES] * len(GRAPHS)
@@ -62,7 +63,7 @@ def test_channels_of_negative_and_zero_gain_give_the_networks_scores(finn_python
 
 
 @pytest.mark.slow
-def test_layer_of_zeros_is_refused_for_its_sums_would_have_no_bits(finn_python: Path, tmp_path: Path) -> None:
+def test_layer_of_zeros_is_refused_for_its_sums_would_have_no_bits(finn: Finn, tmp_path: Path) -> None:
     model, frames = train_network()
     layer = next(module for module in model.modules() if isinstance(module, nn.Conv1d) and module.groups > 1)
     with torch.no_grad():
@@ -71,7 +72,7 @@ def test_layer_of_zeros_is_refused_for_its_sums_would_have_no_bits(finn_python: 
     with pytest.raises(
         UnbuildableNetworkError, match=r"Conv_1 has weights that are all zero; expected one that is not"
     ):
-        build(finn_python, model, frames, tmp_path)
+        build(finn, model, frames, tmp_path)
 
 
 @pytest.fixture
@@ -230,12 +231,12 @@ def train_network() -> tuple[QuantizedNetwork, Frames]:
     return model, frames
 
 
-def build(python: Path, model: QuantizedNetwork, frames: Frames, folder: Path) -> FinnOutput:
+def build(finn: Finn, model: QuantizedNetwork, frames: Frames, folder: Path) -> FinnOutput:
     write_weights(folder / "weights.safetensors", model)
     proof = frames.select(np.arange(N_FRAMES))
     model_path, proof_path = export_evaluation(ARCHITECTURE, folder / "weights.safetensors", proof, folder, 2)
     return run_finn_build(
-        python,
+        finn,
         model_path,
         proof_path,
         ZCU111,

@@ -10,6 +10,7 @@ from threading import Event
 import pytest
 
 from fpga.finn_build import run_finn_build
+from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from storage.records import BuildLevel
 from tests.fpga.exported_networks import ZCU111
@@ -43,11 +44,11 @@ except BitWidthError as error:
 
 @pytest.mark.slow
 def test_sums_beyond_the_bits_of_their_stream_are_an_error(
-    export_tiny: Callable[[int], Path], finn_python: Path, tmp_path: Path
+    export_tiny: Callable[[int], Path], finn: Finn, tmp_path: Path
 ) -> None:
     exported, build = export_tiny(0), tmp_path / "build"
     run_finn_build(
-        finn_python,
+        finn,
         exported / "model.onnx",
         exported / "proof.npz",
         ZCU111,
@@ -59,7 +60,7 @@ def test_sums_beyond_the_bits_of_their_stream_are_an_error(
     said = [
         subprocess.run(
             [
-                finn_python,
+                finn.python,
                 "-c",
                 PROVE_WITH_NARROW_SUMS,
                 IN_FINN.parent,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fpga.rtl.edits import EDITS, RtlEdit, RtlEditError, Tool, apply_edits, edit_text
+from fpga.toolchain.finn import Finn
 
 EDIT = RtlEdit("a.sv", "posedge clk iff en", "posedge clk", "a reason", (Tool.YOSYS,))
 
@@ -38,8 +39,8 @@ def test_files_without_an_edit_for_the_tool_stay_as_they_are(tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tool", list(Tool))
-def test_all_edits_fit_the_library_of_the_pinned_finn(finn_python: Path, tmp_path: Path, tool: Tool) -> None:
-    library = next(finn_python.parent.parent.glob("lib/python*/site-packages/finn/finn-rtllib"))
+def test_all_edits_fit_the_library_of_the_pinned_finn(finn: Finn, tmp_path: Path, tool: Tool) -> None:
+    library = next(finn.folder.glob("lib/python*/site-packages/finn/finn-rtllib"))
     names = {edit.file for edit in EDITS if tool in edit.tools}
     files = [tmp_path / name for name in sorted(names)]
     for file in files:

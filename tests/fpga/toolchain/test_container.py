@@ -20,7 +20,8 @@ import pytest
 
 from fpga.run import BuildWorker, run_queue
 from fpga.toolchain.container import find_folders, make_command
-from fpga.toolchain.external_finn import CONTAINER, find_finn, is_container
+from fpga.toolchain.external_finn import CONTAINER, find_finn
+from fpga.toolchain.finn import Finn
 from fpga.toolchain.process_group import CommandTimeoutError, run_in_process_group
 from storage.artifacts import ArtifactStore
 from storage.builds import load_build
@@ -177,26 +178,26 @@ def test_build_in_a_container_is_that_of_the_made_environment(
     database: Database,
     store: ArtifactStore,
     queue_tiny: Callable[..., Build],
-    finn_python: Path,
+    finn: Finn,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     image = TEST_IMAGE or ""
     if kind == "stand-in":
-        write_engine(tmp_path, finn_python)
+        write_engine(tmp_path, finn.python)
         monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
         image = "docker://finn:1"
     if not image or HAS_NAMESPACES.returncode != 0:
         pytest.skip("no FPGA_TEST_IMAGE, or no pid namespaces")
-    python = find_finn(image, cache=tmp_path / "cache")
+    in_container = find_finn(image, cache=tmp_path / "cache")
     inside, outside = queue_tiny(store), queue_tiny(store, study_name="made")
 
-    run_queue(replace(worker, python=python), max_builds=1)
+    run_queue(replace(worker, finn=in_container), max_builds=1)
     run_queue(worker, max_builds=1)
 
     built, made = load_build(database, inside.build_id), load_build(database, outside.build_id)
-    assert is_container(python)
-    assert not is_container(finn_python)
+    assert in_container.is_container
+    assert not finn.is_container
     assert built.state is made.state is BuildState.SUCCEEDED
     assert built.report == made.report
     assert built.folder != made.folder

@@ -13,7 +13,8 @@ from threading import Event
 import pytest
 
 from fpga import run, sweep
-from fpga.toolchain.external_finn import CONTAINER, find_finn, is_container, main
+from fpga.toolchain.external_finn import CONTAINER, find_finn, main
+from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import FinnEnvironmentError
 from fpga.toolchain.machine_tools import LevelError, levels_without_tools
 from fpga.toolchain.process_group import CommandStoppedError
@@ -123,7 +124,7 @@ def test_script_is_never_there_without_being_a_program(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(Path, "chmod", note_and_change)
 
-    script = find_finn(str(program), cache=tmp_path / "cache")
+    script = find_finn(str(program), cache=tmp_path / "cache").python
 
     assert os.access(script, os.X_OK)
     assert [path.parent for path in changed] == [script.parent]
@@ -139,7 +140,7 @@ def test_warnings_of_an_engine_are_not_taken_for_the_images_id(tmp_path: Path, m
     engine.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
 
-    script = find_finn("podman://finn:1", cache=tmp_path / "cache")
+    script = find_finn("podman://finn:1", cache=tmp_path / "cache").python
 
     assert script.read_text().splitlines()[1:] == [f'exec {sys.executable} -I {CONTAINER} {engine} 0a1b "$@"']
 
@@ -153,16 +154,18 @@ def test_container_has_no_levels_that_need_tools() -> None:
 
 
 @pytest.mark.slow
-def test_own_python_is_loaded_once_and_known_by_version_and_folder(finn_python: Path, tmp_path: Path) -> None:
+def test_own_python_is_loaded_once_and_known_by_version_and_folder(finn: Finn, tmp_path: Path) -> None:
     lines: list[str] = []
 
-    first = find_finn(str(finn_python), lines.append, cache=tmp_path)
-    again = find_finn(str(finn_python), lines.append, cache=tmp_path)
+    first = find_finn(str(finn.python), lines.append, cache=tmp_path)
+    again = find_finn(str(finn.python), lines.append, cache=tmp_path)
 
-    version = subprocess.run([first, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True)
+    version = subprocess.run(
+        [first.python, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True
+    )
     assert first == again
-    assert lines == [f"FINN+ 1.6.1 of {finn_python} is loaded once, to see that it can be"]
-    assert first.parent.parent.name.startswith("finn-1.6.1-own-")
-    assert first.parent.parent.name != finn_python.parent.parent.name
-    assert version.stdout.strip() == str(finn_python.parent.parent)
-    assert not is_container(first)
+    assert lines == [f"FINN+ 1.6.1 of {finn.python} is loaded once, to see that it can be"]
+    assert first.identity.startswith("finn-1.6.1-own-")
+    assert first.identity != finn.identity
+    assert version.stdout.strip() == str(finn.folder)
+    assert not first.is_container

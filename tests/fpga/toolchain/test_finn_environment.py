@@ -12,6 +12,7 @@ from threading import Event
 import pytest
 
 from fpga.toolchain import finn_environment
+from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import (
     PACKAGES_WITHOUT_DEPENDENCIES,
     REQUIREMENTS,
@@ -38,8 +39,8 @@ def test_every_package_is_pinned_exactly() -> None:
 
 
 @pytest.mark.slow
-def test_environment_has_the_pinned_versions(finn_python: Path) -> None:
-    result = subprocess.run([finn_python, "-m", "pip", "freeze", "--all"], capture_output=True, text=True, check=True)
+def test_environment_has_the_pinned_versions(finn: Finn) -> None:
+    result = subprocess.run([finn.python, "-m", "pip", "freeze", "--all"], capture_output=True, text=True, check=True)
     installed = {line.partition("+")[0].lower() for line in result.stdout.splitlines()}
 
     wanted = {line.lower() for line in (*PACKAGES_WITHOUT_DEPENDENCIES, *pinned_lines())} - {"mip==1.17.0"}
@@ -47,9 +48,9 @@ def test_environment_has_the_pinned_versions(finn_python: Path) -> None:
 
 
 @pytest.mark.slow
-def test_library_of_the_environment_is_corrected(finn_python: Path) -> None:
+def test_library_of_the_environment_is_corrected(finn: Finn) -> None:
     for correction in CORRECTIONS:
-        (path,) = finn_python.parent.parent.glob(f"lib/python*/site-packages/{correction.file}")
+        (path,) = finn.folder.glob(f"lib/python*/site-packages/{correction.file}")
         assert path.read_text().count(correction.new) == 1
         assert correction.old not in path.read_text()
 
@@ -64,18 +65,18 @@ def test_library_that_has_other_text_is_not_corrected(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_environment_that_is_there_is_not_made_again(finn_python: Path) -> None:
+def test_environment_that_is_there_is_not_made_again(finn: Finn) -> None:
     lines: list[str] = []
 
-    assert ensure_finn_environment(lines.append) == finn_python
+    assert ensure_finn_environment(lines.append) == finn
     assert lines == []
-    assert is_complete(finn_python.parent.parent)
+    assert is_complete(finn.folder)
 
 
 @pytest.mark.slow
-def test_command_says_where_it_is(finn_python: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_says_where_it_is(finn: Finn, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
-    assert capsys.readouterr().out == f"FINN+ 1.6.1 is ready: {finn_python}\n"
+    assert capsys.readouterr().out == f"FINN+ 1.6.1 is ready: {finn.python}\n"
 
 
 def test_other_pins_make_another_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
