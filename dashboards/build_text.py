@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from storage.records import Build, BuildLevel, BuildReport, BuildState
+from storage.hardware_reports import BuildReport
+from storage.records import Build, BuildLevel, BuildState
 from storage.rtl_record import RtlCheck
 
 STATE_WORDS = {

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from dashboards.metric_text import count_with_share
 from dashboards.text_table import TextTable
 from spaces.metrics import BRAM, DSP, LATENCY, LUT, THROUGHPUT
-from storage.records import Build, BuildReport, HardwareEstimate, LayerReport, MeasuredHardware, Resources
+from storage.hardware_reports import BuildReport, HardwareEstimate, LayerReport, MeasuredHardware, Resources
+from storage.records import Build
 from storage.rtl_record import RtlLayerCheck
 
 ROWS = (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from search.objectives import Constraint, Objective
 from search.study_report import TrialReport
 from spaces.metrics import BRAM, DSP, LATENCY, LUT, THROUGHPUT
-from storage.records import HardwareEstimate, Resources
+from storage.hardware_reports import HardwareEstimate, Resources
 
 
 def objective_text(objective: Objective) -> str:

@@ -29,7 +29,8 @@ from spaces.study_config import ConfigError, parse_study_config
 from storage.artifacts import write_text_atomically
 from storage.command_options import add_storage_option
 from storage.database import Database, DatabaseError, open_existing_database
-from storage.records import Build, HardwareEstimate
+from storage.hardware_reports import HardwareEstimate
+from storage.records import Build
 from storage.studies import StudyRecord, load_study_record
 
 STYLE = """

@@ -14,7 +14,8 @@ from search.study_report import TrialReport
 from spaces.architecture import ArchitectureConfig, BlockShape, infer_shapes
 from spaces.metrics import ACCURACY, INFERENCE_COST
 from spaces.search_space import Design
-from storage.records import Build, BuildReport, Evaluation
+from storage.hardware_reports import BuildReport
+from storage.records import Build, Evaluation
 
 
 @dataclass(frozen=True)

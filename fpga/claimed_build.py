@@ -18,7 +18,8 @@ from fpga.toolchain.finn import Finn
 from fpga.toolchain.machine_tools import TOOLS_OF_LEVEL, describe_missing_tools
 from fpga.verification import verify_outputs
 from storage.artifacts import ArtifactStore
-from storage.records import MIN_TARGET_FRACTION, Build, BuildLevel, BuildReport, BuildTarget
+from storage.hardware_reports import BuildReport
+from storage.records import MIN_TARGET_FRACTION, Build, BuildLevel, BuildTarget
 
 
 @dataclass(frozen=True)

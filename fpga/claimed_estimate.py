@@ -25,7 +25,8 @@ from fpga.toolchain.fork_server import EstimatorPythons
 from fpga.toolchain.process_group import LEAST, CommandTimeoutError, run_in_process_group, yield_to_others
 from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
 from storage.artifacts import ArtifactStore, write_bytes_atomically, write_text_atomically
-from storage.records import Estimate, HardwareEstimate
+from storage.hardware_reports import HardwareEstimate
+from storage.records import Estimate
 
 LOG_NAMES = ("export.log", "finn.log")
 

@@ -38,8 +38,9 @@ from storage.estimates import (
     release_estimate,
     renew_estimate_lease,
 )
+from storage.hardware_reports import HardwareEstimate
 from storage.leases import make_lease_owner
-from storage.records import Estimate, HardwareEstimate
+from storage.records import Estimate
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fpga.reports import ReportError
-from storage.records import MeasuredHardware, Resources
+from storage.hardware_reports import MeasuredHardware, Resources
 
 WORST_SLACK = re.compile(r"WNS\(ns\)\s+TNS\(ns\)[^\n]*\n(?:[\s-]*\n)?\s*(-?\d+\.\d+)\s")
 """In Vivado's timing summary: the first number below the header and its line of dashes."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from fpga.resource_formulas import WeightedLayer, estimate_by_rothe
 from fpga.verification import Verification
-from storage.records import BuildReport, HardwareEstimate, LayerReport, Resources
+from storage.hardware_reports import BuildReport, HardwareEstimate, LayerReport, Resources
 
 NOT_EXECUTED = (
     "the layers' HLS C++ and Verilog, which need Vitis HLS and Vivado; width converters and FIFOs, whose depths are "

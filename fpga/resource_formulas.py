@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from storage.records import Resources
+from storage.hardware_reports import Resources
 
 WEIGHTS_PER_BRAM = 32_768
 """Of 32 bits each, as in the formula."""

@@ -19,7 +19,8 @@ from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import load_builds, record_rtl_check
 from storage.command_options import add_artifacts_option, add_finn_option, add_storage_option
 from storage.database import Database, DatabaseError, open_existing_database
-from storage.records import Build, BuildLevel, BuildState, Resources
+from storage.hardware_reports import Resources
+from storage.records import Build, BuildLevel, BuildState
 from storage.rtl_record import RtlLayerCheck
 
 N_FRAMES = 4

@@ -36,8 +36,9 @@ from fpga.worker_process import (
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import claim_build, fail_build, finish_build, load_builds, release_build, renew_build_lease
 from storage.database import Database, DatabaseError, open_database
+from storage.hardware_reports import BuildReport
 from storage.leases import make_lease_owner
-from storage.records import Build, BuildLevel, BuildReport, BuildState
+from storage.records import Build, BuildLevel, BuildState
 
 REFUSAL_S = 300.0
 """How long a build whose files are not here is left alone; then the share may be mounted."""

@@ -24,7 +24,8 @@ from storage.artifacts import ArtifactError, ArtifactStore, write_text_atomicall
 from storage.builds import load_builds
 from storage.command_options import add_artifacts_option, add_finn_option, add_storage_option
 from storage.database import DatabaseError, open_existing_database
-from storage.records import BuildTarget, Resources
+from storage.hardware_reports import Resources
+from storage.records import BuildTarget
 
 DEFAULT_TARGETS_FPS = (10_000, 25_000, 50_000, 100_000, 150_000, 190_000, 200_000)
 

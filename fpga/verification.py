@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from storage.records import GraphAgreement
+from storage.hardware_reports import GraphAgreement
 
 MIN_AGREEMENT = 0.995
 """Fraction of frames that must get the network's integer scores, all of them."""

@@ -9,7 +9,7 @@ from typing import Protocol
 from search.pareto import hypervolume, hypervolume_contributions, non_dominated
 from spaces.metrics import ACCURACY, INFERENCE_COST, THROUGHPUT, Direction, MeasuredNetwork, Metric, Source
 from spaces.study_config import StudyConfig
-from storage.records import HardwareEstimate
+from storage.hardware_reports import HardwareEstimate
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from spaces.architecture import ArchitectureError
 from spaces.search_space import Design, SearchSpace
 from spaces.study_config import StudyConfig, StudyPart
 from storage.database import Database, configure_sqlite, creation_lock
-from storage.records import Evaluation, HardwareEstimate
+from storage.hardware_reports import HardwareEstimate
+from storage.records import Evaluation
 from storage.stored_json import from_json
 from storage.studies import forget_study, load_study_record, record_study, update_study_text
 

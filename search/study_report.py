@@ -25,7 +25,8 @@ from spaces.metrics import needs_hardware
 from spaces.study_config import StudyConfig, parse_study_config
 from storage.builds import load_builds
 from storage.database import Database
-from storage.records import Build, HardwareEstimate
+from storage.hardware_reports import HardwareEstimate
+from storage.records import Build
 from storage.studies import list_studies, load_study_record
 
 

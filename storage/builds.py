@@ -17,7 +17,8 @@ from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, and_, 
 
 from storage.claims import DEADLY, claim_row, end_values, fail_deadly_rows, is_abandoned, transaction, update_owned
 from storage.database import Database, insert_row
-from storage.records import Build, BuildLevel, BuildReport, BuildState, BuildTarget, Resources
+from storage.hardware_reports import BuildReport, Resources
+from storage.records import Build, BuildLevel, BuildState, BuildTarget
 from storage.rtl_record import RtlCheck
 from storage.stored_json import from_json
 from storage.tables import BUILD_KEY, NOT_FAILED, builds, database_time

@@ -18,7 +18,8 @@ from sqlalchemy import Connection, RowMapping, or_, select
 from spaces.architecture import ArchitectureConfig
 from storage.claims import DEADLY, claim_row, end_values, fail_deadly_rows, is_abandoned, transaction, update_owned
 from storage.database import Database, insert_row
-from storage.records import BuildTarget, Estimate, EstimateState, HardwareEstimate
+from storage.hardware_reports import HardwareEstimate
+from storage.records import BuildTarget, Estimate, EstimateState
 from storage.stored_json import from_json
 from storage.tables import database_time, estimates
 

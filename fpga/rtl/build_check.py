@@ -25,7 +25,8 @@ from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from fpga.toolchain.process_group import CommandStoppedError, CommandTimeoutError, run_in_process_group
 from storage.artifacts import write_text_atomically
-from storage.records import BuildLevel, Resources
+from storage.hardware_reports import Resources
+from storage.records import BuildLevel
 from storage.rtl_record import RtlCheck, RtlLayerCheck
 
 OWN_CODE = [Path(__file__).with_name(f"{name}.py") for name in ("edits", "simulation", "sources", "synthesis", "tools")]

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from storage.artifacts import write_text_atomically
-from storage.records import BuildReport, Resources
+from storage.hardware_reports import BuildReport, Resources
 from storage.rtl_record import RtlCheck
 from storage.stored_json import from_json
 

@@ -14,7 +14,7 @@ from fpga.rtl.edits import Tool, apply_edits
 from fpga.rtl.sources import TOP, RtlLayer, copy_sources
 from fpga.rtl.tools import Call, run_tool
 from fpga.toolchain.finn import Finn
-from storage.records import Resources
+from storage.hardware_reports import Resources
 
 VERSION_TIMEOUT_S = 300
 """The first start of Yosys compiles it for the machine, half a minute."""

@@ -27,7 +27,8 @@ from storage.artifacts import ArtifactStore
 from storage.builds import load_builds, queue_build
 from storage.database import Database, open_database
 from storage.dataset.frames import load_training_frames, load_validation_sample
-from storage.records import Build, BuildReport, BuildTarget
+from storage.hardware_reports import BuildReport
+from storage.records import Build, BuildTarget
 
 STUDY_NAME = "hardware-table"
 

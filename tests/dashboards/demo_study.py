@@ -14,15 +14,8 @@ from spaces.study_config import parse_study_config
 from storage.builds import claim_build, fail_build, finish_build, queue_build
 from storage.database import Database
 from storage.evaluations import record_evaluation
-from storage.records import (
-    BuildReport,
-    BuildTarget,
-    Evaluation,
-    GraphAgreement,
-    HardwareEstimate,
-    LayerReport,
-    Resources,
-)
+from storage.hardware_reports import BuildReport, GraphAgreement, HardwareEstimate, LayerReport, Resources
+from storage.records import BuildTarget, Evaluation
 from storage.studies import load_study_record
 from workers.inference_cost import count_cost, list_mac_layers
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from dashboards.build_text import rtl_sentences, vivado_sentences
 from dashboards.hardware_tables import hardware_table, layer_table, second_opinion_table
-from storage.records import MeasuredHardware, Resources
+from storage.hardware_reports import MeasuredHardware, Resources
 from storage.rtl_record import RtlCheck, RtlLayerCheck
 from tests.dashboards.demo_study import BUILD_REPORT, DETAILED_BUILD_REPORT
 from tests.dashboards.test_trial_note import BUILD

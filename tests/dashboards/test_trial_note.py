@@ -13,15 +13,8 @@ from search.study_report import TrialReport
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from spaces.metrics import ACCURACY, DSP, LUT, THROUGHPUT
 from spaces.search_space import Design, PruningStage, TrainingSettings
-from storage.records import (
-    Build,
-    BuildLevel,
-    BuildState,
-    BuildTarget,
-    Cost,
-    Evaluation,
-    HardwareEstimate,
-)
+from storage.hardware_reports import HardwareEstimate
+from storage.records import Build, BuildLevel, BuildState, BuildTarget, Cost, Evaluation
 from tests.dashboards.demo_study import BUILD_REPORT, DETAILED_BUILD_REPORT, ZCU111
 
 BLOCK = DepthwiseSeparable(out_channels=24, kernel_size=27, stride=2, weight_bit_width=6, activation_bit_width=5)

@@ -17,7 +17,8 @@ from fpga.toolchain.finn import Finn, FinnKind
 from storage.artifacts import ArtifactStore
 from storage.builds import load_build, queue_build
 from storage.database import Database
-from storage.records import Build, BuildLevel, BuildReport, BuildState
+from storage.hardware_reports import BuildReport
+from storage.records import Build, BuildLevel, BuildState
 from tests.fpga.exported_networks import ZCU111
 from tests.fpga.running_processes import wait_until
 

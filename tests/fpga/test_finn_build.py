@@ -17,7 +17,8 @@ from fpga.reports import read_build_report
 from fpga.toolchain.finn import Finn
 from fpga.toolchain.process_group import CommandStoppedError
 from fpga.verification import GRAPHS, Verification, verify_outputs
-from storage.records import BuildLevel, BuildTarget, GraphAgreement
+from storage.hardware_reports import GraphAgreement
+from storage.records import BuildLevel, BuildTarget
 from tests.fpga.exported_networks import N_PROOF_FRAMES, NETWORKS, ZCU111, BuiltNetwork
 from tests.fpga.running_processes import find_processes
 

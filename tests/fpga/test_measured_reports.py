@@ -13,7 +13,7 @@ from fpga.measured_reports import read_measured_hardware, read_worst_slack
 from fpga.reports import ReportError
 from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import make_finn_variables
-from storage.records import BuildReport, MeasuredHardware, Resources
+from storage.hardware_reports import BuildReport, MeasuredHardware, Resources
 from storage.stored_json import from_json
 
 UTILIZATION = """

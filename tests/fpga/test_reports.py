@@ -16,7 +16,7 @@ import pytest
 
 from fpga.reports import ReportError, describe_utilisation, read_build_report, read_hardware_estimate
 from fpga.verification import Verification
-from storage.records import BuildReport, GraphAgreement, LayerReport, Resources
+from storage.hardware_reports import BuildReport, GraphAgreement, LayerReport, Resources
 from storage.stored_json import from_json
 
 RECORDED = Path(__file__).parent / "finn_reports"

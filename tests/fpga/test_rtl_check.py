@@ -19,8 +19,8 @@ from fpga.toolchain.finn import Finn, FinnKind
 from storage.artifacts import ArtifactStore
 from storage.builds import load_build, queue_build
 from storage.database import Database, open_database
+from storage.hardware_reports import BuildReport, Resources
 from storage.leases import make_lease_owner
-from storage.records import BuildReport, Resources
 from storage.rtl_record import RtlCheck, RtlLayerCheck
 from tests.fpga.exported_networks import ZCU111
 

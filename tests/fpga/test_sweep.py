@@ -10,7 +10,7 @@ import pytest
 from fpga.sweep import SweepPoint, describe_best, describe_points, main, write_page
 from fpga.toolchain.finn import Finn
 from storage.database import open_database
-from storage.records import Resources
+from storage.hardware_reports import Resources
 
 SMALL, LARGE = Resources(lut=1000, bram_18k=2, uram=0, dsp=3), Resources(lut=40_000, bram_18k=20, uram=0, dsp=30)
 

@@ -12,7 +12,7 @@ import pytest
 from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from fpga.verification import GRAPHS, Verification, VerificationError, has_right_class, verify_outputs
-from storage.records import GraphAgreement
+from storage.hardware_reports import GraphAgreement
 from tests.fpga.exported_networks import N_PROOF_FRAMES, BuiltNetwork
 
 STEP = 0.1

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from spaces.architecture import ArchitectureConfig
 from storage.database import Database
 from storage.estimates import claim_estimate, fail_estimate, finish_estimate
-from storage.records import Estimate, HardwareEstimate, Resources
+from storage.hardware_reports import HardwareEstimate, Resources
+from storage.records import Estimate
 from workers.inference_cost import count_cost
 
 BOARD = Resources(lut=400_000, bram_18k=2000, uram=80, dsp=4000)

@@ -13,7 +13,7 @@ from search.objectives import (
     study_objectives,
 )
 from spaces.metrics import LUT, METRICS, THROUGHPUT
-from storage.records import HardwareEstimate, Resources
+from storage.hardware_reports import HardwareEstimate, Resources
 from tests.search.search_study import hardware_config, small_config
 
 HARDWARE = HardwareEstimate(

@@ -19,7 +19,7 @@ from search.progress import (
 )
 from search.study_report import StudyReport, TrialCounts, TrialReport
 from spaces.metrics import METRICS
-from storage.records import HardwareEstimate
+from storage.hardware_reports import HardwareEstimate
 
 TRIAL = TrialReport(4, 0.5712, 0.0162, 1e6, 1e4, 1000, 5, "0123456789ab", "{}")
 

@@ -11,7 +11,7 @@ from spaces.search_space import Design
 from storage.artifacts import ArtifactStore
 from storage.database import Database
 from storage.dataset.radioml import RadioMLFile
-from storage.records import HardwareEstimate
+from storage.hardware_reports import HardwareEstimate
 from storage.signals.modulations import CLASS_NAMES
 from tests.search.search_study import complete, make_search, small_config
 

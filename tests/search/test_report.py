@@ -18,7 +18,8 @@ from search.study_report import load_study_report
 from spaces.metrics import LUT
 from storage.builds import claim_build, finish_build
 from storage.database import Database
-from storage.records import BuildLevel, BuildReport
+from storage.hardware_reports import BuildReport
+from storage.records import BuildLevel
 from tests.search.estimate_maker import estimate_maker
 from tests.search.search_study import complete, fail, hardware_config, make_search, queue_small_build, small_config
 from workers.evaluation import EvaluationRequest

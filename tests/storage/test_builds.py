@@ -23,8 +23,9 @@ from storage.builds import (
     renew_build_lease,
 )
 from storage.database import Database, DatabaseError, open_database
+from storage.hardware_reports import BuildReport
 from storage.leases import make_lease_owner
-from storage.records import Build, BuildLevel, BuildReport, BuildState, BuildTarget
+from storage.records import Build, BuildLevel, BuildState, BuildTarget
 
 TARGET = BuildTarget(board="ZCU111", clk_period_ns=5.0, target_fps=100_000)
 

@@ -23,8 +23,9 @@ from storage.estimates import (
     renew_estimate_lease,
     request_estimate,
 )
+from storage.hardware_reports import HardwareEstimate, Resources
 from storage.leases import make_lease_owner
-from storage.records import BuildTarget, Estimate, EstimateState, HardwareEstimate, Resources
+from storage.records import BuildTarget, Estimate, EstimateState
 from storage.studies import forget_study, record_study
 
 TARGET = BuildTarget(board="ZCU111", clk_period_ns=5.0, target_fps=100_000)

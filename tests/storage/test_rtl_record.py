@@ -8,7 +8,8 @@ import pytest
 
 from storage.builds import claim_build, finish_build, load_build, queue_build, record_rtl_check
 from storage.database import Database
-from storage.records import BuildReport, BuildTarget, LayerReport, Resources
+from storage.hardware_reports import BuildReport, LayerReport, Resources
+from storage.records import BuildTarget
 from storage.rtl_record import RtlCheck, RtlLayerCheck
 from storage.stored_json import from_json
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pytest
 from pydantic import ValidationError
 
-from storage.records import HardwareEstimate, Resources
+from storage.hardware_reports import HardwareEstimate, Resources
 from storage.stored_json import from_json
 
 ESTIMATE = HardwareEstimate(1, 2, 3, 4, 5.0, 6.0, "MVAU_0", available=Resources(lut=10, bram_18k=20, uram=30, dsp=40))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fpga.rtl.synthesis import SynthesisError, count_resources, find_error, is_ultrascale_plus, write_script
-from storage.records import Resources
+from storage.hardware_reports import Resources
 
 
 def test_cells_are_counted_as_the_resources_they_take() -> None:

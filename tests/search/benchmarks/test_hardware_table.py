@@ -20,7 +20,8 @@ from search.benchmarks.hardware_table import (
 )
 from spaces.architecture import DepthwiseSeparable
 from spaces.study_config import StudyConfig, load_study_config
-from storage.records import Build, BuildLevel, BuildReport, BuildState, GraphAgreement, Resources
+from storage.hardware_reports import BuildReport, GraphAgreement, Resources
+from storage.records import Build, BuildLevel, BuildState
 from workers.inference_cost import count_cost
 
 REPORT = BuildReport(
