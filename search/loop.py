@@ -26,14 +26,15 @@ from search.study import (
 )
 from search.study_report import count_trials
 from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
+from spaces.search_space import Design
 from spaces.study_config import StudyConfig
 from storage.artifacts import ArtifactStore
 from storage.database import Database
 from storage.evaluations import load_trial_evaluations, record_evaluation
 from storage.records import Estimate, EstimateState, Evaluation
 from storage.studies import load_study_record
-from workers.evaluation import DatasetRequest, EvaluationRequest
-from workers.pool import Completed, Failed, Pool
+from workers.pool import Pool
+from workers.requests import Completed, DatasetRequest, EvaluationRequest, Failed
 
 WAIT_S = 1.0
 ESTIMATE_POLL_S = 0.5
@@ -178,13 +179,13 @@ def _has_room(search: Search) -> bool:
     )
 
 
-def _start(search: Search, trial: RunningTrial, designs: dict[str, int]) -> None:
+def _start(search: Search, trial: RunningTrial, designs: dict[Design, int]) -> None:
     """Asks for the estimate before the training, which then runs beside it; a network FINN refuses is not trained."""
     refusal = None if search.estimates is None else _find_refusal(search.estimates, trial.design.architecture)
     if refusal is not None:
         tell_unbuildable(search.study, trial.trial, refusal)
         return
-    original = designs.get(trial.design.model_dump_json())
+    original = designs.get(trial.design)
     if original is None:
         _submit(search, trial)
     else:
@@ -199,7 +200,7 @@ def _find_refusal(estimates: HardwareEstimates, architecture: ArchitectureConfig
     return _name_reason(estimate) if estimate.state is EstimateState.UNBUILDABLE else None
 
 
-def _copy_result(search: Search, trial: RunningTrial, original: int, designs: dict[str, int]) -> None:
+def _copy_result(search: Search, trial: RunningTrial, original: int, designs: dict[Design, int]) -> None:
     study_name = search.config.study.name
     measured = load_trial_evaluations(search.database, study_name, original)
     evaluations = [replace(e, trial_number=trial.number, training_seconds=0.0) for e in measured]
@@ -211,7 +212,7 @@ def _submit(search: Search, trial: RunningTrial) -> None:
     request = EvaluationRequest(
         study_name=study.name,
         trial_number=trial.number,
-        design_json=trial.design.model_dump_json(),
+        design=trial.design,
         seed=study.seed + trial.number,
         dataset=search.dataset,
         artifacts=str(search.artifacts.root),
@@ -230,7 +231,7 @@ def _find_start(search: Search) -> str:
     return record.created_at.isoformat()
 
 
-def _settle(search: Search, done: Completed | Failed, designs: dict[str, int]) -> None:
+def _settle(search: Search, done: Completed | Failed, designs: dict[Design, int]) -> None:
     trial = search.running.pop(done.trial_number)
     if isinstance(done, Completed):
         _finish(search, TrainedTrial(trial, done.evaluations), designs)
@@ -241,7 +242,7 @@ def _settle(search: Search, done: Completed | Failed, designs: dict[str, int]) -
         _fail(search, trial, done.kind, done.traceback)
 
 
-def _finish(search: Search, trained: TrainedTrial, designs: dict[str, int]) -> None:
+def _finish(search: Search, trained: TrainedTrial, designs: dict[Design, int]) -> None:
     for evaluation in trained.evaluations:
         record_evaluation(search.database, evaluation)
     if search.estimates is None:
@@ -250,7 +251,7 @@ def _finish(search: Search, trained: TrainedTrial, designs: dict[str, int]) -> N
         search.waiting[trained.trial.number] = trained
 
 
-def _settle_waiting(search: Search, designs: dict[str, int]) -> None:
+def _settle_waiting(search: Search, designs: dict[Design, int]) -> None:
     """Tells the trained trials whose estimates are there."""
     if search.estimates is None:
         return
@@ -286,12 +287,12 @@ def _name_reason(estimate: Estimate) -> str:
     return estimate.message or f"the estimate is {estimate.state.value}"
 
 
-def _tell(search: Search, trained: TrainedTrial, estimate: Estimate | None, designs: dict[str, int]) -> None:
+def _tell(search: Search, trained: TrainedTrial, estimate: Estimate | None, designs: dict[Design, int]) -> None:
     trial = trained.trial
     result = Result(trained.evaluations, None if estimate is None else estimate.hardware, trained.copied_from)
     search.failure_kinds.clear()
     if tell_result(search.study, trial.trial, search.config, result):
-        designs.setdefault(trial.design.model_dump_json(), trial.number)
+        designs.setdefault(trial.design, trial.number)
     else:
         search.on_notice(f"trial {trial.number} was finished elsewhere; its result is kept, but not told")
 

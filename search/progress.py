@@ -20,9 +20,9 @@ from rich.text import Text
 
 from search.study_report import StudyReport
 from storage.records import Build
+from workers.requests import PROGRESS_FILE
 
 PLAIN_INTERVAL_S = 30.0
-PROGRESS_FILE = "progress.json"
 
 
 @contextmanager

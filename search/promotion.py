@@ -12,7 +12,6 @@ from search.hardware_estimates import study_target
 from search.objectives import measure_contributions
 from search.study_data import study_split
 from search.study_report import StudyReport, TrialReport
-from spaces.search_space import Design
 from spaces.study_config import StudyConfig
 from storage.artifacts import ArtifactStore
 from storage.builds import load_build, load_builds, queue_build, record_test_accuracy
@@ -128,7 +127,7 @@ def _describe_below_threshold(best: TrialReport, threshold: float) -> str:
 
 
 def _is_quantized(trial: TrialReport) -> bool:
-    return Design.model_validate_json(trial.design_json).architecture.is_quantized
+    return trial.design.architecture.is_quantized
 
 
 def find_checkpoint(database: Database, artifacts: ArtifactStore, study_name: str, trial_number: int) -> Path:
@@ -149,7 +148,7 @@ def _export(config: StudyConfig, trial: TrialReport, checkpoint: Path, frames: F
     from workers.checkpoint import CheckpointError  # imports torch, which only a promotion needs
     from workers.qonnx_export import ExportError, export_evaluation
 
-    architecture = Design.model_validate_json(trial.design_json).architecture
+    architecture = trial.design.architecture
     try:
         return export_evaluation(architecture, checkpoint, frames, checkpoint.parent)
     except (CheckpointError, ExportError) as error:
@@ -166,7 +165,7 @@ def measure_test(trial: TrialReport, checkpoint: Path, file: RadioMLFile, split:
     from workers.checkpoint import load_weights
     from workers.model import build_model
 
-    model = build_model(Design.model_validate_json(trial.design_json).architecture, seed=0)
+    model = build_model(trial.design.architecture, seed=0)
     load_weights(checkpoint, model)
     n_threads = max(1, (os.cpu_count() or 1) - 1)  # FINN builds meanwhile
     return measure_test_accuracy(model, file, split, n_threads)

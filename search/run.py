@@ -194,7 +194,7 @@ def drive_study(run: Run) -> int:
 def _search(run: Run) -> bool:
     """Whether the study goes on to promotion."""
     from search.loop import Search, StopReason, run_search  # imports torch and Ray, which a finished study needs not
-    from workers.evaluation import DatasetRequest
+    from workers.requests import DatasetRequest
 
     dataset = DatasetRequest(
         str(run.file.path.resolve()),

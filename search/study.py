@@ -192,11 +192,11 @@ def count_attempt(trial: Trial) -> int:
     return attempts
 
 
-def completed_designs(study: optuna.Study) -> dict[str, int]:
-    """Number of the first complete trial of each design, by the design's JSON."""
-    designs: dict[str, int] = {}
+def completed_designs(study: optuna.Study) -> dict[Design, int]:
+    """Number of the first complete trial of each design."""
+    designs: dict[Design, int] = {}
     for trial in completed_trials(study):
-        designs.setdefault(trial.user_attrs["design"], trial.number)
+        designs.setdefault(Design.model_validate_json(trial.user_attrs["design"]), trial.number)
     return designs
 
 

@@ -22,6 +22,7 @@ from search.objectives import (
 )
 from search.study import StudyError, completed_trials, load_hardware, open_optuna_storage
 from spaces.metrics import needs_hardware
+from spaces.search_space import Design
 from spaces.study_config import StudyConfig, parse_study_config
 from storage.builds import load_builds
 from storage.database import Database
@@ -58,7 +59,7 @@ class TrialReport:
     parameters: int
     epochs: int
     architecture_id: str
-    design_json: str
+    design: Design
     hardware: HardwareEstimate | None = None
     """None where the study asks for no hardware."""
     is_feasible: bool = True
@@ -154,7 +155,7 @@ def _trial_report(trial: FrozenTrial, constraints: Sequence[Constraint]) -> Tria
         parameters=attributes["parameters"],
         epochs=attributes["epochs"],
         architecture_id=attributes["architecture_id"],
-        design_json=attributes["design"],
+        design=Design.model_validate_json(attributes["design"]),
         hardware=load_hardware(trial),
     )
     return replace(report, is_feasible=all(bound.holds(report) for bound in constraints))

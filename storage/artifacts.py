@@ -38,10 +38,16 @@ class ArtifactStore:
                 )
 
     def evaluation_folder(self, study_name: str, trial_number: int, identity: str) -> Path:
-        """The folder of one trial, created. `identity` names what is trained there, so that a trial of this number from
-        another database, or from a study that was deleted, has another folder.
+        """The folder of one trial; it need not exist. `identity` names what is trained there, so that a trial of this
+        number from another database, or from a study that was deleted, has another folder.
         """
-        return self._make_folder(f"{study_name}/trials/{trial_number:05d}-{identity}")
+        return self.path(f"{study_name}/trials/{trial_number:05d}-{identity}")
+
+    def make_evaluation_folder(self, study_name: str, trial_number: int, identity: str) -> Path:
+        """The folder of one trial, created where it is missing."""
+        folder = self.evaluation_folder(study_name, trial_number, identity)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def build_folder(self, key: str) -> Path:
         """The folder of all builds of this key, whichever study asks; it need not exist."""
@@ -65,11 +71,6 @@ class ArtifactStore:
     def write_text(self, path: Path | str, text: str) -> Path:
         """Writes a UTF-8 file of the store, by rename; `path` may be relative to the store."""
         return self.write_bytes(path, text.encode())
-
-    def _make_folder(self, relative: str) -> Path:
-        folder = self.path(relative)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> Path:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import functools
-import hashlib
 import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -29,58 +27,12 @@ from workers.cpu.allocator import keep_freed_memory
 from workers.inference_cost import count_cost
 from workers.model import QuantizedNetwork, build_model, measure_density
 from workers.pruning import Masks, prune_weights
+from workers.requests import PROGRESS_FILE, DatasetRequest, EvaluationRequest
 from workers.training import EpochEnd, Phase, train
 from workers.training_path import TrainingPath, choose_training_path
 
-PROGRESS_FILE = "progress.json"
-
 _loading = threading.Lock()
 """Trials that share a GPU are threads of one process, and are to share its frames too."""
-
-
-@dataclass(frozen=True)
-class DatasetRequest:
-    """Which frames to train and choose on."""
-
-    path: str
-    frames_per_cell: int | None
-    """Frames used of each (class, SNR); None for all."""
-    min_training_snr_db: int
-    validation_fraction: float
-
-
-@dataclass(frozen=True)
-class EvaluationRequest:
-    """All that a worker needs for one trial; plain values, so that it travels to any machine."""
-
-    study_name: str
-    trial_number: int
-    design_json: str
-    seed: int
-    dataset: DatasetRequest
-    artifacts: str
-    """Absolute path of the artifact store; on a cluster, on a file system that all nodes share."""
-    study_started: str
-    """When the study was, which tells it from another of its name: one in another database, or one deleted since."""
-    n_threads: int = 1
-    use_gpu: bool = False
-
-    @property
-    def identity(self) -> str:
-        """Eight hexadecimal digits of the study and of all that the result depends on.
-
-        The path of the data file is not among it: a study's frames are the same wherever they lie.
-        """
-        dataset = self.dataset
-        frames = [dataset.frames_per_cell, dataset.min_training_snr_db, dataset.validation_fraction]
-        content = json.dumps([self.study_started, self.design_json, self.seed, frames])
-        return hashlib.sha256(content.encode()).hexdigest()[:8]
-
-    @property
-    def folder(self) -> Path:
-        """Where the trial's files lie, created; never those of another design."""
-        store = ArtifactStore(Path(self.artifacts))
-        return store.evaluation_folder(self.study_name, self.trial_number, self.identity)
 
 
 def evaluate_design(request: EvaluationRequest) -> tuple[Evaluation, ...]:
@@ -92,9 +44,9 @@ def evaluate_design(request: EvaluationRequest) -> tuple[Evaluation, ...]:
     """
     keep_freed_memory()
     torch.set_num_threads(request.n_threads)
-    design = Design.model_validate_json(request.design_json)
+    request.folder.mkdir(parents=True, exist_ok=True)
     with _lock(request.folder):
-        return _evaluate_stages(request, design)
+        return _evaluate_stages(request)
 
 
 def list_phases(design: Design) -> tuple[Phase, ...]:
@@ -132,7 +84,8 @@ def _load_frames(dataset: DatasetRequest, quantizer: InputQuantizer | None, _sta
     return training, load_validation_frames(file, split, quantizer)
 
 
-def _evaluate_stages(request: EvaluationRequest, design: Design) -> tuple[Evaluation, ...]:
+def _evaluate_stages(request: EvaluationRequest) -> tuple[Evaluation, ...]:
+    design = request.design
     first = design.architecture.blocks[0]
     quantizer = first if isinstance(first, InputQuantizer) else None
     training_frames, validation_frames = load_frames(request.dataset, quantizer)
@@ -143,8 +96,8 @@ def _evaluate_stages(request: EvaluationRequest, design: Design) -> tuple[Evalua
         load_weights(folder / weights_file(evaluations[-1].stage), model)
     path = choose_training_path(model)
     for phase in list_phases(design)[len(evaluations) :]:
-        seconds = _train_phase(request, design, model, path, phase, training_frames)
-        evaluations.append(_measure(request, design, model, path.name, phase.stage, seconds, validation_frames))
+        seconds = _train_phase(request, model, path, phase, training_frames)
+        evaluations.append(_measure(request, model, path.name, phase.stage, seconds, validation_frames))
         _write_stage(folder, model, evaluations[-1])
     return tuple(evaluations)
 
@@ -168,7 +121,6 @@ def _load_finished_stages(folder: Path, n_stages: int) -> list[Evaluation]:
 
 def _train_phase(
     request: EvaluationRequest,
-    design: Design,
     model: QuantizedNetwork,
     path: TrainingPath,
     phase: Phase,
@@ -180,13 +132,13 @@ def _train_phase(
         checkpoint = None
     if checkpoint is not None:
         load_state(model, checkpoint.model_state)
-    masks = _prune_for(model, design, phase, is_resumed=checkpoint is not None)
+    masks = _prune_for(model, request.design, phase, is_resumed=checkpoint is not None)
     started = time.monotonic() - (checkpoint.training_seconds if checkpoint else 0.0)
 
     def on_epoch(end: EpochEnd) -> None:
         seconds = time.monotonic() - started
         write_checkpoint(folder, Checkpoint(phase.stage, end.epoch, model.state_dict(), end.optimizer_state, seconds))
-        _write_progress(folder, design, phase, end)
+        _write_progress(folder, request.design, phase, end)
 
     if phase.epochs:
         train(
@@ -211,7 +163,6 @@ def _prune_for(model: QuantizedNetwork, design: Design, phase: Phase, is_resumed
 
 def _measure(
     request: EvaluationRequest,
-    design: Design,
     model: QuantizedNetwork,
     training_path: str,
     stage: int,
@@ -227,9 +178,9 @@ def _measure(
         accuracy=accuracy.overall,
         accuracy_by_snr=accuracy.by_snr,
         n_frames=accuracy.n_frames,
-        cost=count_cost(design.architecture, density),
+        cost=count_cost(request.design.architecture, density),
         density=density,
-        epochs=sum(phase.epochs for phase in list_phases(design)[: stage + 1]),
+        epochs=sum(phase.epochs for phase in list_phases(request.design)[: stage + 1]),
         seed=request.seed,
         training_seconds=seconds,
         checkpoint=ArtifactStore(Path(request.artifacts)).relative(request.folder / weights_file(stage)),

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from workers.evaluation import EvaluationRequest
+from workers.requests import EvaluationRequest
 
 Result = TypeVar("Result")
 

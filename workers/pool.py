@@ -6,37 +6,16 @@ import logging
 import os
 import traceback
 from collections import deque
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from storage.child_processes import PROJECT_FOLDER
-from storage.records import Evaluation
-from workers.evaluation import EvaluationRequest, evaluate_design
+from workers.evaluation import evaluate_design
 from workers.gpu_actors import GpuActors
+from workers.requests import Completed, EvaluationRequest, Failed
 
 
 class PoolError(RuntimeError):
     """The pool cannot run even one trial."""
-
-
-@dataclass(frozen=True)
-class Completed:
-    """A trial that was measured: one evaluation per stage, in order."""
-
-    trial_number: int
-    evaluations: tuple[Evaluation, ...]
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A trial that raised, or whose worker died."""
-
-    trial_number: int
-    kind: str
-    """Name of the exception's type."""
-    traceback: str
-    is_infrastructure: bool
-    """Whether the machine failed rather than the trial: worth another attempt."""
 
 
 class Pool(Protocol):

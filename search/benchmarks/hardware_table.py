@@ -139,7 +139,7 @@ def queue_network(
     database: Database, store: ArtifactStore, config: StudyConfig, number: int, network: ExampleNetwork, epochs: int
 ) -> Build:
     """Trains and exports the network where that was not done yet, and queues its build."""
-    folder = store.evaluation_folder(STUDY_NAME, number, f"{network.architecture.architecture_id[:8]}-{epochs}")
+    folder = store.make_evaluation_folder(STUDY_NAME, number, f"{network.architecture.architecture_id[:8]}-{epochs}")
     model, proof = folder / "model.onnx", folder / "proof.npz"
     if not proof.is_file():
         _print_progress(f"training {network.name}")

@@ -70,7 +70,7 @@ RESULT = TrialReport(
     parameters=6_000,
     epochs=8,
     architecture_id="0123",
-    design_json="{}",
+    design=DESIGN,
 )
 FACTS = TrialFacts("demo", 7, "complete", DESIGN, RESULT, (TRAINED, PRUNED), (BUILD,), True, None, None)
 

@@ -96,7 +96,7 @@ def queue_tiny(database: Database, export_tiny: Callable[[int], Path]) -> Queue:
         target: BuildTarget = ZCU111,
         timeout_s: int = 300,
     ) -> Build:
-        folder = store.evaluation_folder(study_name, trial_number, "0123abcd")
+        folder = store.make_evaluation_folder(study_name, trial_number, "0123abcd")
         for file in ("model.onnx", "proof.npz"):
             shutil.copy(export_tiny(seed) / file, folder / file)
         return queue_build(
@@ -140,7 +140,7 @@ def queue_network(database: Database, store: ArtifactStore, export_network: Call
     """Queues a build of one of NETWORKS, as a promotion does."""
 
     def queue(name: str, *, trial_number: int = 0, target: BuildTarget = ZCU111, timeout_s: int = 600) -> Build:
-        folder = store.evaluation_folder("study", trial_number, "0123abcd")
+        folder = store.make_evaluation_folder("study", trial_number, "0123abcd")
         for file in ("model.onnx", "proof.npz"):
             shutil.copy(export_network(name) / file, folder / file)
         return queue_build(

@@ -52,7 +52,7 @@ class WorkedBuild:
 def worked(finn: Finn, export_tiny: Callable[[int], Path], tmp_path_factory: pytest.TempPathFactory) -> WorkedBuild:
     root = tmp_path_factory.mktemp("rtl")
     database, store = open_database(f"sqlite:///{root}/studies.db"), ArtifactStore(root / "artifacts")
-    folder = store.evaluation_folder("study", 0, "0123abcd")
+    folder = store.make_evaluation_folder("study", 0, "0123abcd")
     for file in ("model.onnx", "proof.npz"):
         shutil.copy(export_tiny(0) / file, folder / file)
     build = queue_build(

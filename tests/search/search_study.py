@@ -13,15 +13,13 @@ from search.hardware_estimates import HardwareEstimates
 from search.interrupts import Interrupts
 from search.loop import Search
 from search.study import check_is_same_study, open_study
-from spaces.search_space import Design
 from spaces.study_config import StudyConfig, parse_study_config
 from storage.artifacts import ArtifactStore
 from storage.builds import queue_build
 from storage.database import Database
 from storage.records import Build, BuildTarget, Evaluation
-from workers.evaluation import DatasetRequest, EvaluationRequest
 from workers.inference_cost import count_cost
-from workers.pool import Completed, Failed
+from workers.requests import Completed, DatasetRequest, EvaluationRequest, Failed
 
 STUDY_FILE = """
 study: {name: small, seed: 3, sampler: random}
@@ -121,7 +119,7 @@ def pool_of(search: Search) -> FakePool:
 
 def complete(request: EvaluationRequest) -> Completed:
     """Measures by formula: the larger the network, the more accurate; one evaluation per stage."""
-    design = Design.model_validate_json(request.design_json)
+    design = request.design
     cost = count_cost(design.architecture)
     evaluations = [
         Evaluation(

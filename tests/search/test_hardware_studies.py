@@ -22,8 +22,7 @@ from storage.estimates import make_estimate_key
 from tests.search.estimate_maker import BOARD, End, estimate_by_formula, estimate_maker, fail, make_all, refuse
 from tests.search.search_study import complete, hardware_config, make_search, pool_of
 from tests.search.search_study import fail as fail_training
-from workers.evaluation import EvaluationRequest
-from workers.pool import Completed, Failed
+from workers.requests import Completed, EvaluationRequest, Failed
 
 BOUND = "throughput_fps: {at_least: 200000}"
 

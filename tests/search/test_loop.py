@@ -16,8 +16,7 @@ from search.study_report import count_trials
 from storage.database import Database
 from storage.evaluations import load_trial_evaluations
 from tests.search.search_study import complete, fail, make_search, pool_of, small_config
-from workers.evaluation import EvaluationRequest
-from workers.pool import Completed, Failed
+from workers.requests import Completed, EvaluationRequest, Failed
 
 
 def states(study: optuna.Study) -> list[str]:
@@ -63,7 +62,7 @@ def test_workers_get_the_design_a_seed_of_their_own_and_the_trial_s_number(sqlit
     requests = pool_of(search).submitted
     assert [request.trial_number for request in requests] == list(range(6))
     assert [request.seed for request in requests] == [3 + number for number in range(6)]
-    assert requests[0].design_json == search.study.trials[0].user_attrs["design"]
+    assert requests[0].design.model_dump_json() == search.study.trials[0].user_attrs["design"]
 
 
 def test_one_trial_more_than_capacity_is_in_flight(sqlite: Database, tmp_path: Path) -> None:
@@ -194,7 +193,7 @@ def test_interrupted_trials_are_adopted_by_the_next_run(database: Database, tmp_
     assert states(second.study) == ["COMPLETE"] * 6
     resubmitted = {request.trial_number: request for request in pool_of(second).submitted}
     for trial in left:
-        assert resubmitted[trial.number].design_json == trial.user_attrs["design"]
+        assert resubmitted[trial.number].design.model_dump_json() == trial.user_attrs["design"]
         assert second.study.trials[trial.number].params == trial.params
     assert len(pool_of(second).numbers) == 6 - n_before
 

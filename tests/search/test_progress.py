@@ -17,11 +17,12 @@ from search.progress import (
     render_status,
     show_work,
 )
-from search.study_report import StudyReport, TrialCounts, TrialReport
+from search.study_report import StudyReport, TrialCounts
 from spaces.metrics import METRICS
 from storage.hardware_reports import HardwareEstimate
+from tests.search.measured_trials import measured_trial
 
-TRIAL = TrialReport(4, 0.5712, 0.0162, 1e6, 1e4, 1000, 5, "0123456789ab", "{}")
+TRIAL = measured_trial(4, 0.5712, 0.0162)
 
 REPORT = StudyReport("small", 0.56, TrialCounts(3, 2, 1, 1, 0), (TRIAL,), (TRIAL,), 0.56, ())
 

@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,29 +6,15 @@ import pytest
 from search.loop import run_search
 from search.promotion import PromotionError, choose_winners, promote_trial
 from search.study_report import StudyReport, TrialCounts, TrialReport, load_study_report
-from spaces.search_space import Design
 from storage.artifacts import ArtifactStore
 from storage.database import Database
 from storage.dataset.radioml import RadioMLFile
 from storage.hardware_reports import HardwareEstimate
 from storage.signals.modulations import CLASS_NAMES
+from tests.search.measured_trials import measured_trial as trial
 from tests.search.search_study import complete, make_search, small_config
 
 FILE = RadioMLFile(Path("data.hdf5"), CLASS_NAMES, tuple(range(-20, 32, 2)), 8, 1024, 4992, None)
-
-
-def design(weight_bit_width: int = 4) -> str:
-    blocks = [
-        {"type": "input_quantizer"},
-        {"type": "global_pool"},
-        {"type": "linear", "out_features": 24, "weight_bit_width": weight_bit_width},
-    ]
-    fields = {"architecture": {"blocks": blocks}, "training": {"epochs": 1}}
-    return Design.model_validate_json(json.dumps(fields)).model_dump_json()
-
-
-def trial(number: int, accuracy: float, inference_cost: float, weight_bit_width: int = 4) -> TrialReport:
-    return TrialReport(number, accuracy, inference_cost, 1e6, 1e4, 1000, 5, "0123456789ab", design(weight_bit_width))
 
 
 def report(*front: TrialReport, threshold: float = 0.56) -> StudyReport:
@@ -41,7 +26,12 @@ def numbers(winners: tuple[TrialReport, ...]) -> list[int]:
 
 
 def test_trials_above_the_threshold_are_chosen_by_the_hypervolume_only_they_cover() -> None:
-    front = report(trial(0, 0.50, 0.01), trial(1, 0.57, 0.02), trial(2, 0.571, 0.3), trial(3, 0.60, 0.35))
+    front = report(
+        trial(0, 0.50, 0.01),
+        trial(1, 0.57, 0.02),
+        trial(2, 0.571, 0.3),
+        trial(3, 0.60, 0.35),
+    )
     choice = choose_winners(front, top=2)
     assert numbers(choice.trials) == [1, 3]
     assert not choice.is_below_threshold

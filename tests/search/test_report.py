@@ -22,8 +22,7 @@ from storage.hardware_reports import BuildReport
 from storage.records import BuildLevel
 from tests.search.estimate_maker import estimate_maker
 from tests.search.search_study import complete, fail, hardware_config, make_search, queue_small_build, small_config
-from workers.evaluation import EvaluationRequest
-from workers.pool import Completed, Failed
+from workers.requests import Completed, EvaluationRequest, Failed
 
 BUILD_REPORT = BuildReport(
     lut=18432,

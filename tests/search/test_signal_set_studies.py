@@ -9,7 +9,8 @@ import pytest
 
 from search.study_data import open_dataset
 from spaces.study_config import StudyConfig, load_study_config, parse_study_config
-from workers.evaluation import DatasetRequest, EvaluationRequest, evaluate_design
+from workers.evaluation import evaluate_design
+from workers.requests import DatasetRequest, EvaluationRequest
 
 SPACES = Path(__file__).parents[2] / "spaces"
 
@@ -36,7 +37,7 @@ def test_design_of_the_study_is_trained_and_measured(
         EvaluationRequest(
             study_name=study,
             trial_number=0,
-            design_json=design.model_dump_json(),
+            design=design,
             seed=1,
             dataset=DatasetRequest(str(file.path), None, config.dataset.min_training_snr_db, 0.1),
             artifacts=str(tmp_path / "artifacts"),

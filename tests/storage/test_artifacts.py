@@ -99,10 +99,13 @@ def test_write_replaces_the_file_whole(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == b"new"
 
 
-def test_evaluation_folder_is_made(tmp_path: Path) -> None:
-    folder = ArtifactStore(tmp_path / "artifacts").evaluation_folder("dsc4", 7, "0123abcd")
+def test_evaluation_folder_is_made_when_it_is_asked_for(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path / "artifacts")
+    folder = store.evaluation_folder("dsc4", 7, "0123abcd")
 
     assert folder == tmp_path / "artifacts/dsc4/trials/00007-0123abcd"
+    assert not folder.exists()
+    assert store.make_evaluation_folder("dsc4", 7, "0123abcd") == folder
     assert folder.is_dir()
 
 

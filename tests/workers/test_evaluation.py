@@ -19,8 +19,9 @@ from storage.dataset.radioml import DatasetError
 from storage.records import Evaluation
 from storage.twin.cached_twin import ensure_twin
 from workers.checkpoint import CheckpointError, load_weights
-from workers.evaluation import DatasetRequest, EvaluationRequest, evaluate_design, load_frames, weights_file
+from workers.evaluation import evaluate_design, load_frames, weights_file
 from workers.model import build_model, measure_density
+from workers.requests import DatasetRequest, EvaluationRequest
 
 DESIGN = Design(
     architecture=ArchitectureConfig(
@@ -44,7 +45,7 @@ def request_(twin_path: Path, tmp_path: Path) -> EvaluationRequest:
     return EvaluationRequest(
         study_name="tones",
         trial_number=3,
-        design_json=DESIGN.model_dump_json(),
+        design=DESIGN,
         seed=11,
         dataset=DatasetRequest(str(twin_path), None, min_training_snr_db=-6, validation_fraction=0.2),
         artifacts=str(tmp_path / "artifacts"),
@@ -133,7 +134,7 @@ def test_two_processes_never_train_one_trial_at_once(request_: EvaluationRequest
 @pytest.mark.parametrize(
     "change",
     [
-        {"design_json": DESIGN.model_copy(update={"stages": ()}).model_dump_json()},
+        {"design": DESIGN.model_copy(update={"stages": ()})},
         {"seed": 12},
         {"dataset": DatasetRequest("data.hdf5", 8, min_training_snr_db=-6, validation_fraction=0.2)},
         {"study_started": "2026-01-02"},

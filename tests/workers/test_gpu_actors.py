@@ -14,9 +14,10 @@ import pytest
 from spaces.architecture import ArchitectureConfig, Conv, GlobalPool, InputQuantizer, Linear
 from spaces.search_space import Design, TrainingSettings
 from storage.records import Evaluation
-from workers.evaluation import DatasetRequest, EvaluationRequest, evaluate_design
+from workers.evaluation import evaluate_design
 from workers.gpu_actors import GpuActors
-from workers.pool import Completed, RayPool, run_request
+from workers.pool import RayPool, run_request
+from workers.requests import Completed, DatasetRequest, EvaluationRequest
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +41,7 @@ def request_(twin_path: Path, tmp_path: Path) -> EvaluationRequest:
     )
     design = Design(architecture=ArchitectureConfig(blocks=blocks), training=TrainingSettings(epochs=2))
     dataset = DatasetRequest(str(twin_path), None, min_training_snr_db=-6, validation_fraction=0.2)
-    return EvaluationRequest("actors", 0, design.model_dump_json(), 1, dataset, str(tmp_path / "artifacts"), "2026")
+    return EvaluationRequest("actors", 0, design, 1, dataset, str(tmp_path / "artifacts"), "2026")
 
 
 def test_trials_side_by_side_are_measured_as_if_alone(ray: Any, request_: EvaluationRequest) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from spaces.architecture import ArchitectureConfig, Conv, GlobalPool, InputQuantizer, Linear
 from spaces.search_space import Design, TrainingSettings
-from workers.evaluation import DatasetRequest, EvaluationRequest
-from workers.pool import Completed, Failed, LocalPool, Pool, PoolError, RayPool
+from workers.pool import LocalPool, Pool, PoolError, RayPool
+from workers.requests import Completed, DatasetRequest, EvaluationRequest, Failed
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ def design(epochs: int = 1) -> Design:
 @pytest.fixture
 def request_(twin_path: Path, tmp_path: Path) -> EvaluationRequest:
     dataset = DatasetRequest(str(twin_path), None, min_training_snr_db=-6, validation_fraction=0.2)
-    return EvaluationRequest("pool", 0, design().model_dump_json(), 1, dataset, str(tmp_path / "artifacts"), "2026")
+    return EvaluationRequest("pool", 0, design(), 1, dataset, str(tmp_path / "artifacts"), "2026")
 
 
 @pytest.fixture(params=["local", "ray"])
@@ -79,7 +79,7 @@ def test_a_raising_trial_comes_back_with_its_traceback(pool: Pool, request_: Eva
 def test_a_killed_ray_worker_is_an_infrastructure_failure(request_: EvaluationRequest) -> None:
     pool = RayPool(cpus_per_trial=1, gpus_per_trial=0)
     try:
-        pool.submit(dataclasses.replace(request_, design_json=design(epochs=1000).model_dump_json()))
+        pool.submit(dataclasses.replace(request_, design=design(epochs=1000)))
         kill_descendant_named("ray::run_request")
         failed = wait_for(pool)
     finally:
