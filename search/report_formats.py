@@ -8,7 +8,11 @@ import io
 from search.objectives import Constraint
 from search.study_report import StudyReport, TrialReport
 from spaces.metrics import HARDWARE_METRICS, Source
+from storage.hardware_reports import Resources
 from storage.records import Build
+
+FORMAT = 2
+"""Of the JSON object; raised where a key gets another meaning."""
 
 CSV_COLUMNS = (
     "trial",
@@ -20,13 +24,17 @@ CSV_COLUMNS = (
     "epochs",
     "architecture_id",
 )
+
 RESOURCE_KEYS = (*(metric.field_name for metric in HARDWARE_METRICS if metric.source is Source.RESOURCES), "uram")
+"""Of the front and of builds: with FIFOs and width converters."""
+
 SPEED_KEYS = tuple(metric.field_name for metric in HARDWARE_METRICS if metric.source is Source.SPEED)
 
 
 def report_as_json(report: StudyReport) -> dict[str, object]:
     """The report for programs; its keys are kept stable and described in the README."""
     return {
+        "format": FORMAT,
         "study": report.study_name,
         "threshold": report.threshold,
         "objectives": {objective.name: objective.metric.direction for objective in report.objectives},
@@ -82,11 +90,11 @@ def _build_as_json(build: Build) -> dict[str, object]:
         "is_below_threshold": build.is_below_threshold,
         "test_accuracy": build.test_accuracy,
         "message": build.message,
-        "connected": report and report.connected and vars(report.connected),
-        "lut": report and report.lut,
-        "bram_18k": report and report.bram_18k,
-        "uram": report and report.uram,
-        "dsp": report and report.dsp,
-        "throughput_fps": report and report.throughput_fps,
-        "latency_us": report and report.latency_us,
+        **_resources_as_json(None if report is None else report.connected),
+        "layers_only": None if report is None else _resources_as_json(report.bare),
+        **{key: report and getattr(report, key) for key in SPEED_KEYS},
     }
+
+
+def _resources_as_json(resources: Resources | None) -> dict[str, int | None]:
+    return {key: None if resources is None else getattr(resources, key) for key in RESOURCE_KEYS}

@@ -1,6 +1,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -18,7 +19,7 @@ from search.study_report import load_study_report
 from spaces.metrics import LUT
 from storage.builds import claim_build, finish_build
 from storage.database import Database
-from storage.hardware_reports import BuildReport
+from storage.hardware_reports import BuildReport, Resources
 from storage.records import BuildLevel
 from tests.search.estimate_maker import estimate_maker
 from tests.search.search_study import complete, fail, hardware_config, make_search, queue_small_build, small_config
@@ -35,6 +36,7 @@ BUILD_REPORT = BuildReport(
     bottleneck_cycles=2048,
     n_frames_verified=100,
     n_classes_equal=99,
+    connected=Resources(lut=24100, bram_18k=41, uram=0, dsp=12),
 )
 
 
@@ -92,9 +94,31 @@ def test_json_builds_have_the_promised_keys(studied: Database, capsys: pytest.Ca
     assert isinstance(builds, list)
     names = ("state", "board", "lut", "bram_18k", "dsp", "throughput_fps", "latency_us")
     assert [[build[name] for name in names] for build in builds] == [
-        ["succeeded", "ZCU111", 18432, 27, 12, 101562.5, 61.3],
+        ["succeeded", "ZCU111", 24100, 41, 12, 101562.5, 61.3],
         ["queued", "ZCU102", None, None, None, None, None],
     ]
+
+
+def test_json_tells_its_format_and_the_layers_only_beside_the_whole(
+    studied: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = run_json(studied, capsys)
+    assert report["format"] == 2
+    assert isinstance(report["builds"], list)
+    built, queued = report["builds"]
+    assert built["layers_only"] == {"lut": 18432, "bram_18k": 27, "uram": 0, "dsp": 12}
+    assert queued["layers_only"] is None
+    assert "connected" not in built
+
+
+def test_json_of_an_older_build_knows_its_layers_only(studied: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    build = claim_build(studied, "me")
+    assert build is not None
+    assert finish_build(studied, build.build_id, "me", replace(BUILD_REPORT, connected=None))
+    builds = run_json(studied, capsys)["builds"]
+    assert isinstance(builds, list)
+    assert builds[1]["lut"] is None
+    assert builds[1]["layers_only"]["lut"] == 18432
 
 
 def test_report_agrees_with_optuna_on_the_front(studied: Database, tmp_path: Path) -> None:
