@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import json
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from pydantic import TypeAdapter
 
 from spaces.architecture import InputQuantizer
@@ -45,7 +43,7 @@ def evaluate_design(request: EvaluationRequest) -> tuple[Evaluation, ...]:
     keep_freed_memory()
     torch.set_num_threads(request.n_threads)
     request.folder.mkdir(parents=True, exist_ok=True)
-    with _lock(request.folder):
+    with FileLock(request.folder / ".lock", fallback_to_soft=False):  # falls with its process
         return _evaluate_stages(request)
 
 
@@ -100,13 +98,6 @@ def _evaluate_stages(request: EvaluationRequest) -> tuple[Evaluation, ...]:
         evaluations.append(_measure(request, model, path.name, phase.stage, seconds, validation_frames))
         _write_stage(folder, model, evaluations[-1])
     return tuple(evaluations)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # falls with its process
-        yield
 
 
 def _load_finished_stages(folder: Path, n_stages: int) -> list[Evaluation]:
