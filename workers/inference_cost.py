@@ -58,7 +58,7 @@ class LayerCost:
     weight_bits: float
 
 
-def count_cost(architecture: ArchitectureConfig, density: Mapping[str, float] | None = None) -> Cost:
+def count_cost(architecture: ArchitectureConfig, density: Mapping[str, float]) -> Cost:
     """The cost of one inference; lower is better.
 
     `density` is the fraction of non-zero weights after weight quantization per MAC layer, 0 to 1; a layer that is not
@@ -71,12 +71,9 @@ def count_cost(architecture: ArchitectureConfig, density: Mapping[str, float] | 
     return Cost(bit_ops, weight_bits, score_inference_cost(bit_ops, weight_bits), parameters)
 
 
-def count_layer_costs(
-    architecture: ArchitectureConfig, density: Mapping[str, float] | None = None
-) -> tuple[LayerCost, ...]:
+def count_layer_costs(architecture: ArchitectureConfig, density: Mapping[str, float]) -> tuple[LayerCost, ...]:
     """The cost of each MAC layer, in order; `density` as in `count_cost`. Raises KeyError for an unknown layer name."""
     layers = list_mac_layers(architecture)
-    density = density or {}
     unknown = set(density) - {layer.name for layer in layers}
     if unknown:
         raise KeyError(f"density names {sorted(unknown)}; expected layers of {[layer.name for layer in layers]}")

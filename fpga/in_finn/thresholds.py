@@ -7,8 +7,9 @@ The definition is the real-valued one, of the float numbers that the QONNX file 
 
 FINN's own streamlining folds the same numbers into each other in single precision, which moves thresholds by whole
 steps where sums are large. Float64 finds them; where it cannot tell two neighbouring sums apart, as it never can where
-a sum lies on a tie, the decision is made in rational numbers. workers/integer/thresholds.py, which cannot be imported
-here, decides the same for evaluation, where a layer has one step for all channels.
+a sum lies on a tie, the decision is made in rational numbers.
+
+workers/integer/thresholds.py decides the same again for evaluation: FINN's Python can import nothing of that folder.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ End = Callable[[Database, Estimate], None]
 
 def estimate_by_formula(architecture: ArchitectureConfig) -> HardwareEstimate:
     """The larger the network, the more of everything it takes."""
-    n = count_cost(architecture).parameters
+    n = count_cost(architecture, {}).parameters
     return HardwareEstimate(
         lut=100 * n,
         bram_18k=n // 100,

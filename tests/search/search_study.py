@@ -120,7 +120,7 @@ def pool_of(search: Search) -> FakePool:
 def complete(request: EvaluationRequest) -> Completed:
     """Measures by formula: the larger the network, the more accurate; one evaluation per stage."""
     design = request.design
-    cost = count_cost(design.architecture)
+    cost = count_cost(design.architecture, {})
     evaluations = [
         Evaluation(
             study_name=request.study_name,

@@ -69,19 +69,19 @@ def test_published_architectures_have_their_published_cost(row: dict[str, str]) 
     kernels, strides, channels = ([int(v) for v in row[key].split("-")] for key in ("kernels", "strides", "channels"))
     blocks = [dsc(k, s, c) for k, s, c in zip(kernels, strides, channels, strict=True)]
     architecture = ArchitectureConfig(blocks=(*blocks, GlobalPool(), Linear(out_features=24, weight_bit_width=32)))
-    assert round(count_cost(architecture).inference_cost, 3) == float(row["inference_cost_float32"])
+    assert round(count_cost(architecture, {}).inference_cost, 3) == float(row["inference_cost_float32"])
 
 
 def test_float_bacalhaunet_costs_what_its_paper_says() -> None:
     """1.4155: Rosa et al., ITU J-FET (dense arithmetic gives 1.41546)."""
     blocks = (dsc(27, 2, 24), dsc(21, 1, 24), dsc(15, 2, 48), dsc(9, 1, 48), dsc(9, 2, 48))
     architecture = ArchitectureConfig(blocks=(*blocks, GlobalPool(), Linear(out_features=24, weight_bit_width=32)))
-    assert count_cost(architecture).inference_cost == pytest.approx(1.41546, abs=5e-6)
+    assert count_cost(architecture, {}).inference_cost == pytest.approx(1.41546, abs=5e-6)
 
 
 def test_dense_vgg10_of_8_bits_has_its_known_bit_ops_and_weight_bits() -> None:
     """823,328,768 bit-ops and 1,272,832 weight bits: QONNX's RadioML_VGG10 without its zero weights discounted."""
-    cost = count_cost(vgg10(8))
+    cost = count_cost(vgg10(8), {})
     assert (cost.bit_ops, cost.weight_bits) == (823_328_768, 1_272_832)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from workers.cpu.blocked_frames import FASTEST, Blocked, Engine, from_blocked, to_blocked
+from workers.cpu.blocked_frames import Blocked, Engine, from_blocked, to_blocked
 from workers.cpu.native_layers import Activation, CodeRange, Convolution, Residual, fused_layer, max_pool
 from workers.functional_quantizers import ActivationQuantizer
 from workers.fused_layers import ConvChain, ConvLayer, FusedLayer, InputLayer, LinearLayer, PoolLayer, join_pools
 
 
-def run_native(layers: tuple[FusedLayer, ...], frames: Tensor | Blocked, engine: Engine = FASTEST) -> Tensor:
+def run_native(layers: tuple[FusedLayer, ...], frames: Tensor | Blocked, engine: Engine) -> Tensor:
     """Class scores (batch, n_classes), with gradients to the parameters.
 
     `frames` are float32 samples (batch, in_channels, frame_length). In blocks, they are what the input quantizer makes

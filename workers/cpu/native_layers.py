@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from workers.cpu.blocked_frames import FASTEST, LANES, Blocked, Engine, address_of
+from workers.cpu.blocked_frames import LANES, Blocked, Engine, address_of
 from workers.cpu.native_library import load_library
 
 
@@ -42,9 +42,9 @@ class Convolution:
 
     weight: Tensor
     """(out_channels, in_channels, kernel_size), or (channels, 1, kernel_size) where depthwise."""
-    stride: int = 1
-    padding: int = 0
-    is_depthwise: bool = False
+    stride: int
+    padding: int
+    is_depthwise: bool
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,13 @@ class Activation:
     pool_size: int = 1
 
 
-def max_pool(x: Blocked, size: int, engine: Engine = FASTEST) -> Blocked:
+def max_pool(x: Blocked, size: int, engine: Engine) -> Blocked:
     """Maximum over `size` neighbouring positions without overlap; the first of equal ones has the gradient."""
     values: Tensor = _MaxPool.apply(x.values, size, engine)  # type: ignore[no-untyped-call]
     return Blocked(values, x.n_frames)
 
 
-def fused_layer(
-    x: Blocked, conv: Convolution, norm: nn.BatchNorm1d, activation: Activation, engine: Engine = FASTEST
-) -> Blocked:
+def fused_layer(x: Blocked, conv: Convolution, norm: nn.BatchNorm1d, activation: Activation, engine: Engine) -> Blocked:
     """quantizer(norm(conv(x))) and, with a residual, residual.quantizer(residual.summand + that); then max_pool.
 
     In training `norm` uses the batch's statistics and updates the running ones; in evaluation it uses the running ones.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import functools
 import hashlib
 import logging
@@ -13,12 +12,11 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
 import torch
+from filelock import FileLock
 
 SOURCE_FOLDER = Path(__file__).parent / "native"
 
@@ -97,7 +95,7 @@ def build_library(instruction_set: str, folder: Path) -> Path:
         return path
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(path.with_suffix(".lock")):
+        with FileLock(path.with_suffix(".lock")):
             if not path.exists():
                 _compile(compiler, flags, path)
     except OSError as error:
@@ -132,13 +130,6 @@ def _hash_inputs(compiler: str, flags: tuple[str, ...]) -> str:
     for source in sorted(SOURCE_FOLDER.iterdir()):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _compile(compiler: str, flags: tuple[str, ...], path: Path) -> None:

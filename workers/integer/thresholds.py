@@ -7,8 +7,9 @@ The definition is the real-valued one, of the float numbers that the exported fi
 
 `step` is the scale of the input's codes times that of the weights', `variance` includes batch norm's eps. A code is the
 number of thresholds that a sum has reached. Float64 finds them; where it cannot tell two neighbouring sums apart, as
-it never can where a sum lies on a tie, the decision is made in rational numbers. fpga/in_finn/thresholds.py does the
-same in FINN's environment, where each channel may have a step of its own.
+it never can where a sum lies on a tie, the decision is made in rational numbers.
+
+fpga/in_finn/thresholds.py decides the same again: it runs in FINN's Python, which can import nothing of this folder.
 """
 
 from __future__ import annotations

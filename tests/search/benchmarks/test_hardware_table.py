@@ -60,13 +60,13 @@ def make_build(report: BuildReport | None, message: str | None) -> Build:
 
 def test_vgg10_has_the_challenges_weights() -> None:
     """1,272,832 weight bits at 8 bits, dense (qonnx.util.inference_cost's golden number of RadioML_VGG10)."""
-    assert count_cost(make_vgg10(8)).weight_bits == 1_272_832
-    assert count_cost(make_vgg10(4)).weight_bits == 1_272_832 / 2
+    assert count_cost(make_vgg10(8), {}).weight_bits == 1_272_832
+    assert count_cost(make_vgg10(4), {}).weight_bits == 1_272_832 / 2
 
 
 def test_bacalhaunet_has_the_published_weights() -> None:
     """Its dense float32 form costs 1.41546, published as 1.4155 (Rosa et al., ITU J-FET)."""
-    cost = count_cost(make_bacalhaunet(8))
+    cost = count_cost(make_bacalhaunet(8), {})
 
     in_float32 = 0.5 * 16 * cost.bit_ops / 807_699_904 + 0.5 * 4 * cost.weight_bits / 1_244_936
     assert in_float32 == pytest.approx(1.41546, abs=1e-5)

@@ -21,7 +21,7 @@ from tests.workers.plain_layers import (
     make_case,
     run_plain,
 )
-from workers.cpu.blocked_frames import Engine, from_blocked, gather_codes, to_blocked
+from workers.cpu.blocked_frames import FASTEST, Engine, from_blocked, gather_codes, to_blocked
 from workers.cpu.native_layers import Activation, CodeRange, Convolution, Residual, fused_layer, max_pool
 from workers.cpu.native_library import available_instruction_sets, find_problem
 from workers.layers import make_relu
@@ -82,7 +82,7 @@ def test_codes_are_brevitas_bit_for_bit_ties_included(bit_width: int, instructio
     expected_x, fused_x = x.clone().requires_grad_(), x.clone().requires_grad_()
     relu = make_relu(bit_width)
     expected = relu(expected_x)
-    one, activation = Convolution(torch.ones(1, 1, 1)), Activation(CodeRange(scale, highest))
+    one, activation = convolve_with(torch.ones(1, 1, 1)), Activation(CodeRange(scale, highest))
     fused = from_blocked(fused_layer(to_blocked(fused_x), one, identity_norm(), activation, engine))
     gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(5))
     torch.autograd.backward([expected, fused], [gradient, gradient])
@@ -101,7 +101,7 @@ def test_lanes_beyond_the_frames_are_zero_and_have_no_part_in_statistics() -> No
     norm = nn.BatchNorm1d(3)
     nn.init.ones_(norm.bias)
     x = torch.randn(5, 2, 9, generator=torch.Generator().manual_seed(6))
-    out = fused_layer(to_blocked(x), Convolution(torch.ones(3, 2, 1)), norm, RELU)
+    out = fused_layer(to_blocked(x), convolve_with(torch.ones(3, 2, 1)), norm, RELU, FASTEST)
     assert out.values.shape == (1, 3, 9, 16)
     assert not out.values[..., 5:].any()
     assert torch.allclose(norm.running_mean, 0.1 * x.sum(1).mean() * torch.ones(3), atol=1e-6)  # type: ignore[arg-type]
@@ -111,7 +111,9 @@ def test_values_that_are_no_numbers_stay_so() -> None:
     x = torch.zeros(16, 1, 4)
     x[3, 0, 2] = torch.nan
     activation = Activation(CodeRange(torch.tensor(0.1), 15))
-    out = from_blocked(fused_layer(to_blocked(x), Convolution(torch.ones(1, 1, 1)), identity_norm(), activation))
+    out = from_blocked(
+        fused_layer(to_blocked(x), convolve_with(torch.ones(1, 1, 1)), identity_norm(), activation, FASTEST)
+    )
     assert out[3, 0, 2].isnan()
     assert out.isnan().sum() == 1
 
@@ -120,14 +122,15 @@ def test_evaluation_leaves_running_statistics_alone() -> None:
     norm = identity_norm()
     before = {name: buffer.clone() for name, buffer in norm.named_buffers()}
     with torch.no_grad():
-        fused_layer(to_blocked(torch.randn(3, 1, 8)), Convolution(torch.ones(1, 1, 3), padding=1), norm, RELU)
+        fused_layer(to_blocked(torch.randn(3, 1, 8)), convolve_with(torch.ones(1, 1, 3)), norm, RELU, FASTEST)
     assert len(before) == 3
     assert all(torch.equal(buffer, before[name]) for name, buffer in norm.named_buffers())
 
 
 def test_one_value_per_channel_has_no_batch_statistics() -> None:
+    one_value, conv = to_blocked(torch.ones(1, 2, 1)), convolve_with(torch.ones(2, 2, 1))
     with pytest.raises(ValueError, match="expected more than 1 value per channel"):
-        fused_layer(to_blocked(torch.ones(1, 2, 1)), Convolution(torch.ones(2, 2, 1)), nn.BatchNorm1d(2), RELU)
+        fused_layer(one_value, conv, nn.BatchNorm1d(2), RELU, FASTEST)
 
 
 @pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
@@ -191,3 +194,8 @@ def run_fused(case: Case, gradient: Tensor, engine: Engine) -> ComputedLayer:
 
 def identity_norm() -> nn.BatchNorm1d:
     return nn.BatchNorm1d(1, eps=0.0).eval()
+
+
+def convolve_with(weight: Tensor) -> Convolution:
+    """With stride 1, and without padding."""
+    return Convolution(weight, stride=1, padding=0, is_depthwise=False)
