@@ -52,7 +52,7 @@ def make_result(
             on_event(f"was built before, and is not built again: {folder}")
             report = read_result(folder, build.target)
         else:
-            model, proof = place_inputs(folder, store.path(build.model), store.path(build.proof))
+            model, proof = place_inputs(folder, store.path(build.model), store.path(build.reference_vectors))
             run_finn_build(
                 finn,
                 model,

@@ -38,7 +38,7 @@ from storage.builds import claim_build, fail_build, finish_build, load_builds, r
 from storage.database import Database, DatabaseError, open_database
 from storage.hardware_reports import BuildReport
 from storage.leases import make_lease_owner
-from storage.records import Build, BuildLevel, BuildState
+from storage.records import Build, BuildLevel, BuildState, FinishedBuild
 
 REFUSAL_S = 300.0
 """How long a build whose files are not here is left alone; then the share may be mounted."""
@@ -194,7 +194,7 @@ def _claim_next(worker: BuildWorker, refused: Mapping[int, float]) -> Build | No
 
 def _find_missing_file(worker: BuildWorker, build: Build) -> Path | None:
     try:
-        files = [worker.store.path(build.model), worker.store.path(build.proof)]
+        files = [worker.store.path(build.model), worker.store.path(build.reference_vectors)]
     except ArtifactError:  # in no worker's store: the build will fail of it
         return None
     return next((file for file in files if not file.is_file()), None)
@@ -220,17 +220,8 @@ def _record_outcome(worker: BuildWorker, build: Build, outcome: BuildResult | st
     folder, log_tail = _find_log(worker, build)
     if isinstance(outcome, str):
         return _ask_database(worker, lambda: fail_build(*owned, outcome, folder=folder, log_tail=log_tail))
-    return _ask_database(
-        worker,
-        lambda: finish_build(
-            *owned,
-            outcome.report,
-            level=outcome.level,
-            level_note=outcome.note,
-            next_level=level_after(outcome.level),
-            folder=folder,
-        ),
-    )
+    finished = FinishedBuild(outcome.report, outcome.level, outcome.note, level_after(outcome.level), folder)
+    return _ask_database(worker, lambda: finish_build(*owned, finished))
 
 
 def _find_log(worker: BuildWorker, build: Build) -> tuple[str | None, str | None]:

@@ -76,7 +76,7 @@ def pending_builds(builds: Sequence[Build]) -> list[Build]:
 
 def buildable(builds: Sequence[Build], artifacts: ArtifactStore) -> list[Build]:
     """Those whose files lie under this artifacts folder."""
-    return [b for b in builds if artifacts.path(b.model).is_file() and artifacts.path(b.proof).is_file()]
+    return [b for b in builds if artifacts.path(b.model).is_file() and artifacts.path(b.reference_vectors).is_file()]
 
 
 def latest_builds(builds: Sequence[Build]) -> list[Build]:

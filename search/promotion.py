@@ -20,7 +20,7 @@ from storage.dataset.frames import Frames, load_validation_sample
 from storage.dataset.radioml import RadioMLFile
 from storage.dataset.split import Split
 from storage.evaluations import load_trial_evaluations
-from storage.records import Build, BuildState
+from storage.records import Build, BuildRequest, BuildState
 
 if TYPE_CHECKING:  # it imports torch, which only a promotion needs
     from workers.accuracy import Accuracy
@@ -102,14 +102,16 @@ def promote_trial(
         model, proof = _export(config, trial, checkpoint, load_validation_sample(file, split, N_PROOF_FRAMES))
         build = queue_build(
             database,
-            study_name=config.study.name,
-            trial_number=trial.trial_number,
-            model=artifacts.relative(model),
-            proof=artifacts.relative(proof),
-            target=target,
-            timeout_s=config.fpga.timeout_s,
-            is_below_threshold=trial.accuracy < config.objectives.accuracy.threshold,
-            test_accuracy=_known_test_accuracy(builds),
+            BuildRequest(
+                study_name=config.study.name,
+                trial_number=trial.trial_number,
+                model=artifacts.relative(model),
+                reference_vectors=artifacts.relative(proof),
+                target=target,
+                timeout_s=config.fpga.timeout_s,
+                is_below_threshold=trial.accuracy < config.objectives.accuracy.threshold,
+                test_accuracy=_known_test_accuracy(builds),
+            ),
         )
     if build.test_accuracy is None:  # also where an earlier promotion was interrupted here
         on_step(f"measuring trial {trial.trial_number} on the test part")

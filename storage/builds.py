@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, and_, 
 from storage.claims import DEADLY, claim_row, end_values, fail_deadly_rows, is_abandoned, transaction, update_owned
 from storage.database import Database, insert_row
 from storage.hardware_reports import BuildReport, Resources
-from storage.records import Build, BuildLevel, BuildState, BuildTarget
+from storage.records import Build, BuildLevel, BuildRequest, BuildState, BuildTarget, FinishedBuild
 from storage.rtl_record import RtlCheck
 from storage.stored_json import from_json
 from storage.tables import BUILD_KEY, NOT_FAILED, builds, database_time
@@ -30,28 +30,10 @@ class BuildError(Exception):
     """There is no such build."""
 
 
-def queue_build(
-    db: Database,
-    *,
-    study_name: str,
-    trial_number: int,
-    model: str,
-    proof: str,
-    target: BuildTarget,
-    timeout_s: int,
-    is_below_threshold: bool,
-    test_accuracy: float | None,
-) -> Build:
+def queue_build(db: Database, request: BuildRequest) -> Build:
     """Asks for one build. The same study, trial and target twice is one build, unless the first one failed."""
     values = {
-        "study_name": study_name,
-        "trial_number": trial_number,
-        "model": model,
-        "proof": proof,
-        **asdict(target),
-        "timeout_s": timeout_s,
-        "is_below_threshold": is_below_threshold,
-        "test_accuracy": test_accuracy,
+        **_to_row(request),
         "state": BuildState.QUEUED.value,
         "attempt": 0,
         "queued_at": datetime.now(UTC),
@@ -60,7 +42,7 @@ def queue_build(
     statement = insert_row(db, builds, values).on_conflict_do_update(
         index_elements=BUILD_KEY,
         index_where=NOT_FAILED,
-        set_={"study_name": study_name},  # changes nothing, but returns the id of the row that is there
+        set_={"study_name": request.study_name},  # changes nothing, but returns the id of the row that is there
     )
     with transaction(db) as connection:
         build_id = connection.execute(statement.returning(builds.c.build_id)).scalar_one()
@@ -115,18 +97,8 @@ def renew_build_lease(
     return update_owned(db, builds.c.build_id, build_id, owner, lease_until=database_time() + lease_s, **log)
 
 
-def finish_build(
-    db: Database,
-    build_id: int,
-    owner: str,
-    report: BuildReport,
-    *,
-    level: BuildLevel = BuildLevel.CODEGEN,
-    level_note: str | None = None,
-    next_level: BuildLevel | None = None,
-    folder: str | None = None,
-) -> bool:
-    """Running to succeeded at `level`; from now on it waits for `next_level`, and `level_note` says for what tools.
+def finish_build(db: Database, build_id: int, owner: str, finished: FinishedBuild) -> bool:
+    """Running to succeeded at its level; from now on it waits for the next one, and its note says for what tools.
 
     False, and nothing is changed, when `owner` no longer runs the build.
     """
@@ -135,12 +107,12 @@ def finish_build(
         builds.c.build_id,
         build_id,
         owner,
-        report=asdict(report),
+        report=asdict(finished.report),
         message=None,
-        level=level.value,
-        level_note=level_note,
-        next_level=None if next_level is None else next_level.value,
-        folder=folder,
+        level=finished.level.value,
+        level_note=finished.level_note,
+        next_level=None if finished.next_level is None else finished.next_level.value,
+        folder=finished.folder,
         log_tail=None,
         state=BuildState.SUCCEEDED.value,
         **end_values(),
@@ -232,9 +204,18 @@ def _has_level() -> ColumnElement[bool]:
     return builds.c.level.is_not(None)
 
 
+def _to_row(request: BuildRequest) -> dict[str, Any]:
+    """The columns that a request fills; that of the reference vectors has an older name."""
+    values = asdict(request)
+    target: dict[str, Any] = values.pop("target")
+    values["proof"] = values.pop("reference_vectors")
+    return values | target
+
+
 def _to_build(row: RowMapping) -> Build:
     values = dict(row)
     del values["lease_until"]
+    values["reference_vectors"] = values.pop("proof")
     target = BuildTarget(**{name: values.pop(name) for name in ("board", "clk_period_ns", "target_fps", "output")})
     report = values.pop("report")
     level, next_level = _to_level(values.pop("level")), _to_level(values.pop("next_level"))

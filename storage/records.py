@@ -129,15 +129,14 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Build:
-    """One FINN run of one trial's network for one target."""
+class BuildRequest:
+    """What is asked for with a build."""
 
-    build_id: int
     study_name: str
     trial_number: int
     model: str
     """Artifact path of the QONNX file."""
-    proof: str
+    reference_vectors: str
     """Artifact path of the recorded frames and logits (.npz)."""
     target: BuildTarget
     timeout_s: int
@@ -145,6 +144,27 @@ class Build:
     """Built although no trial reached the accuracy threshold, so that the chain is seen whole."""
     test_accuracy: float | None
     """Accuracy on the test part, measured once at promotion."""
+
+
+@dataclass(frozen=True)
+class FinishedBuild:
+    """How far a worker brought a build, and what it found."""
+
+    report: BuildReport
+    level: BuildLevel
+    level_note: str | None = None
+    """Why it went no further, one line; None at the last level."""
+    next_level: BuildLevel | None = None
+    """What it waits for; None when it waits for nothing more."""
+    folder: str | None = None
+    """Artifact path of its folder."""
+
+
+@dataclass(frozen=True)
+class Build(BuildRequest):
+    """One FINN run of one trial's network for one target."""
+
+    build_id: int
     state: BuildState
     attempt: int
     owner: str | None

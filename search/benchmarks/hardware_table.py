@@ -28,7 +28,7 @@ from storage.builds import load_builds, queue_build
 from storage.database import Database, open_database
 from storage.dataset.frames import load_training_frames, load_validation_sample
 from storage.hardware_reports import BuildReport
-from storage.records import Build, BuildTarget
+from storage.records import Build, BuildRequest, BuildTarget
 
 STUDY_NAME = "hardware-table"
 
@@ -146,14 +146,16 @@ def queue_network(
         _train_and_export(config, network, epochs, folder)
     return queue_build(
         database,
-        study_name=STUDY_NAME,
-        trial_number=number,
-        model=store.relative(model),
-        proof=store.relative(proof),
-        target=network.target,
-        timeout_s=config.fpga.timeout_s,
-        is_below_threshold=True,
-        test_accuracy=None,
+        BuildRequest(
+            study_name=STUDY_NAME,
+            trial_number=number,
+            model=store.relative(model),
+            reference_vectors=store.relative(proof),
+            target=network.target,
+            timeout_s=config.fpga.timeout_s,
+            is_below_threshold=True,
+            test_accuracy=None,
+        ),
     )
 
 

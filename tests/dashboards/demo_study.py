@@ -15,7 +15,7 @@ from storage.builds import claim_build, fail_build, finish_build, queue_build
 from storage.database import Database
 from storage.evaluations import record_evaluation
 from storage.hardware_reports import BuildReport, GraphAgreement, HardwareEstimate, LayerReport, Resources
-from storage.records import BuildTarget, Evaluation
+from storage.records import BuildLevel, BuildRequest, BuildTarget, Evaluation, FinishedBuild
 from storage.studies import load_study_record
 from workers.inference_cost import count_cost, list_mac_layers
 
@@ -132,14 +132,16 @@ def queue_demo_build(database: Database, study_name: str, trial_number: int) -> 
     """Promotes a trial."""
     queue_build(
         database,
-        study_name=study_name,
-        trial_number=trial_number,
-        model="model.onnx",
-        proof="proof.npz",
-        target=BuildTarget("ZCU111", 5.0, 100_000),
-        timeout_s=1800,
-        is_below_threshold=True,
-        test_accuracy=0.4321,
+        BuildRequest(
+            study_name=study_name,
+            trial_number=trial_number,
+            model="model.onnx",
+            reference_vectors="proof.npz",
+            target=BuildTarget("ZCU111", 5.0, 100_000),
+            timeout_s=1800,
+            is_below_threshold=True,
+            test_accuracy=0.4321,
+        ),
     )
 
 
@@ -154,7 +156,7 @@ def finish_demo_build(
     queue_demo_build(database, study_name, trial_number)
     build = claim_build(database, "demo")
     assert build is not None
-    finish_build(database, build.build_id, "demo", report, level_note=level_note)
+    finish_build(database, build.build_id, "demo", FinishedBuild(report, BuildLevel.CODEGEN, level_note=level_note))
 
 
 def fail_demo_build(

@@ -18,7 +18,7 @@ from storage.artifacts import ArtifactStore
 from storage.builds import queue_build
 from storage.database import Database, open_database
 from storage.leases import make_lease_owner
-from storage.records import Build, BuildTarget
+from storage.records import Build, BuildRequest, BuildTarget
 from tests.fpga.exported_networks import NETWORKS, ZCU111, BuiltNetwork, export_tiny_network, export_trained_network
 
 Queue = Callable[..., Build]
@@ -101,14 +101,16 @@ def queue_tiny(database: Database, export_tiny: Callable[[int], Path]) -> Queue:
             shutil.copy(export_tiny(seed) / file, folder / file)
         return queue_build(
             database,
-            study_name=study_name,
-            trial_number=trial_number,
-            model=store.relative(folder / "model.onnx"),
-            proof=store.relative(folder / "proof.npz"),
-            target=target,
-            timeout_s=timeout_s,
-            is_below_threshold=False,
-            test_accuracy=0.5,
+            BuildRequest(
+                study_name=study_name,
+                trial_number=trial_number,
+                model=store.relative(folder / "model.onnx"),
+                reference_vectors=store.relative(folder / "proof.npz"),
+                target=target,
+                timeout_s=timeout_s,
+                is_below_threshold=False,
+                test_accuracy=0.5,
+            ),
         )
 
     return queue
@@ -145,14 +147,16 @@ def queue_network(database: Database, store: ArtifactStore, export_network: Call
             shutil.copy(export_network(name) / file, folder / file)
         return queue_build(
             database,
-            study_name="study",
-            trial_number=trial_number,
-            model=store.relative(folder / "model.onnx"),
-            proof=store.relative(folder / "proof.npz"),
-            target=target,
-            timeout_s=timeout_s,
-            is_below_threshold=False,
-            test_accuracy=0.5,
+            BuildRequest(
+                study_name="study",
+                trial_number=trial_number,
+                model=store.relative(folder / "model.onnx"),
+                reference_vectors=store.relative(folder / "proof.npz"),
+                target=target,
+                timeout_s=timeout_s,
+                is_below_threshold=False,
+                test_accuracy=0.5,
+            ),
         )
 
     return queue

@@ -18,7 +18,7 @@ from storage.artifacts import ArtifactStore
 from storage.builds import load_build, queue_build
 from storage.database import Database
 from storage.hardware_reports import BuildReport
-from storage.records import Build, BuildLevel, BuildState
+from storage.records import Build, BuildLevel, BuildRequest, BuildState
 from tests.fpga.exported_networks import ZCU111
 from tests.fpga.running_processes import wait_until
 
@@ -104,14 +104,16 @@ def queue(database: Database, store: ArtifactStore, trial_number: int = 0, *, ha
         write_files(store, folder)
     return queue_build(
         database,
-        study_name="study",
-        trial_number=trial_number,
-        model=f"{folder}/model.onnx",
-        proof=f"{folder}/proof.npz",
-        target=ZCU111,
-        timeout_s=600,
-        is_below_threshold=False,
-        test_accuracy=0.5,
+        BuildRequest(
+            study_name="study",
+            trial_number=trial_number,
+            model=f"{folder}/model.onnx",
+            reference_vectors=f"{folder}/proof.npz",
+            target=ZCU111,
+            timeout_s=600,
+            is_below_threshold=False,
+            test_accuracy=0.5,
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from storage.builds import load_build, queue_build
 from storage.database import Database, open_database
 from storage.hardware_reports import BuildReport, Resources
 from storage.leases import make_lease_owner
+from storage.records import BuildRequest
 from storage.rtl_record import RtlCheck, RtlLayerCheck
 from tests.fpga.exported_networks import ZCU111
 
@@ -57,14 +58,16 @@ def worked(finn: Finn, export_tiny: Callable[[int], Path], tmp_path_factory: pyt
         shutil.copy(export_tiny(0) / file, folder / file)
     build = queue_build(
         database,
-        study_name="study",
-        trial_number=0,
-        model=store.relative(folder / "model.onnx"),
-        proof=store.relative(folder / "proof.npz"),
-        target=ZCU111,
-        timeout_s=600,
-        is_below_threshold=False,
-        test_accuracy=None,
+        BuildRequest(
+            study_name="study",
+            trial_number=0,
+            model=store.relative(folder / "model.onnx"),
+            reference_vectors=store.relative(folder / "proof.npz"),
+            target=ZCU111,
+            timeout_s=600,
+            is_below_threshold=False,
+            test_accuracy=None,
+        ),
     )
     events: list[str] = []
     worker = BuildWorker(database, store, finn, make_lease_owner(), Event(), events.append, is_checking_rtl=True)

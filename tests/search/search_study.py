@@ -17,7 +17,7 @@ from spaces.study_config import StudyConfig, parse_study_config
 from storage.artifacts import ArtifactStore
 from storage.builds import queue_build
 from storage.database import Database
-from storage.records import Build, BuildTarget, Evaluation
+from storage.records import Build, BuildRequest, BuildTarget, Evaluation
 from workers.inference_cost import count_cost
 from workers.requests import Completed, DatasetRequest, EvaluationRequest, Failed
 
@@ -150,12 +150,14 @@ def queue_small_build(database: Database, trial_number: int = 4, board: str = "Z
     """A build of the small study, whose files are model.onnx and proof.npz."""
     return queue_build(
         database,
-        study_name="small",
-        trial_number=trial_number,
-        model="model.onnx",
-        proof="proof.npz",
-        target=BuildTarget(board, 5.0, 100_000),
-        timeout_s=60,
-        is_below_threshold=False,
-        test_accuracy=0.55,
+        BuildRequest(
+            study_name="small",
+            trial_number=trial_number,
+            model="model.onnx",
+            reference_vectors="proof.npz",
+            target=BuildTarget(board, 5.0, 100_000),
+            timeout_s=60,
+            is_below_threshold=False,
+            test_accuracy=0.55,
+        ),
     )

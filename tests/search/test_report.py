@@ -20,7 +20,7 @@ from spaces.metrics import LUT
 from storage.builds import claim_build, finish_build
 from storage.database import Database
 from storage.hardware_reports import BuildReport, Resources
-from storage.records import BuildLevel
+from storage.records import BuildLevel, FinishedBuild
 from tests.search.estimate_maker import estimate_maker
 from tests.search.search_study import complete, fail, hardware_config, make_search, queue_small_build, small_config
 from workers.requests import Completed, EvaluationRequest, Failed
@@ -56,7 +56,7 @@ def studied(sqlite: Database, tmp_path: Path) -> Database:
         queue_small_build(sqlite, winner, board)
     build = claim_build(sqlite, "me")
     assert build is not None
-    assert finish_build(sqlite, build.build_id, "me", BUILD_REPORT)
+    assert finish_build(sqlite, build.build_id, "me", FinishedBuild(BUILD_REPORT, BuildLevel.CODEGEN))
     return sqlite
 
 
@@ -114,7 +114,9 @@ def test_json_tells_its_format_and_the_layers_only_beside_the_whole(
 def test_json_of_an_older_build_knows_its_layers_only(studied: Database, capsys: pytest.CaptureFixture[str]) -> None:
     build = claim_build(studied, "me")
     assert build is not None
-    assert finish_build(studied, build.build_id, "me", replace(BUILD_REPORT, connected=None))
+    assert finish_build(
+        studied, build.build_id, "me", FinishedBuild(replace(BUILD_REPORT, connected=None), BuildLevel.CODEGEN)
+    )
     builds = run_json(studied, capsys)["builds"]
     assert isinstance(builds, list)
     assert builds[1]["lut"] is None
@@ -209,7 +211,7 @@ def test_builds_tell_their_level_and_why_they_stopped_there(
     build = claim_build(studied, "me")
     assert build is not None
     note = "stitched_ip needs Vivado, which is not here"
-    assert finish_build(studied, build.build_id, "me", BUILD_REPORT, level=BuildLevel.CODEGEN, level_note=note)
+    assert finish_build(studied, build.build_id, "me", FinishedBuild(BUILD_REPORT, BuildLevel.CODEGEN, level_note=note))
     builds = run_json(studied, capsys)["builds"]
     assert isinstance(builds, list)
     assert (builds[1]["level"], builds[1]["level_note"]) == ("codegen", note)

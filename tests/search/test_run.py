@@ -71,7 +71,7 @@ def test_winner_is_queued_with_its_network_its_proof_and_its_test_accuracy(home:
     assert build.is_below_threshold
     assert build.test_accuracy is not None
     assert (home / "runs/artifacts" / build.model).is_file()
-    proof = np.load(home / "runs/artifacts" / build.proof)
+    proof = np.load(home / "runs/artifacts" / build.reference_vectors)
     assert proof["frames"].shape == (200, 2, 1024)
     assert proof["logits"].shape == (200, 24)
 

@@ -25,7 +25,7 @@ from storage.builds import (
 from storage.database import Database, DatabaseError, open_database
 from storage.hardware_reports import BuildReport
 from storage.leases import make_lease_owner
-from storage.records import Build, BuildLevel, BuildState, BuildTarget
+from storage.records import Build, BuildLevel, BuildRequest, BuildState, BuildTarget, FinishedBuild
 
 TARGET = BuildTarget(board="ZCU111", clk_period_ns=5.0, target_fps=100_000)
 
@@ -53,7 +53,7 @@ def test_queued_build_comes_back_whole(database: Database) -> None:
         study_name="dsc4",
         trial_number=7,
         model="dsc4/trials/00007/model.onnx",
-        proof="dsc4/trials/00007/proof.npz",
+        reference_vectors="dsc4/trials/00007/proof.npz",
         target=TARGET,
         timeout_s=1800,
         is_below_threshold=True,
@@ -87,7 +87,7 @@ def test_same_trial_and_target_is_queued_once(database: Database) -> None:
     running = claim_build(database, "worker")
     assert _queue(database) == running
 
-    assert finish_build(database, queued.build_id, "worker", REPORT)
+    assert finish_build(database, queued.build_id, "worker", FinishedBuild(REPORT, BuildLevel.CODEGEN))
     assert _queue(database).state == BuildState.SUCCEEDED
     assert len(load_builds(database)) == 1
 
@@ -138,7 +138,7 @@ def test_eight_workers_claim_each_of_100_builds_once(database: Database, run_at_
 def _build_until_empty(url: str) -> list[int]:
     database, owner, claimed = open_database(url), make_lease_owner(), []
     while build := claim_build(database, owner):
-        assert finish_build(database, build.build_id, owner, REPORT)
+        assert finish_build(database, build.build_id, owner, FinishedBuild(REPORT, BuildLevel.CODEGEN))
         claimed.append(build.build_id)
     return claimed
 
@@ -160,7 +160,7 @@ def test_build_of_a_dead_worker_is_claimed_again(database: Database) -> None:
     assert build is not None
     assert (build.owner, build.attempt) == ("worker", 2)
     assert not renew_build_lease(database, build.build_id, "dead worker", 60)
-    assert not finish_build(database, build.build_id, "dead worker", REPORT)
+    assert not finish_build(database, build.build_id, "dead worker", FinishedBuild(REPORT, BuildLevel.CODEGEN))
     assert load_build(database, build.build_id) == build
 
 
@@ -207,7 +207,7 @@ def test_finished_build_keeps_its_report(database: Database) -> None:
     claim_build(database, "worker")
     before = datetime.now(UTC)
 
-    assert finish_build(database, build_id, "worker", REPORT)
+    assert finish_build(database, build_id, "worker", FinishedBuild(REPORT, BuildLevel.CODEGEN))
 
     build = load_build(database, build_id)
     assert (build.state, build.report, build.message) == (BuildState.SUCCEEDED, REPORT, None)
@@ -231,7 +231,7 @@ def test_only_the_owner_may_end_a_build(database: Database) -> None:
     build_id = _queue(database).build_id
     running = claim_build(database, "worker")
 
-    assert not finish_build(database, build_id, "thief", REPORT)
+    assert not finish_build(database, build_id, "thief", FinishedBuild(REPORT, BuildLevel.CODEGEN))
     assert not fail_build(database, build_id, "thief", "")
     assert not release_build(database, build_id, "thief")
     assert not renew_build_lease(database, build_id, "thief", 60)
@@ -242,7 +242,7 @@ def test_only_the_owner_may_end_a_build(database: Database) -> None:
 def test_ended_build_cannot_be_ended_again(database: Database) -> None:
     build_id = _queue(database).build_id
     claim_build(database, "worker")
-    assert finish_build(database, build_id, "worker", REPORT)
+    assert finish_build(database, build_id, "worker", FinishedBuild(REPORT, BuildLevel.CODEGEN))
 
     assert not fail_build(database, build_id, "worker", "too late")
     assert not release_build(database, build_id, "worker")
@@ -320,11 +320,7 @@ def _finish_at_codegen(database: Database) -> int:
         database,
         build_id,
         "worker",
-        REPORT,
-        level=BuildLevel.CODEGEN,
-        level_note="no vivado here",
-        next_level=BuildLevel.STITCHED_IP,
-        folder="builds/ab",
+        FinishedBuild(REPORT, BuildLevel.CODEGEN, "no vivado here", BuildLevel.STITCHED_IP, "builds/ab"),
     )
     return build_id
 
@@ -344,7 +340,7 @@ def test_a_database_that_is_away_is_a_database_error_without_its_password(databa
 
     for ask in (
         lambda: claim_build(away, "worker"),
-        lambda: finish_build(away, build.build_id, "worker", REPORT),
+        lambda: finish_build(away, build.build_id, "worker", FinishedBuild(REPORT, BuildLevel.CODEGEN)),
         lambda: load_builds(away),
     ):
         with pytest.raises(DatabaseError, match="does not answer: no route to host") as caught:
@@ -389,12 +385,14 @@ def _queue(
 ) -> Build:
     return queue_build(
         database,
-        study_name=study_name,
-        trial_number=trial_number,
-        model=f"{study_name}/trials/{trial_number:05d}/model.onnx",
-        proof=f"{study_name}/trials/{trial_number:05d}/proof.npz",
-        target=target,
-        timeout_s=1800,
-        is_below_threshold=True,
-        test_accuracy=test_accuracy,
+        BuildRequest(
+            study_name=study_name,
+            trial_number=trial_number,
+            model=f"{study_name}/trials/{trial_number:05d}/model.onnx",
+            reference_vectors=f"{study_name}/trials/{trial_number:05d}/proof.npz",
+            target=target,
+            timeout_s=1800,
+            is_below_threshold=True,
+            test_accuracy=test_accuracy,
+        ),
     )

@@ -22,7 +22,7 @@ from storage.database import (
 )
 from storage.estimates import claim_estimate
 from storage.evaluations import load_evaluations
-from storage.records import Build, BuildLevel, BuildState, BuildTarget
+from storage.records import Build, BuildLevel, BuildRequest, BuildState, BuildTarget
 from storage.studies import list_studies, record_study
 
 
@@ -231,14 +231,16 @@ def test_builds_of_the_third_version_are_of_the_class_and_the_output_tells_build
 def _queue_build(database: Database, output: str) -> Build:
     return queue_build(
         database,
-        study_name="old",
-        trial_number=3,
-        model="m",
-        proof="p",
-        target=BuildTarget("ZCU111", 5.0, 100, output),
-        timeout_s=60,
-        is_below_threshold=False,
-        test_accuracy=None,
+        BuildRequest(
+            study_name="old",
+            trial_number=3,
+            model="m",
+            reference_vectors="p",
+            target=BuildTarget("ZCU111", 5.0, 100, output),
+            timeout_s=60,
+            is_below_threshold=False,
+            test_accuracy=None,
+        ),
     )
 
 

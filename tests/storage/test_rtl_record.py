@@ -9,7 +9,7 @@ import pytest
 from storage.builds import claim_build, finish_build, load_build, queue_build, record_rtl_check
 from storage.database import Database
 from storage.hardware_reports import BuildReport, LayerReport, Resources
-from storage.records import BuildTarget
+from storage.records import BuildLevel, BuildRequest, BuildTarget, FinishedBuild
 from storage.rtl_record import RtlCheck, RtlLayerCheck
 from storage.stored_json import from_json
 
@@ -50,21 +50,23 @@ def build_id(database: Database) -> int:
     target = BuildTarget(board="ZCU111", clk_period_ns=5.0, target_fps=100_000)
     build = queue_build(
         database,
-        study_name="study",
-        trial_number=0,
-        model="model.onnx",
-        proof="proof.npz",
-        target=target,
-        timeout_s=60,
-        is_below_threshold=False,
-        test_accuracy=None,
+        BuildRequest(
+            study_name="study",
+            trial_number=0,
+            model="model.onnx",
+            reference_vectors="proof.npz",
+            target=target,
+            timeout_s=60,
+            is_below_threshold=False,
+            test_accuracy=None,
+        ),
     )
     assert claim_build(database, "worker") is not None
     return build.build_id
 
 
 def test_check_is_stored_in_a_column_of_its_own(database: Database, build_id: int) -> None:
-    assert finish_build(database, build_id, "worker", REPORT)
+    assert finish_build(database, build_id, "worker", FinishedBuild(REPORT, BuildLevel.CODEGEN))
 
     assert record_rtl_check(database, build_id, {"Thresholding_rtl_0": BY_YOSYS}, CHECK)
 

@@ -50,7 +50,7 @@ def config() -> StudyConfig:
 def make_build(report: BuildReport | None, message: str | None) -> Build:
     now = datetime.now(UTC)
     values = {field.name: None for field in dataclasses.fields(Build)} | {
-        **{"build_id": 1, "study_name": "hardware-table", "trial_number": 0, "model": "m", "proof": "p"},
+        **{"build_id": 1, "study_name": "hardware-table", "trial_number": 0, "model": "m", "reference_vectors": "p"},
         **{"target": ZCU104, "timeout_s": 600, "is_below_threshold": True, "attempt": 1},
         **{"state": BuildState.SUCCEEDED if report else BuildState.FAILED, "report": report, "message": message},
         **{"queued_at": now, "finished_at": now},
