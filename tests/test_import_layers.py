@@ -45,7 +45,7 @@ IMPORTED_BY_THEIR_COMMANDS_ALONE = {"workers/benchmarks": {"search/benchmarks"},
 
 LIVES_IN: dict[str, set[str]] = {
     "sqlalchemy": {"storage"},
-    "h5py": {"storage", "workers/benchmarks/reading_speed.py"},
+    "h5py": {"storage", "workers/benchmarks"},
     "torch": {"workers", "fpga/in_finn"},
     "brevitas": {"workers"},
     "qonnx": {"workers", "fpga/in_finn"},

@@ -92,9 +92,8 @@ def list_mac_layers(architecture: ArchitectureConfig) -> tuple[MacLayer, ...]:
         prefix = f"blocks.{index}"
         match block:
             case Conv():
-                layers.append(
-                    _conv(f"{prefix}.conv", block, shape.in_channels, shape.out_channels, 1, block.kernel_size, shape)
-                )
+                weights = shape.in_channels * shape.out_channels * block.kernel_size
+                layers.append(_conv(f"{prefix}.conv", block, weights, shape.out_length, shape.in_bit_width))
             case DepthwiseSeparable():
                 layers += _depthwise_separable(prefix, block, shape)
             case InvertedResidual():
@@ -154,40 +153,27 @@ def _count_layer(layer: MacLayer, density: float) -> LayerCost:
 
 
 def _conv(
-    name: str,
-    block: Conv | DepthwiseSeparable | InvertedResidual,
-    in_channels: int,
-    out_channels: int,
-    groups: int,
-    kernel_size: int,
-    shape: BlockShape,
-    in_bit_width: int | None = None,
-    out_length: int | None = None,
+    name: str, block: Conv | DepthwiseSeparable | InvertedResidual, weights: int, out_length: int, in_bit_width: int
 ) -> MacLayer:
-    weights = out_channels * (in_channels // groups) * kernel_size
-    return MacLayer(
-        name=name,
-        macs=weights * (shape.out_length if out_length is None else out_length),
-        weights=weights,
-        weight_bit_width=block.weight_bit_width,
-        activation_bit_width=shape.in_bit_width if in_bit_width is None else in_bit_width,
-    )
+    return MacLayer(name, weights * out_length, weights, block.weight_bit_width, in_bit_width)
 
 
 def _depthwise_separable(prefix: str, block: DepthwiseSeparable, shape: BlockShape) -> list[MacLayer]:
-    channels, inner_bits = shape.in_channels, block.activation_bit_width
+    channels, out_length, inner_bits = shape.in_channels, shape.out_length, block.activation_bit_width
+    depthwise, pointwise = channels * block.kernel_size, channels * shape.out_channels
     return [
-        _conv(f"{prefix}.depthwise", block, channels, channels, channels, block.kernel_size, shape),
-        _conv(f"{prefix}.pointwise", block, channels, shape.out_channels, 1, 1, shape, inner_bits),
+        _conv(f"{prefix}.depthwise", block, depthwise, out_length, shape.in_bit_width),
+        _conv(f"{prefix}.pointwise", block, pointwise, out_length, inner_bits),
     ]
 
 
 def _inverted_residual(prefix: str, block: InvertedResidual, shape: BlockShape) -> list[MacLayer]:
     inner_bits, hidden = block.activation_bit_width, shape.in_channels * block.expansion
+    expand, depthwise, project = shape.in_channels * hidden, hidden * block.kernel_size, hidden * shape.out_channels
     return [
-        _conv(f"{prefix}.expand", block, shape.in_channels, hidden, 1, 1, shape, out_length=shape.in_length),
-        _conv(f"{prefix}.depthwise", block, hidden, hidden, hidden, block.kernel_size, shape, inner_bits),
-        _conv(f"{prefix}.project", block, hidden, shape.out_channels, 1, 1, shape, inner_bits),
+        _conv(f"{prefix}.expand", block, expand, shape.in_length, shape.in_bit_width),
+        _conv(f"{prefix}.depthwise", block, depthwise, shape.out_length, inner_bits),
+        _conv(f"{prefix}.project", block, project, shape.out_length, inner_bits),
     ]
 
 

@@ -13,13 +13,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, SubsetRandomSampler
 
 from spaces.architecture import ArchitectureConfig, InputQuantizer
 from storage.dataset.frames import load_training_frames
 from storage.dataset.radioml import RadioMLFile, inspect_radioml
-from storage.dataset.split import Split, prescribed_split
-from workers.benchmarks.reading_speed import PerItemDataset
+from workers.benchmarks.per_item_reader import read_training_batches, split_file
 from workers.cpu.allocator import keep_freed_memory
 from workers.model import QuantizedNetwork, build_model
 from workers.training import Phase, make_optimizer
@@ -154,14 +152,13 @@ def _train_forever(architecture: ArchitectureConfig, batch_size: int, way: str, 
     if way != REFERENCE:
         keep_freed_memory()
     file = inspect_radioml(data)
-    split = prescribed_split(file.n_classes, len(file.snrs_db), file.frames_per_cell, validation_fraction=0.1)
     model = build_model(architecture, seed=0).train()
     optimizer = make_optimizer(model, Phase(0, 1, 0.01, 0.0, batch_size, 1))
-    batches = _read_per_item(model, file, split, batch_size)
+    batches = _read_per_item(model, file, batch_size)
     if way != REFERENCE:
         quantizer = architecture.blocks[0]
         assert isinstance(quantizer, InputQuantizer)
-        batches = _read_by_path(model, quantizer, PathName(way), file, split, batch_size)
+        batches = _read_by_path(model, quantizer, PathName(way), file, batch_size)
     for logits, labels in batches:
         loss = nn.functional.cross_entropy(logits, labels)
         optimizer.zero_grad(set_to_none=True)
@@ -171,13 +168,9 @@ def _train_forever(architecture: ArchitectureConfig, batch_size: int, way: str, 
         yield len(labels)
 
 
-def _read_per_item(
-    model: QuantizedNetwork, file: RadioMLFile, split: Split, batch_size: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    dataset, sampler = PerItemDataset(file.path), SubsetRandomSampler(split.train.tolist())
-    while True:
-        for frames, labels, _ in DataLoader(dataset, batch_size=batch_size, sampler=sampler, drop_last=True):
-            yield model(frames), labels
+def _read_per_item(model: QuantizedNetwork, file: RadioMLFile, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    for frames, labels in read_training_batches(file, batch_size):
+        yield model(frames), labels
 
 
 def _read_by_path(
@@ -185,11 +178,10 @@ def _read_by_path(
     quantizer: InputQuantizer,
     name: PathName,
     file: RadioMLFile,
-    split: Split,
     batch_size: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     path = make_training_path(model, name)
-    frames = load_training_frames(file, split, file.snrs_db[0], quantizer)
+    frames = load_training_frames(file, split_file(file), file.snrs_db[0], quantizer)
     labels = torch.from_numpy(frames.labels)
     while True:
         for batch in torch.split(torch.randperm(len(frames)), batch_size):

@@ -11,12 +11,10 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, SubsetRandomSampler
 
 from spaces.architecture import ArchitectureConfig
 from storage.dataset.radioml import inspect_radioml
-from storage.dataset.split import prescribed_split
-from workers.benchmarks.reading_speed import PerItemDataset
+from workers.benchmarks.per_item_reader import read_training_batches
 from workers.functional_network import make_exact_forward
 from workers.gpu.device_frames import DeviceFrames
 from workers.gpu.training import DeviceRun
@@ -113,20 +111,16 @@ def measure_reference(workload: Workload, path: Path, seconds: float) -> GpuSpee
 
 def train_reference(workload: Workload, path: Path) -> Iterator[int]:
     """Trains without end; yields each step's number of frames."""
-    device, batch_size = workload.device, workload.batch_size
-    file = inspect_radioml(path)
-    split = prescribed_split(file.n_classes, len(file.snrs_db), file.frames_per_cell, validation_fraction=0.1)
-    dataset, sampler = PerItemDataset(file.path), SubsetRandomSampler(split.train.tolist())
+    device = workload.device
     model = build_model(workload.architecture, seed=0).train().to(device)
-    optimizer = make_optimizer(model, _phase(batch_size))
-    while True:
-        for frames, labels, _ in DataLoader(dataset, batch_size=batch_size, sampler=sampler, drop_last=True):
-            loss = nn.functional.cross_entropy(model(frames.to(device)), labels.to(device))
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            loss.cpu().item()
-            yield len(labels)
+    optimizer = make_optimizer(model, _phase(workload.batch_size))
+    for frames, labels in read_training_batches(inspect_radioml(path), workload.batch_size):
+        loss = nn.functional.cross_entropy(model(frames.to(device)), labels.to(device))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        loss.cpu().item()
+        yield len(labels)
 
 
 def measure_runs(workload: Workload, way: Way, n_runs: int, launching: Launching, seconds: float) -> GpuSpeed:

@@ -22,16 +22,15 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler
 
 from spaces.architecture import InputQuantizer
 from storage.command_options import parse_count
 from storage.dataset.frame_check import check_frames
 from storage.dataset.frames import Frames, load_training_frames, load_validation_frames, prepare_frames
 from storage.dataset.radioml import DatasetError, Indices, RadioMLFile, inspect_radioml
-from storage.dataset.split import Split, prescribed_split
 from storage.signals.modulations import CLASS_NAMES, FRAME_LENGTH, SNRS_DB
 from storage.twin.cached_twin import ensure_twin
+from workers.benchmarks.per_item_reader import make_loader, split_file
 from workers.cpu.allocator import keep_freed_memory
 from workers.cpu.blocked_frames import Blocked, gather_codes
 from workers.cpu.native_library import find_problem
@@ -80,22 +79,6 @@ class ProcessMemory:
     pss_growth: float
 
 
-class PerItemDataset(Dataset[tuple[np.ndarray, np.int64, float]]):
-    """The challenge's way, written anew: a frame is read from the file when it is asked for."""
-
-    def __init__(self, path: Path) -> None:
-        h5 = h5py.File(path, "r", locking=False)
-        self._frames = h5["X"]
-        self._labels = np.argmax(h5["Y"][...], axis=1)  # (n_frames,)
-        self._snr_db = h5["Z"][...].reshape(-1)  # (n_frames,)
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.int64, float]:
-        return self._frames[index].transpose(), self._labels[index], float(self._snr_db[index])  # (2, frame_length)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `python -m workers.reader_benchmark`; returns the exit code."""
     args = _parse_arguments(arguments)
@@ -122,7 +105,7 @@ def measure_speed(file: RadioMLFile, n_frames: int) -> ReadingSpeed:
     """
     torch.set_num_threads(1)
     keep_freed_memory()
-    split = _split_of(file)
+    split = split_file(file)
     rows = np.sort(split.train)
     chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:n_frames])
     frames = load_training_frames(file, split, file.snrs_db[0], QUANTIZER).select(chosen)
@@ -145,7 +128,7 @@ def measure_speed(file: RadioMLFile, n_frames: int) -> ReadingSpeed:
 
 def measure_memory(file: RadioMLFile) -> tuple[ProcessMemory, ...]:
     """Of processes that hold the same codes of training and validation and have read each once."""
-    prepare_frames(file, _split_of(file), QUANTIZER)
+    prepare_frames(file, split_file(file), QUANTIZER)
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(N_PROCESSES), context.SimpleQueue()
     processes = [context.Process(target=_hold_frames, args=(file, barrier, results)) for _ in range(N_PROCESSES)]
@@ -162,7 +145,7 @@ def measure_memory(file: RadioMLFile) -> tuple[ProcessMemory, ...]:
 
 def count_code_bytes(file: RadioMLFile) -> int:
     """What one copy of the codes takes."""
-    split = _split_of(file)
+    split = split_file(file)
     return (len(split.train) + len(split.validation)) * 2 * file.frame_length
 
 
@@ -207,13 +190,8 @@ def _make_twin(folder: Path, n_frames: int) -> Path:
     return ensure_twin(max(4, math.ceil(n_frames / n_cells / 0.8)), seed=2018, folder=folder)
 
 
-def _split_of(file: RadioMLFile) -> Split:
-    return prescribed_split(file.n_classes, len(file.snrs_db), file.frames_per_cell, validation_fraction=0.1)
-
-
 def _read_per_item(path: Path, rows: Indices) -> int:
-    loader = DataLoader(PerItemDataset(path), batch_size=BATCH_SIZE, sampler=SubsetRandomSampler(rows.tolist()))
-    return sum(len(frames) for frames, _, _ in loader)
+    return sum(len(frames) for frames, _, _ in make_loader(path, rows, BATCH_SIZE, drop_last=False))
 
 
 def _gather_epoch(frames: Frames, gather: Callable[[Indices], NDArray[np.int8 | np.float32] | Blocked]) -> int:
@@ -232,7 +210,7 @@ def _gather_blocks(frames: Frames, indices: Indices) -> Blocked:
 
 def _hold_frames(file: RadioMLFile, barrier: Barrier, results: SimpleQueue[ProcessMemory | Exception]) -> None:
     try:
-        split = _split_of(file)
+        split = split_file(file)
         barrier.wait(timeout=_TIMEOUT_S)
         before = _read_memory()
         barrier.wait(timeout=_TIMEOUT_S)

@@ -14,8 +14,8 @@ import torch
 
 from storage.dataset.radioml import DatasetError, RadioMLFile, inspect_radioml
 from storage.dataset.split import prescribed_split
+from workers.benchmarks.per_item_reader import PerItemDataset
 from workers.benchmarks.reading_speed import (
-    PerItemDataset,
     count_code_bytes,
     main,
     measure_memory,
@@ -112,7 +112,7 @@ def test_command_tells_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "none.hdf5 does not exist; expected a RadioML 2018.01A HDF5 file" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["--frames", "0"])
-    assert "0 is no number of frames; expected 1 or more" in capsys.readouterr().err
+    assert "argument --frames: it is 0; expected a whole number from 1" in capsys.readouterr().err
 
 
 def test_error_in_a_measured_process_is_raised_here(file: RadioMLFile) -> None:
