@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from search.measured_trials import MeasuredTrial
 from search.objectives import Constraint, Objective
-from search.study_report import TrialReport
 from spaces.metrics import BRAM, DSP, LATENCY, LUT, THROUGHPUT
 from storage.hardware_reports import HardwareEstimate, Resources
 
@@ -15,7 +15,7 @@ def objective_text(objective: Objective) -> str:
     return f"{objective.metric.label} ({objective.metric.goal})"
 
 
-def missed_bounds(trial: TrialReport, constraints: Sequence[Constraint]) -> list[str]:
+def missed_bounds(trial: MeasuredTrial, constraints: Sequence[Constraint]) -> list[str]:
     """One text for each constraint that the trial does not keep: what it has, and what was asked for."""
     return [
         f"{bound.metric.describe(trial)}, {bound.describe_bound()} asked for"

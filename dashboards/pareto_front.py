@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dashboards.metric_text import missed_bounds, resources_text, speed_text
+from search.measured_trials import MeasuredTrial
 from search.objectives import Constraint, Objective
-from search.study_report import StudyReport, TrialReport
+from search.study_report import StudyReport
 from spaces.metrics import ACCURACY, INFERENCE_COST
 from storage.records import Build, BuildState
 
@@ -85,7 +86,7 @@ def _plot_data(report: StudyReport, objective: Objective) -> ParetoFrontData:
         trial.trial_number: _plot_point(trial, built.get(trial.trial_number), report, objective)
         for trial in report.trials
     }
-    infeasible = {trial.trial_number for trial in report.trials if not trial.is_feasible}
+    infeasible = {trial.trial_number for trial in report.trials if not report.is_feasible(trial)}
     front = sorted((points[number] for number in on_front), key=lambda point: (point.value, point.accuracy))
     return ParetoFrontData(
         study_name=report.study_name,
@@ -102,13 +103,13 @@ def _plot_data(report: StudyReport, objective: Objective) -> ParetoFrontData:
     )
 
 
-def _plot_point(trial: TrialReport, build: Build | None, report: StudyReport, objective: Objective) -> PlotPoint:
+def _plot_point(trial: MeasuredTrial, build: Build | None, report: StudyReport, objective: Objective) -> PlotPoint:
     lines = [
         f"<b>trial {trial.trial_number}</b>",
         ACCURACY.describe(trial),
         INFERENCE_COST.describe(trial),
-        f"bit-ops {trial.bit_ops:,.0f}",
-        f"weight bits {trial.weight_bits:,.0f}",
+        f"bit-ops {trial.cost.bit_ops:,.0f}",
+        f"weight bits {trial.cost.weight_bits:,.0f}",
         *_estimate_lines(trial),
         *(f"<b>misses</b> {missed}" for missed in missed_bounds(trial, report.constraints)),
         *([] if build is None else _build_lines(build)),
@@ -116,7 +117,7 @@ def _plot_point(trial: TrialReport, build: Build | None, report: StudyReport, ob
     return PlotPoint(trial.trial_number, trial.accuracy, objective.metric.read(trial), tuple(lines))
 
 
-def _estimate_lines(trial: TrialReport) -> Iterable[str]:
+def _estimate_lines(trial: MeasuredTrial) -> Iterable[str]:
     if trial.hardware is not None:
         yield f"estimate: {resources_text(trial.hardware)}"
         yield speed_text(trial.hardware.throughput_fps, trial.hardware.latency_us)

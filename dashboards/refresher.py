@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -21,8 +20,9 @@ from dashboards.pareto_figure import pareto_front_figure
 from dashboards.pareto_front import ParetoFrontData, pareto_front_data
 from dashboards.study_note import study_note
 from dashboards.trial_note import TrialFacts, trial_note
-from search.study_report import StudyReport, TrialReport, make_study_report
-from spaces.search_space import Design
+from search import trial_attributes
+from search.measured_trials import MeasuredTrial, group_by_trial
+from search.study_report import StudyReport, make_study_report
 from spaces.study_config import parse_study_config
 from storage.builds import load_builds
 from storage.database import Database
@@ -108,7 +108,7 @@ def _write_study(
 ) -> Iterable[str]:
     """Yields the name of each thing that had to be written, what people look for first."""
     config = parse_study_config(record.text, f"study {record.name}")
-    report = make_study_report(study, config, builds)
+    report = make_study_report(database, study, config, builds)
     attributes = study._storage.get_study_system_attrs(study._study_id)  # all notes in one read
     for index, data in enumerate(pareto_front_data(report)):
         plot_id = PARETO_FRONT_ID if index == 0 else f"{PARETO_FRONT_ID}-{data.objective.name}"
@@ -143,13 +143,11 @@ def _write_note(study: optuna.Study, trial: FrozenTrial | None, text: str, attri
 def _all_facts(
     study: optuna.Study, database: Database, report: StudyReport
 ) -> Iterable[tuple[FrozenTrial, TrialFacts]]:
-    evaluations: dict[int, list[Evaluation]] = defaultdict(list)
-    for evaluation in load_evaluations(database, report.study_name):
-        evaluations[evaluation.trial_number].append(evaluation)
+    evaluations = group_by_trial(load_evaluations(database, report.study_name))
     finished = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     results = {result.trial_number: result for result in report.trials}
     for trial in sorted(finished, key=_urgency(report)):
-        yield trial, _facts(trial, report, results.get(trial.number), evaluations[trial.number])
+        yield trial, _facts(trial, report, results.get(trial.number), evaluations.get(trial.number, ()))
 
 
 def _urgency(report: StudyReport) -> Callable[[FrozenTrial], tuple[int, bool, int]]:
@@ -160,20 +158,19 @@ def _urgency(report: StudyReport) -> Callable[[FrozenTrial], tuple[int, bool, in
 
 
 def _facts(
-    trial: FrozenTrial, report: StudyReport, result: TrialReport | None, evaluations: Sequence[Evaluation]
+    trial: FrozenTrial, report: StudyReport, result: MeasuredTrial | None, evaluations: tuple[Evaluation, ...]
 ) -> TrialFacts:
-    attributes = trial.user_attrs
     return TrialFacts(
         study_name=report.study_name,
         trial_number=trial.number,
         state=trial.state.name.lower(),
-        design=Design.model_validate_json(attributes["design"]) if "design" in attributes else None,
+        design=trial_attributes.read_design(trial),
         result=result,
-        evaluations=tuple(sorted(evaluations, key=lambda evaluation: evaluation.stage)),
+        evaluations=evaluations,
         builds=tuple(build for build in report.builds if build.trial_number == trial.number),
         is_on_front=any(point.trial_number == trial.number for point in report.front),
-        copied_from=attributes.get("copied_from"),
-        message=attributes.get("unbuildable") or attributes.get("traceback"),
+        copied_from=trial_attributes.read_copied_from(trial),
+        message=trial_attributes.read_end(trial),
         objectives=report.objectives,
         constraints=report.constraints,
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dashboards.text_table import TextTable
-from search.study_report import StudyReport, TrialReport
+from search.measured_trials import MeasuredTrial
+from search.study_report import StudyReport
 from spaces.metrics import ACCURACY, BRAM, DSP, HARDWARE_METRICS, INFERENCE_COST, LATENCY, LUT, THROUGHPUT, Metric
 from spaces.study_config import StudyConfig
 from storage.records import Build
@@ -16,7 +17,7 @@ BUILD_COUNTS_REMARK = "LUT, BRAM18, URAM and DSP of a build hold width converter
 def finished_trials(report: StudyReport) -> str:
     """How many trials of each kind there are."""
     counts = report.counts
-    n_infeasible = sum(not trial.is_feasible for trial in report.trials)
+    n_infeasible = sum(not report.is_feasible(trial) for trial in report.trials)
     infeasible = f" ({n_infeasible} of them infeasible)" if report.constraints else ""
     return f"{counts.complete} trials complete{infeasible}, {counts.pruned} could not be built, {counts.failed} failed"
 
@@ -48,7 +49,7 @@ def front_table(report: StudyReport, *, with_architecture: bool) -> TextTable:
     rows = [_front_row(trial, report.threshold, hardware) for trial in report.front]
     if with_architecture:
         header.append("architecture")
-        rows = [(*row, trial.architecture_id) for row, trial in zip(rows, report.front, strict=True)]
+        rows = [(*row, trial.design.architecture_id) for row, trial in zip(rows, report.front, strict=True)]
     return TextTable(tuple(header), tuple(rows))
 
 
@@ -59,16 +60,16 @@ def builds_table(builds: Sequence[Build]) -> TextTable:
     return TextTable(header, tuple(_build_row(build) for build in builds))
 
 
-def _front_row(trial: TrialReport, threshold: float, hardware: Sequence[Metric]) -> tuple[str, ...]:
+def _front_row(trial: MeasuredTrial, threshold: float, hardware: Sequence[Metric]) -> tuple[str, ...]:
     return (
         str(trial.trial_number),
         ACCURACY.number(trial.accuracy),
         "yes" if trial.accuracy >= threshold else "no",
         *(metric.number(metric.read(trial)) for metric in hardware),
         INFERENCE_COST.number(trial.inference_cost),
-        f"{trial.bit_ops:,.0f}",
-        f"{trial.weight_bits:,.0f}",
-        f"{trial.parameters:,}",
+        f"{trial.cost.bit_ops:,.0f}",
+        f"{trial.cost.weight_bits:,.0f}",
+        f"{trial.cost.parameters:,}",
     )
 
 

@@ -9,8 +9,8 @@ from statistics import fmean
 from dashboards.build_text import STATE_WORDS, level_sentences, report_sentences, target_sentence
 from dashboards.hardware_tables import REMARKS, hardware_table, layer_table, second_opinion_table
 from dashboards.text_table import markdown_table, plain_markdown, table_as_markdown
-from search.objectives import DEFAULT_OBJECTIVES, Constraint, Objective
-from search.study_report import TrialReport
+from search.measured_trials import MeasuredTrial
+from search.objectives import DEFAULT_OBJECTIVES, Constraint, Objective, keeps_all
 from spaces.architecture import ArchitectureConfig, BlockShape, infer_shapes
 from spaces.metrics import ACCURACY, INFERENCE_COST
 from spaces.search_space import Design
@@ -28,7 +28,7 @@ class TrialFacts:
     """Optuna's word in small letters: complete, pruned or fail."""
     design: Design | None
     """None where the parameters give no network that can be built."""
-    result: TrialReport | None
+    result: MeasuredTrial | None
     """None unless the trial is complete."""
     evaluations: tuple[Evaluation, ...]
     """By stage; empty unless something was measured."""
@@ -83,13 +83,13 @@ def _headline(facts: TrialFacts) -> str:
     return f"**Trial {facts.trial_number}**: {values}, {_place(facts, result)}.{copied}"
 
 
-def _place(facts: TrialFacts, result: TrialReport) -> str:
-    if not result.is_feasible:
+def _place(facts: TrialFacts, result: MeasuredTrial) -> str:
+    if not keeps_all(facts.constraints, result):
         return "**infeasible**"
     return "on the Pareto front" if facts.is_on_front else "not on the Pareto front"
 
 
-def _constraint_table(facts: TrialFacts, result: TrialReport) -> str:
+def _constraint_table(facts: TrialFacts, result: MeasuredTrial) -> str:
     rows = [
         [
             bound.metric.label,

@@ -13,15 +13,15 @@ from search.budget import Limits, describe_budget
 from search.driver_lease import DriverLease
 from search.hardware_estimates import HardwareEstimates
 from search.interrupts import Interrupts, SearchInterrupted
+from search.measured_trials import MeasuredTrial
 from search.study import (
-    Result,
     RunningTrial,
     adopt_trials,
     ask_trial,
     completed_designs,
     count_attempt,
     tell_failure,
-    tell_result,
+    tell_measured,
     tell_unbuildable,
 )
 from search.study_report import count_trials
@@ -289,9 +289,16 @@ def _name_reason(estimate: Estimate) -> str:
 
 def _tell(search: Search, trained: TrainedTrial, estimate: Estimate | None, designs: dict[Design, int]) -> None:
     trial = trained.trial
-    result = Result(trained.evaluations, None if estimate is None else estimate.hardware, trained.copied_from)
+    measured = MeasuredTrial(
+        trial_number=trial.number,
+        design=trial.design,
+        evaluations=tuple(trained.evaluations),
+        hardware=None if estimate is None else estimate.hardware,
+        estimate_key=None if estimate is None else estimate.key,
+        copied_from=trained.copied_from,
+    )
     search.failure_kinds.clear()
-    if tell_result(search.study, trial.trial, search.config, result):
+    if tell_measured(search.study, trial.trial, search.config, measured):
         designs.setdefault(trial.design, trial.number)
     else:
         search.on_notice(f"trial {trial.number} was finished elsewhere; its result is kept, but not told")

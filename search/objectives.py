@@ -91,6 +91,11 @@ def study_constraints(config: StudyConfig) -> tuple[Constraint, ...]:
     return tuple(Constraint(metric, **getattr(part, metric.name).model_dump()) for metric in part.metrics)
 
 
+def keeps_all(constraints: Iterable[Constraint], network: TrialMetrics) -> bool:
+    """Whether the network is feasible."""
+    return all(constraint.holds(network) for constraint in constraints)
+
+
 def complete_references(objectives: Sequence[Objective], trials: Sequence[TrialMetrics]) -> tuple[Objective, ...]:
     """The objectives with the references that only trials tell: the board's resources, else the largest value.
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.hardware_estimates import study_target
+from search.measured_trials import MeasuredTrial
 from search.objectives import measure_contributions
 from search.study_data import study_split
-from search.study_report import StudyReport, TrialReport
+from search.study_report import StudyReport
 from spaces.study_config import StudyConfig
 from storage.artifacts import ArtifactStore
 from storage.builds import load_build, load_builds, queue_build, record_test_accuracy
@@ -36,7 +37,7 @@ class PromotionError(Exception):
 class Choice:
     """Trials to promote, best first, and a sentence that says why these."""
 
-    trials: tuple[TrialReport, ...]
+    trials: tuple[MeasuredTrial, ...]
     is_below_threshold: bool
     reason: str
 
@@ -55,7 +56,7 @@ def choose_winners(report: StudyReport, top: int) -> Choice:
     ]
     if top == 0:
         return Choice((), False, "promotion.top is 0: nothing is promoted")
-    if report.trials and not any(trial.is_feasible for trial in report.trials):
+    if report.trials and not any(report.is_feasible(trial) for trial in report.trials):
         bounds = " and ".join(map(str, report.constraints))
         return Choice((), False, f"no trial keeps the constraints ({bounds}): nothing is promoted")
     if quantized and not front:
@@ -79,7 +80,7 @@ def promote_trial(
     artifacts: ArtifactStore,
     config: StudyConfig,
     file: RadioMLFile,
-    trial: TrialReport,
+    trial: MeasuredTrial,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> Build:
     """Exports the trial's network with its proof, queues its build, and measures it once on the test part.
@@ -121,14 +122,14 @@ def promote_trial(
     return build
 
 
-def _describe_below_threshold(best: TrialReport, threshold: float) -> str:
+def _describe_below_threshold(best: MeasuredTrial, threshold: float) -> str:
     return (
         f"no trial reaches the accuracy threshold of {threshold:.2%}; the most accurate of the front, trial "
         f"{best.trial_number} with {best.accuracy:.2%}, is built all the same and marked as below it"
     )
 
 
-def _is_quantized(trial: TrialReport) -> bool:
+def _is_quantized(trial: MeasuredTrial) -> bool:
     return trial.design.architecture.is_quantized
 
 
@@ -146,7 +147,7 @@ def find_checkpoint(database: Database, artifacts: ArtifactStore, study_name: st
     return path
 
 
-def _export(config: StudyConfig, trial: TrialReport, checkpoint: Path, frames: Frames) -> tuple[Path, Path]:
+def _export(config: StudyConfig, trial: MeasuredTrial, checkpoint: Path, frames: Frames) -> tuple[Path, Path]:
     from workers.checkpoint import CheckpointError  # imports torch, which only a promotion needs
     from workers.qonnx_export import ExportError, export_evaluation
 
@@ -161,7 +162,7 @@ def _known_test_accuracy(builds: Sequence[Build]) -> float | None:
     return next((build.test_accuracy for build in builds if build.test_accuracy is not None), None)
 
 
-def measure_test(trial: TrialReport, checkpoint: Path, file: RadioMLFile, split: Split) -> Accuracy:
+def measure_test(trial: MeasuredTrial, checkpoint: Path, file: RadioMLFile, split: Split) -> Accuracy:
     """Accuracy of the trial's network on the test part: for reports, never to choose by."""
     from workers.accuracy import measure_test_accuracy
     from workers.checkpoint import load_weights

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 
+from search.measured_trials import MeasuredTrial
 from search.objectives import Constraint
-from search.study_report import StudyReport, TrialReport
+from search.study_report import StudyReport
 from spaces.metrics import HARDWARE_METRICS, Source
 from storage.hardware_reports import Resources
 from storage.records import Build
@@ -41,7 +42,7 @@ def report_as_json(report: StudyReport) -> dict[str, object]:
         "constraints": {constraint.name: _constraint_as_json(constraint) for constraint in report.constraints},
         "hypervolume": report.hypervolume,
         "trials": vars(report.counts),
-        "front": [_trial_as_json(trial) for trial in report.front],
+        "front": [_trial_as_json(trial, report) for trial in report.front],
         "builds": [_build_as_json(build) for build in report.builds],
     }
 
@@ -52,7 +53,7 @@ def front_as_csv(report: StudyReport) -> str:
     columns = (*CSV_COLUMNS, *RESOURCE_KEYS, *SPEED_KEYS, "is_feasible") if report.asks_for_hardware else CSV_COLUMNS
     writer = csv.DictWriter(lines, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_trial_as_json(trial) for trial in report.front)
+    writer.writerows(_trial_as_json(trial, report) for trial in report.front)
     return lines.getvalue()
 
 
@@ -60,20 +61,20 @@ def _constraint_as_json(constraint: Constraint) -> dict[str, float]:
     return {"at_most" if constraint.at_least is None else "at_least": constraint.bound}
 
 
-def _trial_as_json(trial: TrialReport) -> dict[str, object]:
+def _trial_as_json(trial: MeasuredTrial, report: StudyReport) -> dict[str, object]:
     values: dict[str, object] = {
         "trial": trial.trial_number,
         "accuracy": trial.accuracy,
         "inference_cost": trial.inference_cost,
-        "bit_ops": trial.bit_ops,
-        "weight_bits": trial.weight_bits,
-        "parameters": trial.parameters,
-        "epochs": trial.epochs,
-        "architecture_id": trial.architecture_id,
+        "bit_ops": trial.cost.bit_ops,
+        "weight_bits": trial.cost.weight_bits,
+        "parameters": trial.cost.parameters,
+        "epochs": trial.last.epochs,
+        "architecture_id": trial.design.architecture_id,
     }
     if trial.hardware is not None:
         values |= {name: getattr(trial.hardware, name) for name in (*RESOURCE_KEYS, *SPEED_KEYS)}
-        values["is_feasible"] = trial.is_feasible
+        values["is_feasible"] = report.is_feasible(trial)
     return values
 
 

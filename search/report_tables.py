@@ -39,7 +39,7 @@ def front_as_table(report: StudyReport) -> Table:
             str(trial.trial_number),
             f"{trial.accuracy:.2%}{mark}",
             *(metric.number(metric.read(trial)) for metric in metrics),
-            *(f"{getattr(trial, name):,.0f}" for name in others),
+            *(f"{getattr(trial.cost, name):,.0f}" for name in others),
         )
     table.caption = _caption(report)
     return table
@@ -72,7 +72,7 @@ def describe_stops(builds: Sequence[Build]) -> list[str]:
 def _caption(report: StudyReport) -> str:
     parts = [f"* reaches {report.threshold:.2%}", f"hypervolume {report.hypervolume:.4f}"]
     if report.constraints:
-        n_infeasible = sum(not trial.is_feasible for trial in report.trials)
+        n_infeasible = sum(not report.is_feasible(trial) for trial in report.trials)
         bounds = " and ".join(map(str, report.constraints))
         parts.append(f"{n_infeasible} of {len(report.trials)} trials break {bounds}")
     return "; ".join(parts)

@@ -137,7 +137,7 @@ class Run:
     def report(self) -> StudyReport:
         """The study now."""
         builds = load_builds(self.database, self.config.study.name)
-        return make_study_report(self.study, self.config, latest_builds(builds))
+        return make_study_report(self.database, self.study, self.config, latest_builds(builds))
 
     def begin(self, activity: str) -> None:
         """Shows what the run does from now on."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from search.measured_trials import MeasuredTrial
 from search.study import StudyError, check_is_same_study
 from search.study_data import describe_dataset, open_dataset
-from search.study_report import StudyReport, TrialReport, load_study_report
+from search.study_report import StudyReport, load_study_report
 from spaces.study_config import StudyConfig, parse_study_config
 from storage.database import Database, open_existing_database
 from storage.dataset.radioml import RadioMLFile
@@ -20,7 +21,7 @@ class StoredTrial:
     database: Database
     config: StudyConfig
     file: RadioMLFile
-    trial: TrialReport
+    trial: MeasuredTrial
 
 
 def open_stored_trial(storage: str, study_name: str, trial_number: int) -> StoredTrial:
@@ -35,7 +36,7 @@ def open_stored_trial(storage: str, study_name: str, trial_number: int) -> Store
     return StoredTrial(database, config, file, trial)
 
 
-def find_trial(report: StudyReport, trial_number: int) -> TrialReport:
+def find_trial(report: StudyReport, trial_number: int) -> MeasuredTrial:
     """The complete trial of this number. Raises StudyError where there is none."""
     trials = {trial.trial_number: trial for trial in report.trials}
     if trial_number not in trials:

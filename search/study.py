@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -12,14 +12,24 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from search.measured_trials import MeasuredTrial, list_told_trials
 from search.objectives import study_constraints, study_objectives
+from search.trial_attributes import (
+    BROKEN_ATTEMPTS,
+    COPIED_FROM,
+    DESIGN,
+    ESTIMATE_KEY,
+    FAILURE,
+    MEASURED,
+    TRACEBACK,
+    UNBUILDABLE,
+    read_design,
+    set_attributes,
+)
 from spaces.architecture import ArchitectureError
 from spaces.search_space import Design, SearchSpace
 from spaces.study_config import StudyConfig, StudyPart
 from storage.database import Database, configure_sqlite, creation_lock
-from storage.hardware_reports import HardwareEstimate
-from storage.records import Evaluation
-from storage.stored_json import from_json
 from storage.studies import forget_study, load_study_record, record_study, update_study_text
 
 DATABASE_TIMEOUT_S = 60
@@ -40,28 +50,6 @@ class RunningTrial:
     def number(self) -> int:
         """The trial's number in its study, from 0."""
         return self.trial.number
-
-
-@dataclass(frozen=True)
-class Result:
-    """What was measured of one trial."""
-
-    evaluations: Sequence[Evaluation]
-    """One for each stage, in order."""
-    hardware: HardwareEstimate | None = None
-    """None where the study asks for no hardware."""
-    copied_from: int | None = None
-    """An earlier trial of the same design, whose evaluations these are."""
-
-    @property
-    def accuracy(self) -> float:
-        """After the last stage, of validation frames."""
-        return self.evaluations[-1].accuracy
-
-    @property
-    def inference_cost(self) -> float:
-        """After the last stage."""
-        return self.evaluations[-1].cost.inference_cost
 
 
 def open_study(config: StudyConfig, database: Database, provenance: Mapping[str, str]) -> optuna.Study:
@@ -140,9 +128,8 @@ def adopt_trials(study: optuna.Study, search_space: SearchSpace) -> list[Running
 
 def _adopt_trial(study: optuna.Study, frozen: FrozenTrial, search_space: SearchSpace) -> RunningTrial | None:
     trial = Trial(study, frozen._trial_id)
-    if "design" not in frozen.user_attrs:
-        return _draw_design(study, trial, search_space)
-    return RunningTrial(trial, Design.model_validate_json(frozen.user_attrs["design"]))
+    design = read_design(frozen)
+    return _draw_design(study, trial, search_space) if design is None else RunningTrial(trial, design)
 
 
 def _draw_design(study: optuna.Study, trial: Trial, search_space: SearchSpace) -> RunningTrial | None:
@@ -152,26 +139,26 @@ def _draw_design(study: optuna.Study, trial: Trial, search_space: SearchSpace) -
         tell_unbuildable(study, trial, str(error))
         return None
     trial.set_user_attr("architecture_id", design.architecture_id)
-    trial.set_user_attr("design", design.model_dump_json())
+    trial.set_user_attr(DESIGN, design.model_dump_json())
     return RunningTrial(trial, design)
 
 
-def tell_result(study: optuna.Study, trial: Trial, config: StudyConfig, result: Result) -> bool:
+def tell_measured(study: optuna.Study, trial: Trial, config: StudyConfig, measured: MeasuredTrial) -> bool:
     """Tells COMPLETE with the values of the objectives, after all attributes and constraints.
 
     False where it was finished elsewhere.
     """
-    excess = {bound.name: bound.excess(result) for bound in study_constraints(config)}
-    if not (_set_attributes(trial, _attributes(result)) and _set_constraints(trial, excess)):
+    excess = {bound.name: bound.excess(measured) for bound in study_constraints(config)}
+    if not (set_attributes(trial, _describe(measured)) and _set_constraints(trial, excess)):
         return False
-    values = [objective.metric.read(result) for objective in study_objectives(config)]
+    values = [objective.metric.read(measured) for objective in study_objectives(config)]
     study.tell(trial.number, values=values, skip_if_finished=True)
     return True
 
 
 def tell_unbuildable(study: optuna.Study, trial: Trial, reason: str) -> bool:
     """Tells PRUNED: the design cannot be built. The sampler learns from it, as it would not from FAIL."""
-    if not _set_attributes(trial, {"unbuildable": reason}):
+    if not set_attributes(trial, {UNBUILDABLE: reason}):
         return False
     study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
     return True
@@ -179,7 +166,7 @@ def tell_unbuildable(study: optuna.Study, trial: Trial, reason: str) -> bool:
 
 def tell_failure(study: optuna.Study, trial: Trial, kind: str, traceback: str) -> bool:
     """Tells FAIL, with the kind of failure and its traceback."""
-    if not _set_attributes(trial, {"failure": kind, "traceback": traceback}):
+    if not set_attributes(trial, {FAILURE: kind, TRACEBACK: traceback}):
         return False
     study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
     return True
@@ -187,62 +174,38 @@ def tell_failure(study: optuna.Study, trial: Trial, kind: str, traceback: str) -
 
 def count_attempt(trial: Trial) -> int:
     """Counts one more start that the infrastructure broke, in the database, and returns how many there were."""
-    attempts = int(trial.user_attrs.get("broken_attempts", 0)) + 1
-    trial.set_user_attr("broken_attempts", attempts)
+    attempts = int(trial.user_attrs.get(BROKEN_ATTEMPTS, 0)) + 1
+    trial.set_user_attr(BROKEN_ATTEMPTS, attempts)
     return attempts
 
 
 def completed_designs(study: optuna.Study) -> dict[Design, int]:
     """Number of the first complete trial of each design."""
     designs: dict[Design, int] = {}
-    for trial in completed_trials(study):
-        designs.setdefault(Design.model_validate_json(trial.user_attrs["design"]), trial.number)
+    for trial in list_told_trials(study):
+        if (design := read_design(trial)) is not None:
+            designs.setdefault(design, trial.number)
     return designs
-
-
-def completed_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials with a result that we told, in the order they were asked."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [trial for trial in trials if "bit_ops" in trial.user_attrs]
-
-
-def load_hardware(trial: FrozenTrial) -> HardwareEstimate | None:
-    """The estimate that a complete trial was told with."""
-    names = [field.name for field in fields(HardwareEstimate)]
-    if not set(names) <= trial.user_attrs.keys():
-        return None
-    return from_json(HardwareEstimate, {name: trial.user_attrs[name] for name in names})
 
 
 def _name_data(data: Mapping[str, str]) -> str:
     return f"{data.get('data_file')} ({data.get('data_frames')} frames, hash {data.get('data_set')})"
 
 
-def _attributes(result: Result) -> dict[str, object]:
-    evaluations, last = result.evaluations, result.evaluations[-1]
+def _describe(trial: MeasuredTrial) -> dict[str, object]:
+    """What Optuna dashboard shows of a complete trial, and where its estimate is."""
     attributes: dict[str, object] = {
-        "bit_ops": last.cost.bit_ops,
-        "weight_bits": last.cost.weight_bits,
-        "parameters": last.cost.parameters,
-        "epochs": last.epochs,
-        "training_seconds": sum(e.training_seconds for e in evaluations),
-        "stage_accuracies": [e.accuracy for e in evaluations],
-        "stage_inference_costs": [e.cost.inference_cost for e in evaluations],
+        MEASURED: trial.cost.bit_ops,
+        "weight_bits": trial.cost.weight_bits,
+        "parameters": trial.cost.parameters,
+        "epochs": trial.last.epochs,
+        "training_seconds": sum(evaluation.training_seconds for evaluation in trial.evaluations),
+        "stage_accuracies": [evaluation.accuracy for evaluation in trial.evaluations],
+        "stage_inference_costs": [evaluation.cost.inference_cost for evaluation in trial.evaluations],
     }
-    if result.copied_from is not None:
-        attributes["copied_from"] = result.copied_from
-    if result.hardware is not None:
-        attributes |= asdict(result.hardware)
-    return attributes
-
-
-def _set_attributes(trial: Trial, attributes: Mapping[str, object]) -> bool:
-    try:
-        for name, value in attributes.items():
-            trial.set_user_attr(name, value)
-    except UpdateFinishedTrialError:  # somebody finished it in Optuna dashboard
-        return False
-    return True
+    optional = {COPIED_FROM: trial.copied_from, ESTIMATE_KEY: trial.estimate_key}
+    attributes |= {name: value for name, value in optional.items() if value is not None}
+    return attributes if trial.hardware is None else {**attributes, **asdict(trial.hardware)}
 
 
 def _set_constraints(trial: Trial, excess: Mapping[str, float]) -> bool:

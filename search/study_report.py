@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import optuna
-from optuna.trial import FrozenTrial
 
 from search.hardware_estimates import study_target
+from search.measured_trials import MeasuredTrial, load_measured_trials
 from search.objectives import (
     DEFAULT_OBJECTIVES,
     Constraint,
     Objective,
     complete_references,
     find_front,
+    keeps_all,
     measure_hypervolume,
     study_constraints,
     study_objectives,
 )
-from search.study import StudyError, completed_trials, load_hardware, open_optuna_storage
+from search.study import StudyError, open_optuna_storage
 from spaces.metrics import needs_hardware
-from spaces.search_space import Design
 from spaces.study_config import StudyConfig, parse_study_config
 from storage.builds import load_builds
 from storage.database import Database
-from storage.hardware_reports import HardwareEstimate
 from storage.records import Build
 from storage.studies import list_studies, load_study_record
 
@@ -48,25 +47,6 @@ class TrialCounts:
 
 
 @dataclass(frozen=True)
-class TrialReport:
-    """One complete trial: the values of its last stage."""
-
-    trial_number: int
-    accuracy: float
-    inference_cost: float
-    bit_ops: float
-    weight_bits: float
-    parameters: int
-    epochs: int
-    architecture_id: str
-    design: Design
-    hardware: HardwareEstimate | None = None
-    """None where the study asks for no hardware."""
-    is_feasible: bool = True
-    """Whether all constraints of the study hold."""
-
-
-@dataclass(frozen=True)
 class StudyReport:
     """A study at one moment."""
 
@@ -74,9 +54,9 @@ class StudyReport:
     threshold: float
     """Accuracy that a network must reach to be of use."""
     counts: TrialCounts
-    trials: tuple[TrialReport, ...]
+    trials: tuple[MeasuredTrial, ...]
     """All complete trials, in the order they were asked."""
-    front: tuple[TrialReport, ...]
+    front: tuple[MeasuredTrial, ...]
     """The feasible trials that no other one beats, by the second objective, its best value first."""
     hypervolume: float
     builds: tuple[Build, ...]
@@ -91,8 +71,12 @@ class StudyReport:
         """Whether each trial has FINN's estimate."""
         return needs_hardware(goal.metric for goals in (self.objectives, self.constraints) for goal in goals)
 
+    def is_feasible(self, trial: MeasuredTrial) -> bool:
+        """Whether the trial keeps all constraints of the study."""
+        return keeps_all(self.constraints, trial)
+
     @property
-    def best_feasible(self) -> TrialReport | None:
+    def best_feasible(self) -> MeasuredTrial | None:
         """The feasible trial that is best in the second objective and reaches the threshold."""
         return next((trial for trial in self.front if trial.accuracy >= self.threshold), None)
 
@@ -105,7 +89,7 @@ def load_study_report(database: Database, study_name: str) -> StudyReport:
         raise StudyError(f"study is {study_name}; expected one of those in the database: {known}")
     study = _load_study(database, study_name)
     config = parse_study_config(record.text, f"study {study_name}")
-    return make_study_report(study, config, load_builds(database, study_name))
+    return make_study_report(database, study, config, load_builds(database, study_name))
 
 
 def _load_study(database: Database, study_name: str) -> optuna.Study:
@@ -118,11 +102,13 @@ def _load_study(database: Database, study_name: str) -> optuna.Study:
         ) from None
 
 
-def make_study_report(study: optuna.Study, config: StudyConfig, builds: Sequence[Build]) -> StudyReport:
+def make_study_report(
+    database: Database, study: optuna.Study, config: StudyConfig, builds: Sequence[Build]
+) -> StudyReport:
     """The report of a study that is open already."""
     constraints = study_constraints(config)
-    trials = tuple(_trial_report(trial, constraints) for trial in completed_trials(study))
-    feasible = [trial for trial in trials if trial.is_feasible]
+    trials = load_measured_trials(database, study)
+    feasible = [trial for trial in trials if keeps_all(constraints, trial)]
     objectives = complete_references(study_objectives(config), trials)
     return StudyReport(
         study_name=study.study_name,
@@ -142,20 +128,3 @@ def count_trials(study: optuna.Study) -> TrialCounts:
     """How many trials the study has in each state."""
     states = Counter(trial.state.name for trial in study.get_trials(deepcopy=False))
     return TrialCounts(states["COMPLETE"], states["PRUNED"], states["FAIL"], states["RUNNING"], states["WAITING"])
-
-
-def _trial_report(trial: FrozenTrial, constraints: Sequence[Constraint]) -> TrialReport:
-    attributes = trial.user_attrs
-    report = TrialReport(
-        trial_number=trial.number,
-        accuracy=trial.values[0],
-        inference_cost=attributes["stage_inference_costs"][-1],
-        bit_ops=attributes["bit_ops"],
-        weight_bits=attributes["weight_bits"],
-        parameters=attributes["parameters"],
-        epochs=attributes["epochs"],
-        architecture_id=attributes["architecture_id"],
-        design=Design.model_validate_json(attributes["design"]),
-        hardware=load_hardware(trial),
-    )
-    return replace(report, is_feasible=all(bound.holds(report) for bound in constraints))

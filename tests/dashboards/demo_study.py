@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import optuna
 
-from search.study import Result, ask_trial, open_study, tell_failure, tell_result, tell_unbuildable
+from search.measured_trials import MeasuredTrial
+from search.study import ask_trial, open_study, tell_failure, tell_measured, tell_unbuildable
 from spaces.search_space import Design
 from spaces.study_config import parse_study_config
 from storage.builds import claim_build, fail_build, finish_build, queue_build
@@ -120,11 +121,11 @@ def complete_trial(study: optuna.Study, database: Database, pruned_density: floa
     config = parse_study_config(record.text, "demo")
     asked = ask_trial(study, config.search_space)
     assert asked is not None
-    evaluations = list(_evaluations(study.study_name, asked.number, asked.design, pruned_density))
+    evaluations = tuple(_evaluations(study.study_name, asked.number, asked.design, pruned_density))
     for evaluation in evaluations:
         record_evaluation(database, evaluation)
     hardware = _estimate(asked.design) if config.asks_for_hardware else None
-    tell_result(study, asked.trial, config, Result(evaluations, hardware))
+    tell_measured(study, asked.trial, config, MeasuredTrial(asked.number, asked.design, evaluations, hardware))
     return asked.number
 
 

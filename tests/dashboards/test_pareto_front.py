@@ -173,7 +173,7 @@ def test_infeasible_trials_have_a_look_of_their_own_and_say_what_they_miss(hardw
     data = _only_plot(hardware)
 
     infeasible = _trace(pareto_front_figure(data), "infeasible (8)")
-    numbers = [trial.trial_number for trial in hardware.trials if not trial.is_feasible]
+    numbers = [trial.trial_number for trial in hardware.trials if not hardware.is_feasible(trial)]
     assert [point.trial_number for point in data.infeasible] == numbers
     assert infeasible.marker.symbol == "x-thin"
     most_accurate = next(point for point in data.infeasible if point.trial_number == 37)

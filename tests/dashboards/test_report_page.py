@@ -49,7 +49,7 @@ def test_page_has_plot_front_builds_study_file_and_provenance(folder: Path) -> N
     page = (folder / "pages/report.html").read_text()
     best = load_study_report(_database(folder), "demo").front[-1]
     assert f"<td>{best.trial_number}</td><td>{best.accuracy:.2%}</td>" in page
-    assert f"<td>{best.architecture_id}</td></tr>" in page
+    assert f"<td>{best.design.architecture_id}</td></tr>" in page
     assert "<td>18,432</td><td>27</td><td>0</td><td>12</td><td>101,562</td><td>61.3</td>" in page
     assert "budget: {trials: 40, epochs: 6}" in page
     assert "<td>git</td><td>0123abc</td>" in page

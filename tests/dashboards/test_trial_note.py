@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from dashboards.trial_note import TrialFacts, code_block, trial_note
+from search.measured_trials import MeasuredTrial
 from search.objectives import Constraint, Objective
-from search.study_report import TrialReport
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from spaces.metrics import ACCURACY, DSP, LUT, THROUGHPUT
 from spaces.search_space import Design, PruningStage, TrainingSettings
@@ -61,17 +61,7 @@ BUILD = Build(
     queued_at=datetime(2026, 1, 1, tzinfo=UTC),
     finished_at=datetime(2026, 1, 2, tzinfo=UTC),
 )
-RESULT = TrialReport(
-    trial_number=7,
-    accuracy=0.56241,
-    inference_cost=0.016211,
-    bit_ops=COST.bit_ops,
-    weight_bits=COST.weight_bits,
-    parameters=6_000,
-    epochs=8,
-    architecture_id="0123",
-    design=DESIGN,
-)
+RESULT = MeasuredTrial(7, DESIGN, (TRAINED, PRUNED))
 FACTS = TrialFacts("demo", 7, "complete", DESIGN, RESULT, (TRAINED, PRUNED), (BUILD,), True, None, None)
 
 ESTIMATE = HardwareEstimate(
@@ -80,7 +70,7 @@ ESTIMATE = HardwareEstimate(
 )  # fmt: skip
 HARDWARE_FACTS = replace(
     FACTS,
-    result=replace(RESULT, hardware=ESTIMATE, is_feasible=False),
+    result=replace(RESULT, hardware=ESTIMATE),
     builds=(),
     is_on_front=False,
     objectives=(Objective(ACCURACY, 0.0), Objective(LUT, None)),

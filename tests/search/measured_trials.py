@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from search.study_report import TrialReport
+from search.measured_trials import MeasuredTrial
 from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer, Linear
 from spaces.search_space import Design, TrainingSettings
+from storage.records import Cost, Evaluation
 
 
 def small_design(weight_bit_width: int = 4) -> Design:
@@ -14,7 +15,20 @@ def small_design(weight_bit_width: int = 4) -> Design:
     return Design(architecture=architecture, training=TrainingSettings(epochs=1))
 
 
-def measured_trial(number: int, accuracy: float, inference_cost: float, weight_bit_width: int = 4) -> TrialReport:
+def measured_trial(number: int, accuracy: float, inference_cost: float, weight_bit_width: int = 4) -> MeasuredTrial:
     """A trial of this number with these metrics."""
-    design = small_design(weight_bit_width)
-    return TrialReport(number, accuracy, inference_cost, 1e6, 1e4, 1000, 5, design.architecture_id, design)
+    evaluation = Evaluation(
+        study_name="small",
+        trial_number=number,
+        stage=0,
+        accuracy=accuracy,
+        accuracy_by_snr={0: accuracy},
+        n_frames=624,
+        cost=Cost(bit_ops=1e6, weight_bits=1e4, inference_cost=inference_cost, parameters=1000),
+        density={"blocks.2.linear": 1.0},
+        epochs=5,
+        seed=number,
+        training_seconds=1.5,
+        checkpoint=f"small/trials/{number:05d}/stage-0.safetensors",
+    )
+    return MeasuredTrial(number, small_design(weight_bit_width), (evaluation,))

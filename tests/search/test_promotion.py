@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from search.loop import run_search
+from search.measured_trials import MeasuredTrial
 from search.promotion import PromotionError, choose_winners, promote_trial
-from search.study_report import StudyReport, TrialCounts, TrialReport, load_study_report
+from search.study_report import StudyReport, TrialCounts, load_study_report
 from storage.artifacts import ArtifactStore
 from storage.database import Database
 from storage.dataset.radioml import RadioMLFile
@@ -17,11 +18,11 @@ from tests.search.search_study import complete, make_search, small_config
 FILE = RadioMLFile(Path("data.hdf5"), CLASS_NAMES, tuple(range(-20, 32, 2)), 8, 1024, 4992, None)
 
 
-def report(*front: TrialReport, threshold: float = 0.56) -> StudyReport:
+def report(*front: MeasuredTrial, threshold: float = 0.56) -> StudyReport:
     return StudyReport("small", threshold, TrialCounts(len(front), 0, 0, 0, 0), front, front, 0.5, ())
 
 
-def numbers(winners: tuple[TrialReport, ...]) -> list[int]:
+def numbers(winners: tuple[MeasuredTrial, ...]) -> list[int]:
     return [winner.trial_number for winner in winners]
 
 
@@ -64,7 +65,7 @@ def test_networks_too_slow_for_the_target_are_passed_over_as_their_builds_would_
     assert none.reason == "FINN folds no trial of the front to 95,000 frames/s: nothing is promoted"
 
 
-def at(throughput_fps: float, trial: TrialReport) -> TrialReport:
+def at(throughput_fps: float, trial: MeasuredTrial) -> MeasuredTrial:
     """The trial with FINN's estimate of this speed."""
     hardware = HardwareEstimate(1000, 1, 0, 0, throughput_fps, 100.0, "MVAU_rtl_0", None)
     return replace(trial, hardware=hardware)

@@ -1,0 +1,75 @@
+"""A trial's user attributes in Optuna: a view for Optuna dashboard, and the few facts that have no other home.
+
+Evaluations and estimates are read from our tables. From here are read: the design, which trial it was copied from, the
+key of its estimate, why it was stopped or failed, and how often its worker died.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, Trial
+
+from spaces.search_space import Design
+from storage.hardware_reports import HardwareEstimate
+from storage.stored_json import from_json
+
+DESIGN = "design"
+COPIED_FROM = "copied_from"
+ESTIMATE_KEY = "estimate_key"
+UNBUILDABLE = "unbuildable"
+FAILURE = "failure"
+TRACEBACK = "traceback"
+BROKEN_ATTEMPTS = "broken_attempts"
+
+MEASURED = "bit_ops"
+"""Written first of what a complete trial is told with: one that was completed by hand does not have it."""
+
+
+def set_attributes(trial: Trial, attributes: Mapping[str, object]) -> bool:
+    """False where the trial was finished meanwhile, by somebody in Optuna dashboard."""
+    try:
+        for name, value in attributes.items():
+            trial.set_user_attr(name, value)
+    except UpdateFinishedTrialError:
+        return False
+    return True
+
+
+def is_measured(trial: FrozenTrial) -> bool:
+    """Whether a search of ours had measured the trial before it was finished."""
+    return MEASURED in trial.user_attrs
+
+
+def read_design(trial: FrozenTrial) -> Design | None:
+    """None where the trial was never fully asked, or cannot be built."""
+    text = trial.user_attrs.get(DESIGN)
+    return None if text is None else Design.model_validate_json(text)
+
+
+def read_estimate_key(trial: FrozenTrial) -> str | None:
+    """Of the estimate that the trial was told with."""
+    key: str | None = trial.user_attrs.get(ESTIMATE_KEY)
+    return key
+
+
+def read_hardware(trial: FrozenTrial) -> HardwareEstimate | None:
+    """The estimate that the trial was told with: for those told before its key was kept, which have it here alone."""
+    names = [field.name for field in fields(HardwareEstimate)]
+    if not set(names) <= trial.user_attrs.keys():
+        return None
+    return from_json(HardwareEstimate, {name: trial.user_attrs[name] for name in names})
+
+
+def read_copied_from(trial: FrozenTrial) -> int | None:
+    """The earlier trial of the same design, whose evaluations this one has."""
+    number: int | None = trial.user_attrs.get(COPIED_FROM)
+    return number
+
+
+def read_end(trial: FrozenTrial) -> str | None:
+    """Why the trial was stopped or failed."""
+    reason: str | None = trial.user_attrs.get(UNBUILDABLE) or trial.user_attrs.get(TRACEBACK)
+    return reason
