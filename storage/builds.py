@@ -15,7 +15,16 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, and_, case, null, or_, select, update
 
-from storage.claims import DEADLY, claim_row, end_values, fail_deadly_rows, is_abandoned, transaction, update_owned
+from storage.claims import (
+    DEADLY,
+    Queue,
+    claim_row,
+    end_values,
+    fail_deadly_rows,
+    is_abandoned,
+    transaction,
+    update_owned,
+)
 from storage.database import Database, insert_row
 from storage.hardware_reports import BuildReport, Resources
 from storage.records import Build, BuildLevel, BuildRequest, BuildState, BuildTarget, FinishedBuild
@@ -74,15 +83,13 @@ def claim_build(
     failed instead.
     """
     fail_deadly_rows(db, builds, _failure_values(DEADLY))
-    build_id = claim_row(
-        db,
+    queue = Queue(
         builds.c.build_id,
-        owner,
-        lease_s,
         is_waiting=lambda table: and_(_is_waiting(table, levels), table.c.build_id.not_in(exclude)),
         order=lambda table: (table.c.level.is_not(None), table.c.build_id),
         attempt=case((builds.c.state == BuildState.SUCCEEDED.value, 1), else_=builds.c.attempt + 1),
     )
+    build_id = claim_row(db, queue, owner, lease_s)
     return None if build_id is None else load_build(db, build_id)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +23,17 @@ RUNNING = "running"
 """The state of a row that a worker holds, in every queue."""
 
 
+@dataclass(frozen=True)
+class Queue:
+    """The rows of a table that wait for a worker; conditions and order are made for the table and for an alias."""
+
+    key: Column[Any]
+    is_waiting: Callable[[FromClause], ColumnElement[bool]]
+    order: Callable[[FromClause], tuple[ColumnElement[Any], ...]]
+    attempt: ColumnElement[int]
+    """What a row's number of attempts is once it is claimed."""
+
+
 @contextmanager
 def transaction(db: Database) -> Iterator[Connection]:
     """One transaction. Raises DatabaseError while the database is away or busy for too long."""
@@ -33,34 +45,22 @@ def transaction(db: Database) -> Iterator[Connection]:
         raise DatabaseError(f"the database {hide_password(db.url)} does not answer: {reason}") from error
 
 
-def claim_row(
-    db: Database,
-    key: Column[Any],
-    owner: str,
-    lease_s: float,
-    *,
-    is_waiting: Callable[[FromClause], ColumnElement[bool]],
-    order: Callable[[FromClause], tuple[ColumnElement[Any], ...]],
-    attempt: ColumnElement[int],
-) -> Any | None:
-    """Gives the first row that waits to `owner` for `lease_s` seconds, as `attempt`; its key, or None without one.
-
-    `key` is the table's column; conditions and order are made for the table and for an alias of it.
-    """
-    table = _table(key)
+def claim_row(db: Database, queue: Queue, owner: str, lease_s: float) -> Any | None:
+    """Gives the first row that waits to `owner` for `lease_s` seconds; its key, or None where none waits."""
+    key, table = queue.key, _table(queue.key)
     candidate = table.alias()
     first = (
         select(candidate.c[key.name])
-        .where(is_waiting(candidate))
-        .order_by(*order(candidate))
+        .where(queue.is_waiting(candidate))
+        .order_by(*queue.order(candidate))
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )
     claim = (
         update(table)
-        .where(key == first, is_waiting(table))
-        .values(state=RUNNING, owner=owner, lease_until=database_time() + lease_s, attempt=attempt)
+        .where(key == first, queue.is_waiting(table))
+        .values(state=RUNNING, owner=owner, lease_until=database_time() + lease_s, attempt=queue.attempt)
         .returning(key)
     )
     with transaction(db) as connection:

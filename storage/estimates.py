@@ -16,7 +16,16 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, or_, select
 
 from spaces.architecture import ArchitectureConfig
-from storage.claims import DEADLY, claim_row, end_values, fail_deadly_rows, is_abandoned, transaction, update_owned
+from storage.claims import (
+    DEADLY,
+    Queue,
+    claim_row,
+    end_values,
+    fail_deadly_rows,
+    is_abandoned,
+    transaction,
+    update_owned,
+)
 from storage.database import Database, insert_row
 from storage.hardware_reports import HardwareEstimate
 from storage.records import BuildTarget, Estimate, EstimateState
@@ -25,6 +34,13 @@ from storage.tables import database_time, estimates
 
 ESTIMATOR_VERSION = 2
 """Raised by one whenever FINN, its steps or the weights that stand in for trained ones give other estimates."""
+
+QUEUE = Queue(
+    estimates.c.key,
+    is_waiting=lambda table: or_(table.c.state == EstimateState.QUEUED.value, is_abandoned(table)),
+    order=lambda table: (table.c.requested_at, table.c.key),
+    attempt=estimates.c.attempt + 1,
+)
 
 KEYS_PER_QUERY = 500
 """SQLite takes a limited number of parameters."""
@@ -76,15 +92,7 @@ def claim_estimate(db: Database, owner: str, lease_s: float = 60) -> Estimate | 
     died MAX_ATTEMPTS times is failed instead.
     """
     fail_deadly_rows(db, estimates, _failure_values(DEADLY, EstimateState.FAILED))
-    key = claim_row(
-        db,
-        estimates.c.key,
-        owner,
-        lease_s,
-        is_waiting=lambda table: or_(table.c.state == EstimateState.QUEUED.value, is_abandoned(table)),
-        order=lambda table: (table.c.requested_at, table.c.key),
-        attempt=estimates.c.attempt + 1,
-    )
+    key = claim_row(db, QUEUE, owner, lease_s)
     if key is None:
         return None
     with transaction(db) as connection:

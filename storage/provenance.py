@@ -8,6 +8,8 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from storage.child_processes import PROJECT_FOLDER
+
 PACKAGES = (
     "fpga-modulation-search",
     "brevitas",
@@ -22,8 +24,6 @@ PACKAGES = (
     "sqlalchemy",
     "torch",
 )
-
-PROJECT_FOLDER = Path(__file__).resolve().parent.parent
 
 
 def collect_provenance() -> dict[str, str]:

@@ -28,6 +28,20 @@ class GeneratorError(Exception):
 
 
 @dataclass(frozen=True)
+class CellSource:
+    """Which frames the cells have."""
+
+    profile: str
+    seed: int
+    frames_per_cell: int
+
+    @property
+    def samples_per_cell(self) -> int:
+        """Complex ones."""
+        return self.frames_per_cell * SIGNAL_SETS[self.profile].frame_length
+
+
+@dataclass(frozen=True)
 class CellPlace:
     """One cell, and where in the file its frames begin."""
 
@@ -39,31 +53,28 @@ class CellPlace:
 
 
 def fill_cells(
-    path: Path, profile: str, seed: int, frames_per_cell: int, places: Sequence[CellPlace], processes: int
+    path: Path, source: CellSource, places: Sequence[CellPlace], processes: int
 ) -> Generator[int, None, None]:
     """Writes the cells' frames in place and gives the number of each that is done, in any order.
 
     Closing the iterator ends its processes. Raises OSError where the file cannot be written, and GeneratorError.
     """
-    n_samples = len(places) * frames_per_cell * SIGNAL_SETS[profile].frame_length
-    if processes == 1 or n_samples < IN_PROCESS_SAMPLES:
-        yield from _fill_in_process(path, profile, seed, frames_per_cell, places)
+    if processes == 1 or len(places) * source.samples_per_cell < IN_PROCESS_SAMPLES:
+        yield from _fill_in_process(path, source, places)
     else:
-        yield from _fill_in_processes(path, profile, seed, frames_per_cell, places, min(processes, len(places)))
+        yield from _fill_in_processes(path, source, places, min(processes, len(places)))
 
 
-def _fill_in_process(
-    path: Path, profile: str, seed: int, frames_per_cell: int, places: Sequence[CellPlace]
-) -> Generator[int, None, None]:
+def _fill_in_process(path: Path, source: CellSource, places: Sequence[CellPlace]) -> Generator[int, None, None]:
     with path.open("r+b", buffering=0) as file:
         for place in places:
-            _fill_cell(file.fileno(), profile, seed, frames_per_cell, place)
+            _fill_cell(file.fileno(), source, place)
             yield place.cell
 
 
-def _fill_cell(descriptor: int, profile: str, seed: int, frames_per_cell: int, place: CellPlace) -> None:
-    offset = place.offset
-    for block in SIGNAL_SETS[profile].generate_cell(place.class_name, place.snr_db, seed, frames_per_cell):
+def _fill_cell(descriptor: int, source: CellSource, place: CellPlace) -> None:
+    offset, signals = place.offset, SIGNAL_SETS[source.profile]
+    for block in signals.generate_cell(place.class_name, place.snr_db, source.seed, source.frames_per_cell):
         offset = _write_at(descriptor, block, offset)
 
 
@@ -77,7 +88,7 @@ def _write_at(descriptor: int, block: Reals, offset: int) -> int:
 
 
 def _fill_in_processes(
-    path: Path, profile: str, seed: int, frames_per_cell: int, places: Sequence[CellPlace], processes: int
+    path: Path, source: CellSource, places: Sequence[CellPlace], processes: int
 ) -> Generator[int, None, None]:
     """A thread for each process hands it one cell after the other; what they answer comes here."""
     jobs: queue.SimpleQueue[CellPlace | None] = queue.SimpleQueue()
@@ -87,7 +98,7 @@ def _fill_in_processes(
     workers: list[subprocess.Popen[str]] = []
     try:
         for _ in range(processes):
-            workers.append(_start_worker(str(path.absolute()), profile, seed, frames_per_cell))
+            workers.append(_start_worker(path.absolute(), source))
             threading.Thread(target=_drive, args=(workers[-1], jobs, answers), daemon=True).start()
         for _ in places:
             answer = answers.get()
@@ -101,14 +112,14 @@ def _fill_in_processes(
             worker.wait()
 
 
-def _start_worker(*arguments: object) -> subprocess.Popen[str]:
+def _start_worker(path: Path, source: CellSource) -> subprocess.Popen[str]:
     """In a process group of its own, which Ctrl-C at the terminal does not reach: it ends with this process.
 
     A plain command rather than multiprocessing, whose processes import the caller's main module again.
     """
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "storage.twin.cell_writers", json.dumps(arguments)],
+        [sys.executable, "-m", "storage.twin.cell_writers", str(path), json.dumps(asdict(source))],
         env=module_environment() | one_thread,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -138,7 +149,7 @@ def _drive(
     worker.stdout.close()
 
 
-def _work(path: str, profile: str, seed: int, frames_per_cell: int) -> None:
+def _work(path: str, source: CellSource) -> None:
     """A worker process: a cell per line on standard input, an answer per line on standard output."""
     jobs: queue.SimpleQueue[CellPlace] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(jobs,), daemon=True).start()
@@ -146,7 +157,7 @@ def _work(path: str, profile: str, seed: int, frames_per_cell: int) -> None:
     while True:
         place = jobs.get()
         try:
-            _fill_cell(descriptor, profile, seed, frames_per_cell, place)
+            _fill_cell(descriptor, source, place)
             print(json.dumps({"cell": place.cell}), flush=True)
         except OSError as error:
             print(json.dumps({"error": [error.errno, error.strerror, path]}), flush=True)
@@ -160,4 +171,4 @@ def _receive(jobs: queue.SimpleQueue[CellPlace]) -> None:
 
 
 if __name__ == "__main__":
-    _work(*json.loads(sys.argv[1]))
+    _work(sys.argv[1], CellSource(**json.loads(sys.argv[2])))

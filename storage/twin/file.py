@@ -17,7 +17,7 @@ import numpy as np
 from storage.byte_sizes import describe_bytes
 from storage.dataset.radioml import DatasetError
 from storage.signals.signal_sets import SIGNAL_SETS, SignalSet
-from storage.twin.cell_writers import CellPlace, fill_cells
+from storage.twin.cell_writers import CellPlace, CellSource, fill_cells
 from storage.twin.finished_cells import FinishedCells, load_finished_cells, open_finished_cells
 
 GENERATOR_VERSION = 2
@@ -247,7 +247,8 @@ def _fill(partial: Path, record: FinishedCells, twin: Twin, processes: int, on_p
     """Makes the cells that are missing."""
     places = [place for place in _cell_places(partial, twin) if place.cell not in record.cells]
     n_done = twin.n_cells - len(places)
-    filled = fill_cells(partial, twin.signal_set.profile, twin.seed, twin.frames_per_cell, places, processes)
+    source = CellSource(twin.signal_set.profile, twin.seed, twin.frames_per_cell)
+    filled = fill_cells(partial, source, places, processes)
     with contextlib.closing(filled):
         for cell in filled:
             record.add(cell)
