@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+from markupsafe import Markup
 
 from dashboards.build_text import build_sentences
 from dashboards.hardware_tables import REMARKS, hardware_table, layer_table, second_opinion_table
@@ -22,7 +23,7 @@ from dashboards.study_tables import (
     front_table,
     hardware_target,
 )
-from dashboards.text_table import TextTable, table_as_html
+from dashboards.text_table import TEMPLATES, TextTable, table_as_html
 from search.study import StudyError
 from search.study_report import StudyReport, load_study_report
 from spaces.study_config import ConfigError, parse_study_config
@@ -33,7 +34,13 @@ from storage.hardware_reports import HardwareEstimate
 from storage.records import Build
 from storage.studies import StudyRecord, load_study_record
 
-STYLE = """
+PAGE = TEMPLATES.from_string("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ report.study_name }}: {{ title }}</title>
+<style>
 body { font: 15px/1.5 Helvetica, Arial, sans-serif; color: #2b3038 }
 body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.6rem; margin-bottom: 0 } h2 { font-size: 1.15rem; margin-top: 2.2rem }
@@ -46,9 +53,69 @@ th:first-child, td:first-child { text-align: left; padding-left: 0 }
 .marked { font-weight: 600 }
 pre { background: #f5f7f9; padding: 1rem; overflow-x: auto; font-size: 13px }
 .quiet { color: #69717c }
-"""
+</style>
+</head>
+<body>
+<h1>{{ report.study_name }}</h1>
+<p class="quiet">{{ summary }}</p>
+{% for plot in plots %}
+{{ plot }}
+{% endfor %}
+{% if constraints %}
+<h2>Constraints</h2>
+{{ constraints }}
+{% endif %}
+{% if hardware_target %}
+<p>Hardware metrics are FINN's estimates: {{ hardware_target }}.</p>
+{% endif %}
+<h2>Pareto front</h2>
+{% if front %}
+{{ front }}
+{% else %}
+<p>{{ "No trial keeps all constraints yet." if report.trials else "No trial is complete yet." }}</p>
+{% endif %}
+<h2>FINN builds</h2>
+{% if builds %}
+{{ builds_table }}
+<p class="quiet">{{ build_counts_remark }}</p>
+{% for build in builds %}
+<h3>{{ build.title }}</h3>
+<p>{{ build.text }}</p>
+{% if build.log_tail %}
+<p>The last lines of its log:</p>
+<pre>{{ build.log_tail }}</pre>
+{% endif %}
+{% if build.hardware %}
+{{ build.hardware }}
+<p class="quiet">{{ hardware_remarks }}</p>
+{% endif %}
+{% for layers in build.layers %}
+{{ layers }}
+{% endfor %}
+{% endfor %}
+{% else %}
+<p>No trial was sent to FINN yet.</p>
+{% endif %}
+<h2>Study file</h2>
+<pre>{{ study_file }}</pre>
+<h2>Run with</h2>
+{{ provenance }}
+</body>
+</html>
+""")
 
 PLOT_HEIGHT_PX = 580
+
+
+@dataclass(frozen=True)
+class _BuildSection:
+    """What the page shows of one build."""
+
+    title: str
+    text: str
+    log_tail: str | None
+    hardware: Markup | None
+    layers: tuple[Markup, ...]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,31 +144,21 @@ def write_report_page(database: Database, study_name: str, path: Path) -> None:
 
 def report_page(report: StudyReport, record: StudyRecord) -> str:
     """The page: plots, front, builds, the study's YAML and what it was run with; needs no network to be shown."""
-    name = escape(report.study_name)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name}: {escape(_title(report))}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<h1>{name}</h1>
-<p class="quiet">{escape(_summary(report, record))}</p>
-{_plots(report)}
-{_constraints(report, record)}
-<h2>Pareto front</h2>
-{_front(report)}
-<h2>FINN builds</h2>
-{_builds(report)}
-<h2>Study file</h2>
-<pre>{escape(record.text)}</pre>
-<h2>Run with</h2>
-{table_as_html(TextTable(("what", "version"), tuple(sorted(record.provenance.items()))))}
-</body>
-</html>
-"""
+    return PAGE.render(
+        report=report,
+        title=_title(report),
+        summary=_summary(report, record),
+        plots=_plots(report),
+        constraints=table_as_html(constraints_table(report)) if report.constraints else None,
+        hardware_target=_hardware_target(report, record),
+        front=table_as_html(front_table(report, with_architecture=True)) if report.front else None,
+        builds=_build_sections(report),
+        builds_table=table_as_html(builds_table(report.builds)),
+        build_counts_remark=BUILD_COUNTS_REMARK,
+        hardware_remarks=" ".join(REMARKS),
+        study_file=record.text,
+        provenance=table_as_html(TextTable(("what", "version"), tuple(sorted(record.provenance.items())))),
+    )
 
 
 def _title(report: StudyReport) -> str:
@@ -115,58 +172,44 @@ def _summary(report: StudyReport, record: StudyRecord) -> str:
     )
 
 
-def _plots(report: StudyReport) -> str:
-    options = {"displaylogo": False, "responsive": True}
-    return "\n".join(
-        pareto_front_figure(data)
-        .update_layout(height=PLOT_HEIGHT_PX)
-        .to_html(
-            full_html=False,
-            include_plotlyjs=index == 0,  # once for all plots
-            div_id=f"pareto-front-{data.objective.name}",
-            config=options,
+def _plots(report: StudyReport) -> list[Markup]:
+    return [
+        Markup(
+            pareto_front_figure(data)
+            .update_layout(height=PLOT_HEIGHT_PX)
+            .to_html(
+                full_html=False,
+                include_plotlyjs=index == 0,  # once for all plots
+                div_id=f"pareto-front-{data.objective.name}",
+                config={"displaylogo": False, "responsive": True},
+            )
         )
         for index, data in enumerate(pareto_front_data(report))
-    )
-
-
-def _constraints(report: StudyReport, record: StudyRecord) -> str:
-    parts = ["<h2>Constraints</h2>", table_as_html(constraints_table(report))] if report.constraints else []
-    if report.asks_for_hardware:
-        target = hardware_target(parse_study_config(record.text, f"study {record.name}"))
-        parts.append(f"<p>Hardware metrics are FINN's estimates: {escape(target)}.</p>")
-    return "\n".join(parts)
-
-
-def _front(report: StudyReport) -> str:
-    if report.front:
-        return table_as_html(front_table(report, with_architecture=True))
-    return "<p>No trial keeps all constraints yet.</p>" if report.trials else "<p>No trial is complete yet.</p>"
-
-
-def _builds(report: StudyReport) -> str:
-    if not report.builds:
-        return "<p>No trial was sent to FINN yet.</p>"
-    estimates = {trial.trial_number: trial.hardware for trial in report.trials}
-    details = [_build_details(build, estimates.get(build.trial_number)) for build in report.builds]
-    remark = f'<p class="quiet">{escape(BUILD_COUNTS_REMARK)}</p>'
-    return "\n".join([table_as_html(builds_table(report.builds)), remark, *details])
-
-
-def _build_details(build: Build, estimate: HardwareEstimate | None) -> str:
-    parts = [
-        f"<h3>Trial {build.trial_number}: build {build.build_id}, {escape(build.target.board)}</h3>",
-        f"<p>{escape(' '.join(build_sentences(build)))}</p>",
     ]
-    if build.log_tail:
-        parts.append(f"<p>The last lines of its log:</p>\n<pre>{escape(build.log_tail)}</pre>")
-    if build.report is not None:
-        hardware = hardware_table(estimate, [build])
-        assert hardware is not None  # there is a report
-        parts += [table_as_html(hardware), f'<p class="quiet">{escape(" ".join(REMARKS))}</p>']
-        tables = layer_table(build.report), second_opinion_table(build.report)
-        parts.extend(table_as_html(table) for table in tables if table is not None)
-    return "\n".join(parts)
+
+
+def _hardware_target(report: StudyReport, record: StudyRecord) -> str | None:
+    if not report.asks_for_hardware:
+        return None
+    return hardware_target(parse_study_config(record.text, f"study {record.name}"))
+
+
+def _build_sections(report: StudyReport) -> list[_BuildSection]:
+    estimates = {trial.trial_number: trial.hardware for trial in report.trials}
+    return [_build_section(build, estimates.get(build.trial_number)) for build in report.builds]
+
+
+def _build_section(build: Build, estimate: HardwareEstimate | None) -> _BuildSection:
+    report = build.report
+    hardware = None if report is None else hardware_table(estimate, [build])
+    layers = () if report is None else (layer_table(report), second_opinion_table(report))
+    return _BuildSection(
+        title=f"Trial {build.trial_number}: build {build.build_id}, {build.target.board}",
+        text=" ".join(build_sentences(build)),
+        log_tail=build.log_tail,
+        hardware=None if hardware is None else table_as_html(hardware),
+        layers=tuple(table_as_html(table) for table in layers if table is not None),
+    )
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

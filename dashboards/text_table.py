@@ -5,12 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 _MARKUP = re.compile(r"([\\`*\[\]<>|~#]|(?<!\w)_|_(?!\w))")
 """What Markdown might take for its own; not an underscore within a word."""
 
 COLUMN_GAP = "\N{NO-BREAK SPACE}" * 3
+
+TEMPLATES = Environment(
+    autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
+)
+_TABLE = TEMPLATES.from_string("""\
+<div class="wide"><table>
+<tr>{% for cell in table.header %}<th>{{ cell }}</th>{% endfor %}</tr>
+{% for row in table.rows %}
+<tr{% if loop.index0 in table.marked %} class="marked"{% endif %}>
+{%- for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</table></div>""")
 
 
 @dataclass(frozen=True)
@@ -43,17 +57,11 @@ def plain_markdown(text: str) -> str:
     return _MARKUP.sub(r"\\\1", " ".join(text.split()))
 
 
-def table_as_html(table: TextTable) -> str:
+def table_as_html(table: TextTable) -> Markup:
     """As a table that may be scrolled sideways; marked rows are of the class `marked`."""
-    rows = [_html_row(row, ' class="marked"' if index in table.marked else "") for index, row in enumerate(table.rows)]
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in table.header)
-    return f'<div class="wide"><table>\n<tr>{head}</tr>\n' + "\n".join(rows) + "\n</table></div>"
+    return Markup(_TABLE.render(table=table))
 
 
 def _table_line(cells: Sequence[str]) -> str:
     """Spaces between the cells, which Optuna dashboard would draw side by side."""
     return f"| {' | '.join([cells[0], *(COLUMN_GAP + cell for cell in cells[1:])])} |"
-
-
-def _html_row(cells: Sequence[str], attribute: str) -> str:
-    return f"<tr{attribute}>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
