@@ -128,7 +128,7 @@ def _without_token(request: Request) -> str:
 
 
 def _session_value(token: str) -> str:
-    """What the cookie holds: proof of the token, from which it cannot be read back."""
+    """The cookie's value: a keyed hash of the token, from which nobody can read the token back."""
     return hmac.new(token.encode(), b"dashboard session", hashlib.sha256).hexdigest()
 
 

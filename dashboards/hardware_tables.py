@@ -1,4 +1,4 @@
-"""Hardware metrics as tables: the estimate that the search used beside the builds, and a build layer by layer."""
+"""A trial's hardware as tables: the search's estimate beside its builds, and each build layer by layer."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ ROWS = (
     "largest clock",
     "power",
 )
-CONNECTED = "with width converters and FIFOs"
+LAYERS_ONLY = "layers only"
+CONNECTED = "with FIFOs and width converters"
 
 REMARKS = (
     "In brackets: share of the board.",
-    "The estimate is of the architecture, whatever its weights.",
-    "Estimate and connected hold width converters and FIFOs; layers does not.",
+    "The estimate knows the architecture, not its weights.",
+    f"The estimate counts FIFOs and width converters. {LAYERS_ONLY.capitalize()} leaves them out.",
 )
-"""What the columns of `hardware_table` hold."""
+"""Notes on the columns of `hardware_table`."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class _Column:
 def hardware_table(estimate: HardwareEstimate | None, builds: Sequence[Build]) -> TextTable | None:
     """The estimate of the architecture beside the builds of the trained network; None where there is neither.
 
-    Rows that no column has are left out. REMARKS say what the columns hold.
+    Has only rows that some column fills. REMARKS explain the columns.
     """
     columns = [] if estimate is None else [_estimate_column(estimate)]
     for build in builds:
@@ -59,7 +60,7 @@ def hardware_table(estimate: HardwareEstimate | None, builds: Sequence[Build]) -
 
 
 def layer_table(report: BuildReport) -> TextTable | None:
-    """One row for each layer in the order of the data, the bottleneck marked, then totals; None without layers."""
+    """Each layer in data order, the bottleneck marked, then totals; None where the report has no layers."""
     if not report.layers:
         return None
     header = ("layer", "PE", "SIMD", "cycles", LUT.title, BRAM.title, "URAM", DSP.title)
@@ -68,12 +69,12 @@ def layer_table(report: BuildReport) -> TextTable | None:
     return TextTable(header, (*rows, *_total_rows(report)), marked)
 
 
-def second_opinion_table(report: BuildReport) -> TextTable | None:
-    """What open-source tools found of the layers that they could read, beside FINN's LUT; None where of no layer."""
+def cross_check_table(report: BuildReport) -> TextTable | None:
+    """The open-source tools' numbers beside FINN's LUT, of each layer that they read; None where they read none."""
     checks = {} if report.rtl_check is None else {check.name: check for check in report.rtl_check.layers}
-    rows = [_second_opinion_row(layer, checks.get(layer.name)) for layer in report.layers]
+    rows = [_cross_check_row(layer, checks.get(layer.name)) for layer in report.layers]
     known = tuple(row for row in rows if any(row[2:]))
-    header = ("second opinion", "FINN LUT", "Yosys LUT", "Yosys FF", "Yosys BRAM18", "Yosys DSP", "simulated RTL")
+    header = ("cross-check", "FINN LUT", "Yosys LUT", "Yosys FF", "Yosys BRAM18", "Yosys DSP", "simulated RTL")
     return TextTable(header, known) if known else None
 
 
@@ -94,10 +95,10 @@ def _build_columns(name: str, report: BuildReport) -> Iterator[_Column]:
         "bottleneck layer": f"{report.bottleneck_layer}, {report.bottleneck_cycles:,} cycles",
     }
     if report.connected is None:
-        yield _Column(f"{name}, layers", {**alone, **whole})
+        yield _Column(f"{name}, {LAYERS_ONLY}", {**alone, **whole})
     else:
-        yield _Column(f"{name}, layers", alone)
-        yield _Column(f"{name}, connected", {**_counts(report.connected, report.available), **whole})
+        yield _Column(f"{name}, {LAYERS_ONLY}", alone)
+        yield _Column(f"{name}, {CONNECTED}", {**_counts(report.connected, report.available), **whole})
     if report.measured is not None:
         yield from _measured_columns(name, report.measured, report.available)
 
@@ -137,7 +138,7 @@ def _layer_row(layer: LayerReport, is_bottleneck: bool) -> tuple[str, ...]:
     return (name, *folding, *(f"{count:,}" for count in counts))
 
 
-def _second_opinion_row(layer: LayerReport, check: RtlLayerCheck | None) -> tuple[str, ...]:
+def _cross_check_row(layer: LayerReport, check: RtlLayerCheck | None) -> tuple[str, ...]:
     found = layer.by_yosys
     counts = (None,) * 4 if found is None else (found.lut, found.ff, found.bram_18k, found.dsp)
     verdicts = {None: "", True: "equal", False: "differs"}
@@ -146,7 +147,7 @@ def _second_opinion_row(layer: LayerReport, check: RtlLayerCheck | None) -> tupl
 
 
 def _total_rows(report: BuildReport) -> Iterator[tuple[str, ...]]:
-    yield "all layers", "", "", "", *_without_ff(_counts(report.bare, None))
+    yield LAYERS_ONLY, "", "", "", *_without_ff(_counts(report.bare, None))
     if report.connected is not None:
         yield CONNECTED, "", "", "", *_without_ff(_counts(report.connected, report.available))
 

@@ -12,7 +12,7 @@ import optuna
 from markupsafe import Markup
 
 from dashboards.build_text import build_sentences
-from dashboards.hardware_tables import REMARKS, hardware_table, layer_table, second_opinion_table
+from dashboards.hardware_tables import REMARKS, cross_check_table, hardware_table, layer_table
 from dashboards.pareto_figure import pareto_front_figure
 from dashboards.pareto_front import pareto_front_data
 from dashboards.study_tables import (
@@ -202,7 +202,7 @@ def _build_sections(report: StudyReport) -> list[_BuildSection]:
 def _build_section(build: Build, estimate: HardwareEstimate | None) -> _BuildSection:
     report = build.report
     hardware = None if report is None else hardware_table(estimate, [build])
-    layers = () if report is None else (layer_table(report), second_opinion_table(report))
+    layers = () if report is None else (layer_table(report), cross_check_table(report))
     return _BuildSection(
         title=f"Trial {build.trial_number}: build {build.build_id}, {build.target.board}",
         text=" ".join(build_sentences(build)),

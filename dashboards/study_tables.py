@@ -11,7 +11,10 @@ from spaces.metrics import ACCURACY, BRAM, DSP, HARDWARE_METRICS, INFERENCE_COST
 from spaces.study_config import StudyConfig
 from storage.records import Build
 
-BUILD_COUNTS_REMARK = "LUT, BRAM18, URAM and DSP of a build hold width converters and FIFOs, where its report has them."
+BUILD_COUNTS_REMARK = (
+    "LUT, BRAM18, URAM and DSP of a build are with FIFOs and width converters. "
+    "Old reports without these have layers only."
+)
 
 
 def finished_trials(report: StudyReport) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from dashboards.build_text import STATE_WORDS, level_sentences, report_sentences, target_sentence
-from dashboards.hardware_tables import REMARKS, hardware_table, layer_table, second_opinion_table
+from dashboards.hardware_tables import REMARKS, cross_check_table, hardware_table, layer_table
 from dashboards.text_table import markdown_table, plain_markdown, table_as_markdown
 from search.measured_trials import MeasuredTrial
 from search.objectives import DEFAULT_OBJECTIVES, Constraint, Objective, keeps_all
@@ -186,10 +186,10 @@ def _build_part(build: Build) -> str:
 
 
 def _layer_parts(report: BuildReport) -> list[str]:
-    layers, second_opinion = layer_table(report), second_opinion_table(report)
+    layers, cross_check = layer_table(report), cross_check_table(report)
     parts = [] if layers is None else [table_as_markdown(layers)]
-    if second_opinion is not None:
-        parts += ["By open-source tools, each layer by itself:", table_as_markdown(second_opinion)]
+    if cross_check is not None:
+        parts += ["Cross-check by open-source tools, each layer by itself:", table_as_markdown(cross_check)]
     return parts
 
 

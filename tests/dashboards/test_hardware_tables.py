@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dashboards.build_text import rtl_sentences, vivado_sentences
-from dashboards.hardware_tables import hardware_table, layer_table, second_opinion_table
+from dashboards.hardware_tables import cross_check_table, hardware_table, layer_table
 from storage.hardware_reports import MeasuredHardware, Resources
 from storage.rtl_record import RtlCheck, RtlLayerCheck
 from tests.dashboards.demo_study import BUILD_REPORT, DETAILED_BUILD_REPORT
@@ -80,12 +80,12 @@ def test_a_core_that_vivado_named_no_clock_for_has_its_resources_alone() -> None
     table = hardware_table(None, [replace(BUILD, report=replace(BUILD_REPORT, measured=measured))])
 
     assert table is not None
-    assert table.header == ("hardware", "build 3, layers", "build 3, Vivado: core")
+    assert table.header == ("hardware", "build 3, layers only", "build 3, Vivado: core")
     assert not {"worst slack", "largest clock", "power"} & {row[0] for row in table.rows}
 
 
-def test_second_opinions_stand_beside_the_layers_that_have_one() -> None:
-    table = second_opinion_table(CHECKED)
+def test_the_cross_check_stands_beside_each_layer_that_has_one() -> None:
+    table = cross_check_table(CHECKED)
 
     assert table is not None
     assert table.rows == (
@@ -95,11 +95,11 @@ def test_second_opinions_stand_beside_the_layers_that_have_one() -> None:
     assert {len(row) for row in table.rows} == {len(table.header)}
 
 
-def test_a_build_that_nobody_gave_a_second_opinion_of_has_no_such_table() -> None:
-    assert second_opinion_table(DETAILED_BUILD_REPORT) is None
+def test_a_build_without_a_cross_check_has_no_table_of_it() -> None:
+    assert cross_check_table(DETAILED_BUILD_REPORT) is None
 
 
-def test_second_opinions_are_summed_up_and_differences_named() -> None:
+def test_a_cross_check_is_summed_up_and_differences_named() -> None:
     assert rtl_sentences(CHECKED) == [
         "Yosys 0.70 synthesised the generated code of 1 of 6 layers.",
         "Verilator 5.020 simulated 2 of 3 layers on 4 recorded frames: 1 of them gave exactly the expected words.",
@@ -119,7 +119,7 @@ def test_without_yosys_nothing_is_said_to_be_synthesised() -> None:
     assert rtl_sentences(report)[0] == "Yosys synthesised the generated code of no layer."
 
 
-def test_without_a_check_nothing_is_said_of_it() -> None:
+def test_without_a_cross_check_nothing_is_said_of_it() -> None:
     assert rtl_sentences(DETAILED_BUILD_REPORT) == []
 
 

@@ -159,7 +159,7 @@ def test_a_study_of_two_objectives_without_constraints_has_the_plot_it_always_ha
     assert len(figure.layout.shapes) == 1
 
 
-def test_x_is_the_second_objective_without_designs_that_have_no_figure_for_it(hardware: StudyReport) -> None:
+def test_x_is_the_second_objective_without_designs_that_have_no_value_for_it(hardware: StudyReport) -> None:
     figure = pareto_front_figure(_only_plot(hardware))
 
     front = _trace(figure, "Pareto front (")
