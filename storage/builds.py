@@ -72,7 +72,7 @@ def record_test_accuracy(db: Database, build_id: int, test_accuracy: float) -> N
 def claim_build(
     db: Database,
     owner: str,
-    lease_s: float = 60,
+    lease_s: float,
     exclude: Collection[int] = (),
     levels: Collection[BuildLevel] = (FIRST_LEVEL,),
 ) -> Build | None:
@@ -93,9 +93,7 @@ def claim_build(
     return None if build_id is None else load_build(db, build_id)
 
 
-def renew_build_lease(
-    db: Database, build_id: int, owner: str, lease_s: float = 60, *, log_tail: str | None = None
-) -> bool:
+def renew_build_lease(db: Database, build_id: int, owner: str, lease_s: float, *, log_tail: str | None = None) -> bool:
     """Whether `owner` still runs the build, from now for `lease_s` seconds; False when another took it over.
 
     Keeps the end of the build's log so far, where it is given.

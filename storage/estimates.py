@@ -85,7 +85,7 @@ def load_estimates(db: Database, keys: Collection[str]) -> dict[str, Estimate]:
     return loaded
 
 
-def claim_estimate(db: Database, owner: str, lease_s: float = 60) -> Estimate | None:
+def claim_estimate(db: Database, owner: str, lease_s: float) -> Estimate | None:
     """Gives the estimate that waits longest to `owner` for `lease_s` seconds; None when none waits.
 
     An estimate waits when it is queued or its worker's lease has expired. Each claim is one attempt; one whose worker
@@ -99,7 +99,7 @@ def claim_estimate(db: Database, owner: str, lease_s: float = 60) -> Estimate | 
         return _load(connection, key)
 
 
-def renew_estimate_lease(db: Database, key: str, owner: str, lease_s: float = 60) -> bool:
+def renew_estimate_lease(db: Database, key: str, owner: str, lease_s: float) -> bool:
     """Whether `owner` still makes the estimate, from now for `lease_s` seconds; False when another took it over."""
     return update_owned(db, estimates.c.key, key, owner, lease_until=database_time() + lease_s)
 

@@ -23,7 +23,7 @@ def make_lease_owner() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{_name_kernel()}:{secrets.token_hex(4)}"
 
 
-def acquire_study_lease(db: Database, study_name: str, owner: str, lease_s: float = 60) -> None:
+def acquire_study_lease(db: Database, study_name: str, owner: str, lease_s: float) -> None:
     """Makes `owner`, of make_lease_owner, the one driver of the study for `lease_s` seconds.
 
     Raises StudyLeaseError unless the study is free, its lease has expired, or a dead process of this machine holds it.
@@ -42,7 +42,7 @@ def acquire_study_lease(db: Database, study_name: str, owner: str, lease_s: floa
     raise StudyLeaseError(_describe_holder(db, study_name))
 
 
-def renew_study_lease(db: Database, study_name: str, owner: str, lease_s: float = 60) -> bool:
+def renew_study_lease(db: Database, study_name: str, owner: str, lease_s: float) -> bool:
     """Whether `owner` still holds the study, from now for `lease_s` seconds; False when another took it over."""
     statement = (
         update(leases)

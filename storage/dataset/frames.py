@@ -63,14 +63,12 @@ class Frames:
         return type(self)(self.stored, self.labels[indices], self.snr_db[indices], positions, self.scale)
 
 
-def load_training_frames(
-    file: RadioMLFile, split: Split, min_snr_db: int, quantizer: InputQuantizer | None = None
-) -> Frames:
+def load_training_frames(file: RadioMLFile, split: Split, min_snr_db: int, quantizer: InputQuantizer | None) -> Frames:
     """The frames of `select_training`, for networks that begin with this input quantizer (None: with none)."""
     return _load_shared(file, split, select_training(file, split, min_snr_db), quantizer)
 
 
-def load_validation_frames(file: RadioMLFile, split: Split, quantizer: InputQuantizer | None = None) -> Frames:
+def load_validation_frames(file: RadioMLFile, split: Split, quantizer: InputQuantizer | None) -> Frames:
     """The validation part, all SNRs: what choices are made on. Of networks that begin with this input quantizer."""
     return _load_shared(file, split, split.validation, quantizer)
 

@@ -121,7 +121,7 @@ def write_twin(
     return True
 
 
-def is_written(path: Path, twin: Twin, force: bool = False) -> bool:
+def is_written(path: Path, twin: Twin, force: bool) -> bool:
     """Whether this very twin is at `path`. Raises DatasetError for any other file that may not be replaced."""
     _refuse_folder(path)
     if not path.exists():

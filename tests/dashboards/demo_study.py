@@ -155,7 +155,7 @@ def finish_demo_build(
 ) -> None:
     """Promotes a trial and builds it, up to generated code."""
     queue_demo_build(database, study_name, trial_number)
-    build = claim_build(database, "demo")
+    build = claim_build(database, "demo", 60)
     assert build is not None
     finish_build(database, build.build_id, "demo", FinishedBuild(report, BuildLevel.CODEGEN, level_note=level_note))
 
@@ -165,7 +165,7 @@ def fail_demo_build(
 ) -> None:
     """Promotes a trial whose build fails."""
     queue_demo_build(database, study_name, trial_number)
-    build = claim_build(database, "demo")
+    build = claim_build(database, "demo", 60)
     assert build is not None
     fail_build(database, build.build_id, "demo", message, log_tail=log_tail)
 

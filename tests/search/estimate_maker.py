@@ -51,7 +51,7 @@ def fail(database: Database, estimate: Estimate) -> None:
 
 def make_next(database: Database, end: End = finish) -> Estimate | None:
     """Makes the estimate that waits longest; None where none waits."""
-    estimate = claim_estimate(database, "maker")
+    estimate = claim_estimate(database, "maker", 60)
     if estimate is not None:
         end(database, estimate)
     return estimate
@@ -70,7 +70,7 @@ def estimate_maker(database: Database, delay_s: float = 0.0, end: End = finish) 
 
     def run() -> None:
         while not stop.wait(0.01):
-            estimate = claim_estimate(database, "maker")
+            estimate = claim_estimate(database, "maker", 60)
             if estimate is not None:
                 stop.wait(delay_s)
                 end(database, estimate)

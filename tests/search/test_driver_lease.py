@@ -29,14 +29,14 @@ def test_lease_is_renewed_while_the_study_is_held(sqlite: Database, monkeypatch:
         time.sleep(1.5)
         lease.check()
         with pytest.raises(StudyLeaseError):
-            acquire_study_lease(sqlite, "small", "elsewhere:1:abc")
+            acquire_study_lease(sqlite, "small", "elsewhere:1:abc", 60)
 
 
 def test_driver_that_lost_its_study_is_told(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search.driver_lease, "RENEWAL_S", 0.1)
     with hold_study(sqlite, "small") as lease:
         assert release_study_lease(sqlite, "small", lease.owner)
-        acquire_study_lease(sqlite, "small", "elsewhere:1:abc")
+        acquire_study_lease(sqlite, "small", "elsewhere:1:abc", 60)
         time.sleep(0.5)
         with pytest.raises(LeaseLostError, match="study small was taken over by another driver"):
             lease.check()
@@ -54,7 +54,7 @@ def test_lease_outlives_a_database_that_is_away_for_a_while(sqlite: Database, mo
         monkeypatch.setattr(search.driver_lease, "LEASE_S", 1.0)
         time.sleep(1.5)
         with pytest.raises(StudyLeaseError):
-            acquire_study_lease(sqlite, "small", "elsewhere:1:abc")
+            acquire_study_lease(sqlite, "small", "elsewhere:1:abc", 60)
 
 
 def test_lease_is_lost_when_the_database_stays_away(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:

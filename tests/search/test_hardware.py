@@ -29,7 +29,7 @@ def artifacts_of(folder: Path) -> ArtifactStore:
 
 
 def end_build(database: Database) -> None:
-    build = claim_build(database, "me")
+    build = claim_build(database, "me", 60)
     assert build is not None
     assert fail_build(database, build.build_id, "me", "no luck")
 

@@ -54,7 +54,7 @@ def studied(sqlite: Database, tmp_path: Path) -> Database:
     winner = load_study_report(sqlite, "small").front[0].trial_number
     for board in ("ZCU111", "ZCU102"):
         queue_small_build(sqlite, winner, board)
-    build = claim_build(sqlite, "me")
+    build = claim_build(sqlite, "me", 60)
     assert build is not None
     assert finish_build(sqlite, build.build_id, "me", FinishedBuild(BUILD_REPORT, BuildLevel.CODEGEN))
     return sqlite
@@ -112,7 +112,7 @@ def test_json_tells_its_format_and_the_layers_only_beside_the_whole(
 
 
 def test_json_of_an_older_build_knows_its_layers_only(studied: Database, capsys: pytest.CaptureFixture[str]) -> None:
-    build = claim_build(studied, "me")
+    build = claim_build(studied, "me", 60)
     assert build is not None
     assert finish_build(
         studied, build.build_id, "me", FinishedBuild(replace(BUILD_REPORT, connected=None), BuildLevel.CODEGEN)
@@ -208,7 +208,7 @@ def test_csv_and_table_of_a_hardware_study_hold_its_metrics(hardware_study: Data
 def test_builds_tell_their_level_and_why_they_stopped_there(
     studied: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    build = claim_build(studied, "me")
+    build = claim_build(studied, "me", 60)
     assert build is not None
     note = "stitched_ip needs Vivado, which is not here"
     assert finish_build(studied, build.build_id, "me", FinishedBuild(BUILD_REPORT, BuildLevel.CODEGEN, level_note=note))

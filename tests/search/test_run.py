@@ -115,7 +115,7 @@ def test_promotion_that_was_killed_while_measuring_is_measured_by_the_next(datab
 
 def test_failed_build_is_queued_anew_without_a_second_look_at_the_test_part(database: Database) -> None:
     assert promote(["tiny", "1"]) == 0
-    while (claimed := claim_build(database, "me")) is not None:
+    while (claimed := claim_build(database, "me", 60)) is not None:
         assert fail_build(database, claimed.build_id, "me", "no luck")
     assert promote(["tiny", "1"]) == 0
     first, second = (build for build in load_builds(database, "tiny") if build.trial_number == 1)

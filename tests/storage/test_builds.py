@@ -73,7 +73,7 @@ def test_queued_build_comes_back_whole(database: Database) -> None:
 def test_claimed_build_has_the_same_types_as_the_loaded_one(database: Database) -> None:
     _queue(database)
 
-    build = claim_build(database, "worker")
+    build = claim_build(database, "worker", 60)
 
     assert build is not None
     assert repr(build) == repr(load_build(database, build.build_id))
@@ -84,7 +84,7 @@ def test_same_trial_and_target_is_queued_once(database: Database) -> None:
     queued = _queue(database)
     assert _queue(database) == queued
 
-    running = claim_build(database, "worker")
+    running = claim_build(database, "worker", 60)
     assert _queue(database) == running
 
     assert finish_build(database, queued.build_id, "worker", FinishedBuild(REPORT, BuildLevel.CODEGEN))
@@ -107,7 +107,7 @@ def test_other_trial_study_or_target_is_another_build(database: Database) -> Non
 
 def test_failed_build_may_be_queued_anew(database: Database) -> None:
     first = _queue(database)
-    claim_build(database, "worker")
+    claim_build(database, "worker", 60)
     assert fail_build(database, first.build_id, "worker", "FINN ended with code 1")
 
     second = _queue(database)
@@ -121,7 +121,7 @@ def test_oldest_build_is_claimed_first(database: Database) -> None:
     for trial_number in (5, 3, 9):
         _queue(database, trial_number=trial_number)
 
-    claimed = [claim_build(database, "worker") for _ in range(4)]
+    claimed = [claim_build(database, "worker", 60) for _ in range(4)]
 
     assert [build and build.trial_number for build in claimed] == [5, 3, 9, None]
 
@@ -137,7 +137,7 @@ def test_eight_workers_claim_each_of_100_builds_once(database: Database, run_at_
 
 def _build_until_empty(url: str) -> list[int]:
     database, owner, claimed = open_database(url), make_lease_owner(), []
-    while build := claim_build(database, owner):
+    while build := claim_build(database, owner, 60):
         assert finish_build(database, build.build_id, owner, FinishedBuild(REPORT, BuildLevel.CODEGEN))
         claimed.append(build.build_id)
     return claimed
@@ -155,7 +155,7 @@ def test_build_of_a_dead_worker_is_claimed_again(database: Database) -> None:
     _queue(database)
     claim_build(database, "dead worker", lease_s=0)
 
-    build = claim_build(database, "worker")
+    build = claim_build(database, "worker", 60)
 
     assert build is not None
     assert (build.owner, build.attempt) == ("worker", 2)
@@ -171,7 +171,7 @@ def test_build_whose_lease_holds_is_not_claimed_again(database: Database) -> Non
 
     assert renew_build_lease(database, build.build_id, "worker", 60, log_tail="Running step: step_tidy_up")
 
-    assert claim_build(database, "another worker") is None
+    assert claim_build(database, "another worker", 60) is None
     assert load_build(database, build.build_id).log_tail == "Running step: step_tidy_up"
     assert renew_build_lease(database, build.build_id, "worker", 60)
     assert load_build(database, build.build_id).log_tail == "Running step: step_tidy_up"
@@ -182,7 +182,7 @@ def test_build_that_killed_three_workers_is_failed(database: Database) -> None:
     for _ in range(3):
         assert claim_build(database, "worker", lease_s=0) is not None
 
-    assert claim_build(database, "worker") is None
+    assert claim_build(database, "worker", 60) is None
 
     build = load_build(database, build_id)
     assert (build.state, build.attempt) == (BuildState.FAILED, 3)
@@ -192,19 +192,19 @@ def test_build_that_killed_three_workers_is_failed(database: Database) -> None:
 
 def test_released_build_waits_again_and_counts_no_attempt(database: Database) -> None:
     queued = _queue(database)
-    claim_build(database, "worker")
+    claim_build(database, "worker", 60)
 
     assert release_build(database, queued.build_id, "worker")
 
     assert load_build(database, queued.build_id) == queued
-    again = claim_build(database, "another worker")
+    again = claim_build(database, "another worker", 60)
     assert again is not None
     assert again.attempt == 1
 
 
 def test_finished_build_keeps_its_report(database: Database) -> None:
     build_id = _queue(database).build_id
-    claim_build(database, "worker")
+    claim_build(database, "worker", 60)
     before = datetime.now(UTC)
 
     assert finish_build(database, build_id, "worker", FinishedBuild(REPORT, BuildLevel.CODEGEN))
@@ -213,23 +213,23 @@ def test_finished_build_keeps_its_report(database: Database) -> None:
     assert (build.state, build.report, build.message) == (BuildState.SUCCEEDED, REPORT, None)
     assert build.finished_at is not None
     assert before <= build.finished_at <= datetime.now(UTC)
-    assert claim_build(database, "worker") is None
+    assert claim_build(database, "worker", 60) is None
 
 
 def test_failed_build_keeps_its_message_and_is_not_claimed(database: Database) -> None:
     build_id = _queue(database).build_id
-    claim_build(database, "worker")
+    claim_build(database, "worker", 60)
 
     assert fail_build(database, build_id, "worker", "no streamlining step left")
 
     build = load_build(database, build_id)
     assert (build.state, build.report, build.message) == (BuildState.FAILED, None, "no streamlining step left")
-    assert claim_build(database, "worker") is None
+    assert claim_build(database, "worker", 60) is None
 
 
 def test_only_the_owner_may_end_a_build(database: Database) -> None:
     build_id = _queue(database).build_id
-    running = claim_build(database, "worker")
+    running = claim_build(database, "worker", 60)
 
     assert not finish_build(database, build_id, "thief", FinishedBuild(REPORT, BuildLevel.CODEGEN))
     assert not fail_build(database, build_id, "thief", "")
@@ -241,7 +241,7 @@ def test_only_the_owner_may_end_a_build(database: Database) -> None:
 
 def test_ended_build_cannot_be_ended_again(database: Database) -> None:
     build_id = _queue(database).build_id
-    claim_build(database, "worker")
+    claim_build(database, "worker", 60)
     assert finish_build(database, build_id, "worker", FinishedBuild(REPORT, BuildLevel.CODEGEN))
 
     assert not fail_build(database, build_id, "worker", "too late")
@@ -253,8 +253,8 @@ def test_ended_build_cannot_be_ended_again(database: Database) -> None:
 def test_succeeded_build_waits_for_a_worker_of_its_next_level(database: Database) -> None:
     build_id = _finish_at_codegen(database)
 
-    assert claim_build(database, "worker", levels=[BuildLevel.ESTIMATE, BuildLevel.CODEGEN]) is None
-    build = claim_build(database, "worker with tools", levels=[BuildLevel.STITCHED_IP])
+    assert claim_build(database, "worker", 60, levels=[BuildLevel.ESTIMATE, BuildLevel.CODEGEN]) is None
+    build = claim_build(database, "worker with tools", 60, levels=[BuildLevel.STITCHED_IP])
 
     assert build is not None
     assert (build.build_id, build.state, build.attempt) == (build_id, BuildState.RUNNING, 1)
@@ -268,7 +268,7 @@ def test_succeeded_build_waits_for_a_worker_of_its_next_level(database: Database
 
 def test_later_level_that_fails_leaves_the_build_succeeded_where_it_was(database: Database) -> None:
     build_id = _finish_at_codegen(database)
-    claim_build(database, "worker with tools", levels=[BuildLevel.STITCHED_IP])
+    claim_build(database, "worker with tools", 60, levels=[BuildLevel.STITCHED_IP])
 
     assert fail_build(database, build_id, "worker with tools", "no licence", log_tail="ERROR: licence")
 
@@ -277,7 +277,7 @@ def test_later_level_that_fails_leaves_the_build_succeeded_where_it_was(database
     assert (build.level, build.next_level) == (BuildLevel.CODEGEN, None)
     assert build.level_note == "stitched_ip failed: no licence"
     assert build.log_tail == "ERROR: licence"
-    assert claim_build(database, "worker with tools", levels=list(BuildLevel)) is None
+    assert claim_build(database, "worker with tools", 60, levels=list(BuildLevel)) is None
 
 
 def test_later_level_that_killed_three_workers_is_given_up(database: Database) -> None:
@@ -285,7 +285,7 @@ def test_later_level_that_killed_three_workers_is_given_up(database: Database) -
     for _ in range(3):
         assert claim_build(database, "worker with tools", lease_s=0, levels=[BuildLevel.STITCHED_IP]) is not None
 
-    assert claim_build(database, "worker with tools", levels=[BuildLevel.STITCHED_IP]) is None
+    assert claim_build(database, "worker with tools", 60, levels=[BuildLevel.STITCHED_IP]) is None
 
     build = load_build(database, build_id)
     assert (build.state, build.next_level) == (BuildState.SUCCEEDED, None)
@@ -295,17 +295,17 @@ def test_later_level_that_killed_three_workers_is_given_up(database: Database) -
 def test_later_level_that_is_given_back_waits_again(database: Database) -> None:
     build_id = _finish_at_codegen(database)
     finished = load_build(database, build_id)
-    claim_build(database, "worker with tools", levels=[BuildLevel.STITCHED_IP])
+    claim_build(database, "worker with tools", 60, levels=[BuildLevel.STITCHED_IP])
 
     assert release_build(database, build_id, "worker with tools")
 
     assert replace(load_build(database, build_id), attempt=1) == replace(finished, owner=None)
-    assert claim_build(database, "another", levels=[BuildLevel.STITCHED_IP]) is not None
+    assert claim_build(database, "another", 60, levels=[BuildLevel.STITCHED_IP]) is not None
 
 
 def test_failed_build_keeps_the_end_of_its_log(database: Database) -> None:
     build_id = _queue(database).build_id
-    claim_build(database, "worker")
+    claim_build(database, "worker", 60)
 
     assert fail_build(database, build_id, "worker", "no step left", folder="builds/ab", log_tail="one\ntwo")
 
@@ -315,7 +315,7 @@ def test_failed_build_keeps_the_end_of_its_log(database: Database) -> None:
 
 def _finish_at_codegen(database: Database) -> int:
     build_id = _queue(database).build_id
-    claim_build(database, "worker")
+    claim_build(database, "worker", 60)
     assert finish_build(
         database,
         build_id,
@@ -328,7 +328,7 @@ def _finish_at_codegen(database: Database) -> int:
 def test_builds_to_exclude_are_left_to_others(database: Database) -> None:
     first, second = _queue(database), _queue(database, trial_number=1)
 
-    claimed = [claim_build(database, "worker", exclude={first.build_id}) for _ in range(2)]
+    claimed = [claim_build(database, "worker", 60, exclude={first.build_id}) for _ in range(2)]
 
     assert [build and build.build_id for build in claimed] == [second.build_id, None]
     assert load_build(database, first.build_id) == first
@@ -339,7 +339,7 @@ def test_a_database_that_is_away_is_a_database_error_without_its_password(databa
     away = replace(database, engine=_engine_without_connection(database))
 
     for ask in (
-        lambda: claim_build(away, "worker"),
+        lambda: claim_build(away, "worker", 60),
         lambda: finish_build(away, build.build_id, "worker", FinishedBuild(REPORT, BuildLevel.CODEGEN)),
         lambda: load_builds(away),
     ):
@@ -361,7 +361,7 @@ def _engine_without_connection(database: Database) -> Engine:
 
 def test_test_accuracy_is_recorded_once_and_while_a_worker_has_the_build(database: Database) -> None:
     build = _queue(database, test_accuracy=None)
-    claim_build(database, "worker")
+    claim_build(database, "worker", 60)
 
     record_test_accuracy(database, build.build_id, 0.5)
     record_test_accuracy(database, build.build_id, 0.25)

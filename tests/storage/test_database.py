@@ -224,7 +224,7 @@ def test_builds_of_the_third_version_are_of_the_class_and_the_output_tells_build
     assert (old.build_id, old.target) == (1, BuildTarget("ZCU111", 5.0, 100, "class"))
     assert _queue_build(upgraded, "class").build_id == old.build_id
     assert _queue_build(upgraded, "scores").target == BuildTarget("ZCU111", 5.0, 100, "scores")
-    assert claim_estimate(upgraded, "worker") is None  # its table is there
+    assert claim_estimate(upgraded, "worker", 60) is None  # its table is there
     assert open_database(database.url).url == upgraded.url
 
 

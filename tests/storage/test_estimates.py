@@ -98,7 +98,7 @@ def test_same_architecture_and_target_are_one_estimate_whatever_its_state(databa
     queued = request_estimate(database, architecture(), TARGET, timeout_s=300)
     assert request_estimate(database, architecture(), TARGET, timeout_s=7) == queued
 
-    running = claim_estimate(database, "worker")
+    running = claim_estimate(database, "worker", 60)
     assert request_estimate(database, architecture(), TARGET, timeout_s=7) == running
 
     finish_estimate(database, queued.key, "worker", HARDWARE)
@@ -114,7 +114,7 @@ def test_unbuildable_network_stays_unbuildable(database: Database) -> None:
 
     assert (again.state, again.message) == (EstimateState.UNBUILDABLE, "step_streamline failed: no")
     assert again.finished_at is not None
-    assert claim_estimate(database, "worker") is None
+    assert claim_estimate(database, "worker", 60) is None
 
 
 def test_failed_estimate_is_queued_anew_with_the_new_time_limit(database: Database) -> None:
@@ -122,7 +122,7 @@ def test_failed_estimate_is_queued_anew_with_the_new_time_limit(database: Databa
     assert fail_estimate(database, first.key, "worker", "timeout_s is 300", is_unbuildable=False)
     (failed,) = load_estimates(database, [first.key]).values()
     assert (failed.state, failed.message) == (EstimateState.FAILED, "timeout_s is 300")
-    assert claim_estimate(database, "worker") is None
+    assert claim_estimate(database, "worker", 60) is None
 
     again = request_estimate(database, architecture(), TARGET, timeout_s=900)
 
@@ -151,7 +151,7 @@ def test_estimates_are_loaded_by_key_and_unknown_keys_left_out(database: Databas
 def test_estimate_that_waits_longest_is_claimed_first(database: Database) -> None:
     requested = [request_estimate(database, architecture(channels=n), TARGET, 300).key for n in (5, 3, 9)]
 
-    claimed = [claim_estimate(database, "worker") for _ in range(4)]
+    claimed = [claim_estimate(database, "worker", 60) for _ in range(4)]
 
     assert [estimate and estimate.key for estimate in claimed] == [*requested, None]
     assert {(e.state, e.owner, e.attempt) for e in claimed if e} == {(EstimateState.RUNNING, "worker", 1)}
@@ -171,7 +171,7 @@ def test_eight_workers_claim_each_of_100_estimates_once(
 
 def _estimate_until_empty(url: str) -> list[str]:
     database, owner, claimed = open_database(url), make_lease_owner(), []
-    while estimate := claim_estimate(database, owner):
+    while estimate := claim_estimate(database, owner, 60):
         assert finish_estimate(database, estimate.key, owner, HARDWARE)
         claimed.append(estimate.key)
     return claimed
@@ -181,8 +181,8 @@ def test_eight_callers_request_one_estimate(database: Database, run_at_once: Cal
     requested = run_at_once(_request, database.url)
 
     assert len(set(requested)) == 1
-    assert claim_estimate(database, "worker") is not None
-    assert claim_estimate(database, "worker") is None
+    assert claim_estimate(database, "worker", 60) is not None
+    assert claim_estimate(database, "worker", 60) is None
 
 
 def _request(url: str) -> str:
@@ -192,11 +192,11 @@ def _request(url: str) -> str:
 def test_estimate_of_a_dead_worker_is_claimed_again(database: Database) -> None:
     _claim(database, "dead worker", lease_s=0)
 
-    estimate = claim_estimate(database, "worker")
+    estimate = claim_estimate(database, "worker", 60)
 
     assert estimate is not None
     assert (estimate.owner, estimate.attempt) == ("worker", 2)
-    assert not renew_estimate_lease(database, estimate.key, "dead worker")
+    assert not renew_estimate_lease(database, estimate.key, "dead worker", 60)
     assert not finish_estimate(database, estimate.key, "dead worker", HARDWARE)
     assert load_estimates(database, [estimate.key]) == {estimate.key: estimate}
 
@@ -204,9 +204,9 @@ def test_estimate_of_a_dead_worker_is_claimed_again(database: Database) -> None:
 def test_estimate_whose_lease_holds_is_not_claimed_again(database: Database) -> None:
     key = _claim(database, lease_s=0).key
 
-    assert renew_estimate_lease(database, key, "worker")
+    assert renew_estimate_lease(database, key, "worker", 60)
 
-    assert claim_estimate(database, "another worker") is None
+    assert claim_estimate(database, "another worker", 60) is None
 
 
 def test_estimate_that_killed_three_workers_is_failed(database: Database) -> None:
@@ -214,7 +214,7 @@ def test_estimate_that_killed_three_workers_is_failed(database: Database) -> Non
     for _ in range(2):
         assert claim_estimate(database, "worker", lease_s=0) is not None
 
-    assert claim_estimate(database, "worker") is None
+    assert claim_estimate(database, "worker", 60) is None
 
     (estimate,) = load_estimates(database, [key]).values()
     assert (estimate.state, estimate.attempt) == (EstimateState.FAILED, 3)
@@ -223,7 +223,7 @@ def test_estimate_that_killed_three_workers_is_failed(database: Database) -> Non
 
 def test_released_estimate_waits_again_and_counts_no_attempt(database: Database) -> None:
     queued = request_estimate(database, architecture(), TARGET, 300)
-    claim_estimate(database, "worker")
+    claim_estimate(database, "worker", 60)
 
     assert release_estimate(database, queued.key, "worker")
 
@@ -237,7 +237,7 @@ def test_only_the_owner_may_end_an_estimate_and_only_once(database: Database) ->
     assert not finish_estimate(database, key, "thief", HARDWARE)
     assert not fail_estimate(database, key, "thief", "", is_unbuildable=True)
     assert not release_estimate(database, key, "thief")
-    assert not renew_estimate_lease(database, key, "thief")
+    assert not renew_estimate_lease(database, key, "thief", 60)
     assert load_estimates(database, [key]) == {key: running}
 
     assert finish_estimate(database, key, "worker", HARDWARE)
@@ -277,7 +277,7 @@ def test_a_database_that_is_away_is_a_database_error(database: Database) -> None
     away = replace(database, engine=engine)
 
     with pytest.raises(DatabaseError, match="does not answer: no route to host"):
-        claim_estimate(away, "worker")
+        claim_estimate(away, "worker", 60)
     with pytest.raises(DatabaseError, match="does not answer: no route to host"):
         request_estimate(away, architecture(), TARGET, 300)
 

@@ -27,28 +27,28 @@ _THIS_PROCESS = f"{socket.gethostname()}:{os.getpid()}"
 
 def test_second_driver_is_refused_while_the_first_lives(database: Database) -> None:
     first = make_lease_owner()
-    acquire_study_lease(database, "dsc4", first)
+    acquire_study_lease(database, "dsc4", first, 60)
 
     with pytest.raises(StudyLeaseError, match=f"study dsc4 is being run by {_THIS_PROCESS}; expected no other"):
-        acquire_study_lease(database, "dsc4", make_lease_owner())
+        acquire_study_lease(database, "dsc4", make_lease_owner(), 60)
 
-    assert renew_study_lease(database, "dsc4", first)
+    assert renew_study_lease(database, "dsc4", first, 60)
 
 
 def test_driver_of_another_host_is_trusted_to_live(database: Database) -> None:
-    acquire_study_lease(database, "dsc4", OTHER_HOST)
+    acquire_study_lease(database, "dsc4", OTHER_HOST, 60)
 
     with pytest.raises(StudyLeaseError, match="study dsc4 is being run by another-host:1234; expected"):
-        acquire_study_lease(database, "dsc4", make_lease_owner())
+        acquire_study_lease(database, "dsc4", make_lease_owner(), 60)
 
 
 def test_dead_process_of_this_host_is_replaced_at_once(database: Database) -> None:
     acquire_study_lease(database, "dsc4", _dead_owner(), lease_s=3600)
     owner = make_lease_owner()
 
-    acquire_study_lease(database, "dsc4", owner)
+    acquire_study_lease(database, "dsc4", owner, 60)
 
-    assert renew_study_lease(database, "dsc4", owner)
+    assert renew_study_lease(database, "dsc4", owner, 60)
 
 
 def test_dead_pid_of_another_kernel_or_container_is_trusted_to_live(database: Database) -> None:
@@ -56,31 +56,31 @@ def test_dead_pid_of_another_kernel_or_container_is_trusted_to_live(database: Da
     boot_id, _, namespace = kernel.rpartition("-")
     assert namespace.isdecimal()
     for other in (f"{boot_id}-{int(namespace) + 1}", f"{'0' * len(boot_id)}-{namespace}", ""):
-        acquire_study_lease(database, f"dsc4-{other}", f"{host}:{pid}:{other}:{token}")
+        acquire_study_lease(database, f"dsc4-{other}", f"{host}:{pid}:{other}:{token}", 60)
 
         with pytest.raises(StudyLeaseError, match=f"is being run by {host}:{pid}; expected"):
-            acquire_study_lease(database, f"dsc4-{other}", make_lease_owner())
+            acquire_study_lease(database, f"dsc4-{other}", make_lease_owner(), 60)
 
 
 def test_killed_process_that_nobody_waited_for_counts_as_dead(database: Database) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         acquire_study_lease(database, "dsc4", _owner_with(process.pid), lease_s=3600)
         with pytest.raises(StudyLeaseError):
-            acquire_study_lease(database, "dsc4", make_lease_owner())
+            acquire_study_lease(database, "dsc4", make_lease_owner(), 60)
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
-        acquire_study_lease(database, "dsc4", make_lease_owner())
+        acquire_study_lease(database, "dsc4", make_lease_owner(), 60)
 
 
 def test_expired_lease_is_taken_over(database: Database) -> None:
     acquire_study_lease(database, "dsc4", OTHER_HOST, lease_s=0)
     owner = make_lease_owner()
 
-    acquire_study_lease(database, "dsc4", owner)
+    acquire_study_lease(database, "dsc4", owner, 60)
 
-    assert renew_study_lease(database, "dsc4", owner)
-    assert not renew_study_lease(database, "dsc4", OTHER_HOST)
+    assert renew_study_lease(database, "dsc4", owner, 60)
+    assert not renew_study_lease(database, "dsc4", OTHER_HOST, 60)
     assert not release_study_lease(database, "dsc4", OTHER_HOST)
 
 
@@ -90,25 +90,25 @@ def test_renewed_lease_is_kept(database: Database) -> None:
     assert renew_study_lease(database, "dsc4", OTHER_HOST, lease_s=60)
 
     with pytest.raises(StudyLeaseError, match="another-host:1234;"):
-        acquire_study_lease(database, "dsc4", make_lease_owner())
+        acquire_study_lease(database, "dsc4", make_lease_owner(), 60)
 
 
 def test_released_study_is_free(database: Database) -> None:
-    acquire_study_lease(database, "dsc4", OTHER_HOST)
+    acquire_study_lease(database, "dsc4", OTHER_HOST, 60)
 
     assert release_study_lease(database, "dsc4", OTHER_HOST)
 
-    acquire_study_lease(database, "dsc4", make_lease_owner())
+    acquire_study_lease(database, "dsc4", make_lease_owner(), 60)
 
 
 def test_same_owner_may_acquire_twice(database: Database) -> None:
-    acquire_study_lease(database, "dsc4", OTHER_HOST)
-    acquire_study_lease(database, "dsc4", OTHER_HOST)
+    acquire_study_lease(database, "dsc4", OTHER_HOST, 60)
+    acquire_study_lease(database, "dsc4", OTHER_HOST, 60)
 
 
 def test_studies_have_separate_leases(database: Database) -> None:
-    acquire_study_lease(database, "dsc4", OTHER_HOST)
-    acquire_study_lease(database, "vgg10", make_lease_owner())
+    acquire_study_lease(database, "dsc4", OTHER_HOST, 60)
+    acquire_study_lease(database, "vgg10", make_lease_owner(), 60)
 
 
 def test_one_of_eight_drivers_replaces_a_dead_one(database: Database, run_at_once: Callable[..., list[Any]]) -> None:
@@ -121,7 +121,7 @@ def test_one_of_eight_drivers_replaces_a_dead_one(database: Database, run_at_onc
 
 def _try_to_drive(url: str) -> bool:
     try:
-        acquire_study_lease(open_database(url), "dsc4", f"another-host:{os.getpid()}:kernel:abcd")
+        acquire_study_lease(open_database(url), "dsc4", f"another-host:{os.getpid()}:kernel:abcd", 60)
     except StudyLeaseError:
         return False
     return True

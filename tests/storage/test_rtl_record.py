@@ -61,7 +61,7 @@ def build_id(database: Database) -> int:
             test_accuracy=None,
         ),
     )
-    assert claim_build(database, "worker") is not None
+    assert claim_build(database, "worker", 60) is not None
     return build.build_id
 
 

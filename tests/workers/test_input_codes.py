@@ -81,7 +81,7 @@ def load_both(twin_path: Path, quantizer: InputQuantizer) -> tuple[Frames, Frame
     """The same training frames, as samples and as codes."""
     file = inspect_radioml(twin_path)
     split = prescribed_split(file.n_classes, len(file.snrs_db), file.frames_per_cell, 0.1)
-    return load_training_frames(file, split, 20), load_training_frames(file, split, 20, quantizer)
+    return load_training_frames(file, split, 20, None), load_training_frames(file, split, 20, quantizer)
 
 
 @pytest.mark.parametrize("quantizer", [InputQuantizer(), InputQuantizer(bit_width=5, clip=2.7)])

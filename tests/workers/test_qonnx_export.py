@@ -55,7 +55,7 @@ RESIDUAL_MIXED = ArchitectureConfig(
 def frames(twin_path: Path) -> Frames:
     file = inspect_radioml(twin_path)
     split = prescribed_split(file.n_classes, len(file.snrs_db), file.frames_per_cell, 0.1)
-    return load_training_frames(file, split, min_snr_db=10)
+    return load_training_frames(file, split, min_snr_db=10, quantizer=None)
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ def samples_of(path: Path, rows: np.ndarray) -> np.ndarray:
 
 def test_frames_carry_their_samples_labels_and_snrs(path: Path) -> None:
     file = inspect_radioml(path)
-    frames = load_validation_frames(file, split_of(file))
+    frames = load_validation_frames(file, split_of(file), None)
     iq = frames.gather(slice(None))
     index = iq[:, 0, 0].astype(np.int64)
     assert (iq.shape, iq.dtype.name, iq.flags["C_CONTIGUOUS"]) == ((624, 2, 2), "float32", True)
@@ -75,7 +75,7 @@ def test_large_cells_are_read_right(tmp_path: Path, frames_per_cell: int, frames
     replace(path, "X", lambda x: x.astype(np.float64))  # which is not mapped, but read
     file = inspect_radioml(path)
     split = split_of(file, frames_limit)
-    np.testing.assert_array_equal(indices_of(load_training_frames(file, split, -20)), np.sort(split.train))
+    np.testing.assert_array_equal(indices_of(load_training_frames(file, split, -20, None)), np.sort(split.train))
     np.testing.assert_array_equal(indices_of(load_test_frames(file, split)), np.sort(split.test))
 
 
@@ -191,15 +191,15 @@ def test_snr_filter_affects_training_only(path: Path) -> None:
     file = inspect_radioml(path)
     split = split_of(file)
     every_snr = set(SNRS_DB)
-    assert set(load_training_frames(file, split, -6).snr_db) == {snr for snr in every_snr if snr >= -6}
-    assert set(load_validation_frames(file, split).snr_db) == every_snr
+    assert set(load_training_frames(file, split, -6, None).snr_db) == {snr for snr in every_snr if snr >= -6}
+    assert set(load_validation_frames(file, split, None).snr_db) == every_snr
     assert set(load_test_frames(file, split).snr_db) == every_snr
 
 
 def test_snr_filter_that_leaves_nothing_is_refused(path: Path) -> None:
     file = inspect_radioml(path)
     with pytest.raises(DatasetError, match=r"min_training_snr_db is 31; expected at most 30"):
-        load_training_frames(file, split_of(file), 31)
+        load_training_frames(file, split_of(file), 31, None)
 
 
 def test_sample_of_validation_is_spread_over_classes_and_snrs(path: Path) -> None:

@@ -44,7 +44,10 @@ def test_split_of_a_file_of_full_layout_is_the_prescribed_one(tmp_path: Path) ->
     file = inspect_radioml(write_file(tmp_path / "radioml.hdf5"))
     split = prescribed_split(file.n_classes, len(file.snrs_db), file.frames_per_cell, validation_fraction=0.1)
     np.testing.assert_array_equal(indices_of(load_test_frames(file, split)), sorted(test))
-    loaded = [indices_of(load_training_frames(file, split, -20)), indices_of(load_validation_frames(file, split))]
+    loaded = [
+        indices_of(load_training_frames(file, split, -20, None)),
+        indices_of(load_validation_frames(file, split, None)),
+    ]
     np.testing.assert_array_equal(np.sort(np.concatenate(loaded)), sorted(train))
 
 

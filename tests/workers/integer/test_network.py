@@ -115,7 +115,7 @@ tie may be in many frames.
 def frames(twin_path: Path) -> Frames:
     file = inspect_radioml(twin_path)
     return load_training_frames(
-        file, prescribed_split(file.n_classes, len(file.snrs_db), file.frames_per_cell, 0.1), min_snr_db=-20
+        file, prescribed_split(file.n_classes, len(file.snrs_db), file.frames_per_cell, 0.1), -20, None
     )
 
 
