@@ -26,7 +26,7 @@ from workers.inference_cost import count_cost
 from workers.model import QuantizedNetwork, build_model, measure_density
 from workers.pruning import Masks, prune_weights
 from workers.requests import PROGRESS_FILE, DatasetRequest, EvaluationRequest
-from workers.training import EpochEnd, Phase, train
+from workers.training import EpochEnd, Phase, Resumption, train
 from workers.training_path import TrainingPath, choose_training_path
 
 _loading = threading.Lock()
@@ -132,17 +132,8 @@ def _train_phase(
         _write_progress(folder, request.design, phase, end)
 
     if phase.epochs:
-        train(
-            model,
-            frames,
-            phase,
-            request.seed,
-            masks,
-            epochs_done=checkpoint.epoch if checkpoint else 0,
-            optimizer_state=checkpoint.optimizer_state if checkpoint else None,
-            on_epoch=on_epoch,
-            path=path,
-        )
+        resumption = Resumption(checkpoint.epoch, checkpoint.optimizer_state) if checkpoint else None
+        train(model, frames, phase, request.seed, masks, resumption, on_epoch, path)
     return time.monotonic() - started
 
 

@@ -61,8 +61,8 @@ class RayPool:
         self,
         cpus_per_trial: float,
         gpus_per_trial: float,
-        max_concurrent: int | None = None,
-        address: str | None = None,
+        max_concurrent: int | None,
+        address: str | None,
     ) -> None:
         """Starts Ray, on the loopback interface alone unless `address` names a running cluster.
 

@@ -39,8 +39,8 @@ class EvaluationRequest:
     """Absolute path of the artifact store; on a cluster, on a file system that all nodes share."""
     study_started: str
     """When the study was, which tells it from another of its name: one in another database, or one deleted since."""
-    n_threads: int = 1
-    use_gpu: bool = False
+    n_threads: int
+    use_gpu: bool
 
     @property
     def identity(self) -> str:

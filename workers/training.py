@@ -50,33 +50,39 @@ class EpochEnd:
     optimizer_state: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Resumption:
+    """Where an earlier attempt at the phase stopped."""
+
+    epochs_done: int
+    optimizer_state: dict[str, Any]
+
+
 def train(
     model: QuantizedNetwork,
     frames: Frames,
     phase: Phase,
     seed: int,
     masks: Masks | None = None,
-    epochs_done: int = 0,
-    optimizer_state: dict[str, Any] | None = None,
+    resumption: Resumption | None = None,
     on_epoch: Callable[[EpochEnd], None] = lambda _: None,
     path: TrainingPath | None = None,
 ) -> None:
-    """Trains `model` in place for what is left of the phase; `on_epoch` is called after each epoch.
+    """Trains `model` in place for what is left of the phase, and calls `on_epoch` after each epoch.
 
-    Through `path`, by default the fastest there is for the model.
-
+    `path` is by default the fastest there is for the model. Weights outside `masks` stay at zero.
     The order of frames depends on (seed, stage, epoch) alone, so a resumed phase sees what an unbroken one would have.
-    Weights outside `masks` stay at zero. Raises TrainingDivergedError when the loss becomes NaN or infinite.
+    Raises TrainingDivergedError when the loss becomes NaN or infinite.
     """
     path = path or choose_training_path(model)
     optimizer = make_optimizer(model, phase)
-    if optimizer_state is not None:
-        optimizer.load_state_dict(optimizer_state)
+    if resumption is not None:
+        optimizer.load_state_dict(resumption.optimizer_state)
     steps = math.ceil(len(frames) / phase.batch_size)
     period = min(phase.restart_epochs, phase.epochs)
     model.train()
     run = _start_run(Trainee(model, optimizer, masks), path, frames, phase.batch_size)
-    for epoch in range(epochs_done, phase.epochs):
+    for epoch in range(resumption.epochs_done if resumption else 0, phase.epochs):
         rates = [cosine_learning_rate(phase.learning_rate, period, epoch + step / steps) for step in range(steps)]
         mean_loss = run.run_epoch(EpochPlan(_shuffle(len(frames), seed, phase.stage, epoch), rates))
         if not math.isfinite(mean_loss):

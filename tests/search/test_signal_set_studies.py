@@ -42,6 +42,8 @@ def test_design_of_the_study_is_trained_and_measured(
             dataset=DatasetRequest(str(file.path), None, config.dataset.min_training_snr_db, 0.1),
             artifacts=str(tmp_path / "artifacts"),
             study_started="2026-01-01",
+            n_threads=1,
+            use_gpu=False,
         )
     )
     assert evaluation.n_frames == n_frames

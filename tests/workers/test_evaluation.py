@@ -50,6 +50,8 @@ def request_(twin_path: Path, tmp_path: Path) -> EvaluationRequest:
         dataset=DatasetRequest(str(twin_path), None, min_training_snr_db=-6, validation_fraction=0.2),
         artifacts=str(tmp_path / "artifacts"),
         study_started="2026-01-01",
+        n_threads=1,
+        use_gpu=False,
     )
 
 

@@ -26,7 +26,7 @@ TIMEOUT_S = 120
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Any]:
-    pool = RayPool(cpus_per_trial=1, gpus_per_trial=0)
+    pool = RayPool(1, 0, max_concurrent=None, address=None)
     yield pool._ray
     pool.close()
 
@@ -41,7 +41,7 @@ def request_(twin_path: Path, tmp_path: Path) -> EvaluationRequest:
     )
     design = Design(architecture=ArchitectureConfig(blocks=blocks), training=TrainingSettings(epochs=2))
     dataset = DatasetRequest(str(twin_path), None, min_training_snr_db=-6, validation_fraction=0.2)
-    return EvaluationRequest("actors", 0, design, 1, dataset, str(tmp_path / "artifacts"), "2026")
+    return EvaluationRequest("actors", 0, design, 1, dataset, str(tmp_path / "artifacts"), "2026", 1, False)
 
 
 def test_trials_side_by_side_are_measured_as_if_alone(ray: Any, request_: EvaluationRequest) -> None:

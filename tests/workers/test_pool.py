@@ -35,12 +35,12 @@ def design(epochs: int = 1) -> Design:
 @pytest.fixture
 def request_(twin_path: Path, tmp_path: Path) -> EvaluationRequest:
     dataset = DatasetRequest(str(twin_path), None, min_training_snr_db=-6, validation_fraction=0.2)
-    return EvaluationRequest("pool", 0, design(), 1, dataset, str(tmp_path / "artifacts"), "2026")
+    return EvaluationRequest("pool", 0, design(), 1, dataset, str(tmp_path / "artifacts"), "2026", 1, False)
 
 
 @pytest.fixture(params=["local", "ray"])
 def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
-    pool: Pool = LocalPool() if request.param == "local" else RayPool(cpus_per_trial=1, gpus_per_trial=0)
+    pool: Pool = LocalPool() if request.param == "local" else RayPool(1, 0, max_concurrent=None, address=None)
     yield pool
     pool.close()
 
@@ -77,7 +77,7 @@ def test_a_raising_trial_comes_back_with_its_traceback(pool: Pool, request_: Eva
 
 
 def test_a_killed_ray_worker_is_an_infrastructure_failure(request_: EvaluationRequest) -> None:
-    pool = RayPool(cpus_per_trial=1, gpus_per_trial=0)
+    pool = RayPool(1, 0, max_concurrent=None, address=None)
     try:
         pool.submit(dataclasses.replace(request_, design=design(epochs=1000)))
         kill_descendant_named("ray::run_request")
@@ -91,12 +91,12 @@ def test_a_killed_ray_worker_is_an_infrastructure_failure(request_: EvaluationRe
 
 def test_more_than_the_machine_has_is_refused() -> None:
     with pytest.raises(PoolError, match="asks for 1000 CPUs and 0 GPUs per trial; expected at most"):
-        RayPool(cpus_per_trial=1000, gpus_per_trial=0)
+        RayPool(1000, 0, max_concurrent=None, address=None)
 
 
 def test_ray_listens_on_the_loopback_interface_alone() -> None:
     before = listening_addresses()
-    pool = RayPool(cpus_per_trial=1, gpus_per_trial=0)
+    pool = RayPool(1, 0, max_concurrent=None, address=None)
     try:
         opened = listening_addresses() - before
     finally:

@@ -13,7 +13,7 @@ from storage.dataset.frames import Frames
 from workers.accuracy import evaluate_accuracy
 from workers.model import build_model, iterate_mac_modules, measure_density
 from workers.pruning import prune_weights
-from workers.training import EpochEnd, Phase, TrainingDivergedError, train
+from workers.training import EpochEnd, Phase, Resumption, TrainingDivergedError, train
 
 PHASE = Phase(stage=0, epochs=4, learning_rate=0.01, weight_decay=1e-4, batch_size=32, restart_epochs=5)
 
@@ -46,7 +46,7 @@ def test_resumed_training_equals_unbroken_training(tone_architecture: Architectu
     end, state = kept[-1]
     resumed = build_model(tone_architecture, seed=99)
     resumed.load_state_dict(state)
-    train(resumed, tone_frames, PHASE, seed=3, epochs_done=end.epoch, optimizer_state=end.optimizer_state)
+    train(resumed, tone_frames, PHASE, seed=3, resumption=Resumption(end.epoch, end.optimizer_state))
 
     for name, tensor in unbroken.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name

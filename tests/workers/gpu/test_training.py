@@ -24,7 +24,7 @@ from workers.gpu.training import DeviceRun, run_together
 from workers.learning_rate import cosine_learning_rate
 from workers.model import QuantizedNetwork, build_model
 from workers.pruning import Masks, prune_weights
-from workers.training import EpochEnd, Phase, make_optimizer, train
+from workers.training import EpochEnd, Phase, Resumption, make_optimizer, train
 from workers.training_path import PathName, TrainingPath
 from workers.training_run import EpochPlan, Trainee
 
@@ -80,7 +80,7 @@ def test_either_way_goes_on_from_the_other_s_checkpoint(
         run = make_run(broken, tone_frames)
         for plan in plans[:2]:
             run.run_epoch(plan)
-        train_plainly(broken, tone_frames, PHASE, epochs_done=2, optimizer_state=run.optimizer_state())
+        train_plainly(broken, tone_frames, PHASE, resumption=Resumption(2, run.optimizer_state()))
     assert_same_state(broken, expected)
 
 
@@ -197,11 +197,15 @@ def test_threads_that_ask_at_once_have_one_copy(tone_frames: Frames) -> None:
 
 
 def train_plainly(
-    model: QuantizedNetwork, frames: Frames, phase: Phase, masks: Masks | None = None, **resumed: Any
+    model: QuantizedNetwork,
+    frames: Frames,
+    phase: Phase,
+    masks: Masks | None = None,
+    resumption: Resumption | None = None,
 ) -> list[EpochEnd]:
     ends: list[EpochEnd] = []
     path = TrainingPath(PathName.FUNCTIONAL, load_doubles, make_exact_forward(model))
-    train(model, frames, phase, 2, masks, on_epoch=ends.append, path=path, **resumed)
+    train(model, frames, phase, 2, masks, resumption, ends.append, path)
     return ends
 
 
