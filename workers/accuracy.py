@@ -1,4 +1,4 @@
-"""How many frames a network classifies rightly, overall and per SNR."""
+"""How many frames a network classifies correctly: overall, per SNR and per class."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from workers.model import QuantizedNetwork
 logger = logging.getLogger(__name__)
 
 EVALUATION_BATCH_SIZE = 128
-"""Frames at once: few enough that a layer's sums stay in a processor's caches."""
+"""On a CPU: few enough frames that a layer's sums stay in its caches."""
 
 GPU_BATCH_SIZE = 1024
 
 CLEAR_SNR_DB = 10
-"""From this SNR label on, networks no longer gain from less noise."""
+"""Networks gain nothing from less noise than at this SNR label."""
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Fractions of frames classified rightly, 0 to 1, higher is better."""
+    """Fractions of frames classified correctly, 0 to 1; higher is better."""
 
     overall: float
     by_snr: Mapping[int, float]
     """Per SNR label in dB."""
     by_class: Mapping[int, float]
-    """Per class label, at SNR labels of at least 10 dB, where noise hides little; empty where there are none."""
+    """Per class label, over the frames of at least `CLEAR_SNR_DB`; empty where there are none."""
     n_frames: int
     is_exact: bool
-    """Whether computed in integers: the same on every machine. Where parts of a network are floats, a few frames may
-    fall otherwise elsewhere."""
+    """Whether computed in integers, and so the same on every machine. With float parts, a few frames may get another
+    class on another machine."""
 
 
 def evaluate_accuracy(model: QuantizedNetwork, frames: Frames) -> Accuracy:
-    """Accuracy of the model in evaluation mode: in integers, or of its float layers where it has any.
+    """Accuracy of the model in evaluation mode: in integers, or by its own layers where some are float.
 
     Raises ValueError where there are no frames.
     """
@@ -65,16 +65,16 @@ def evaluate_accuracy(model: QuantizedNetwork, frames: Frames) -> Accuracy:
 
 
 def measure_test_accuracy(model: QuantizedNetwork, file: RadioMLFile, split: Split, n_threads: int) -> Accuracy:
-    """Accuracy on the test part: for the report of a promoted network, never to choose by.
+    """Accuracy on the test part: for the report of a promoted network, never for a choice.
 
-    From here on this process computes with `n_threads`, which changes no result.
+    Sets the number of threads of this process, which changes no result.
     """
     torch.set_num_threads(n_threads)
     return evaluate_accuracy(model, load_test_frames(file, split))
 
 
 def predict_classes(network: IntegerNetwork, frames: Frames, batch_size: int | None = None) -> NDArray[np.int64]:
-    """The class of each frame, (n,); where sums are equal, the first. The batch size shows in time alone."""
+    """The class of each frame, (n,): of equal sums the first. The batch size changes the speed alone."""
     if batch_size is None:
         batch_size = EVALUATION_BATCH_SIZE if network.device.type == "cpu" else GPU_BATCH_SIZE
     starts = range(0, len(frames), batch_size)

@@ -1,4 +1,4 @@
-"""The QONNX file of an architecture with weights that nobody trained, for estimates of its hardware; its command."""
+"""The QONNX file of an architecture with random weights, for estimates of its hardware; its command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEED = 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m workers.architecture_export ARCHITECTURE.json MODEL.onnx`; 1 with one line where it cannot."""
+    """`python -m workers.architecture_export ARCHITECTURE.json MODEL.onnx`; on failure one line, and 1."""
     given = sys.argv[1:] if arguments is None else arguments
     if len(given) != 2:
         print(f"{len(given)} arguments are given; expected ARCHITECTURE.json MODEL.onnx", file=sys.stderr)
@@ -34,12 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def prepare() -> None:
-    """Exports a network for nothing: what torch imports on its first export is there from then on.
+    """Exports a small network, so that torch's imports of a first export are done before this process is forked.
 
-    Leaves no thread and no lock that processes forked from this one would share.
+    Leaves no thread and no lock that the forks would share.
     """
     tqdm.monitor_interval = 0
-    tqdm.set_lock(RLock())  # its own is one of all forks: one that is killed while it holds it would stop the others
+    tqdm.set_lock(RLock())  # its own is shared by all forks: one killed while it holds the lock would stop the others
     torch.set_num_threads(1)
     layer = Linear(out_features=24, weight_bit_width=4)
     with TemporaryDirectory() as folder:
@@ -48,12 +48,12 @@ def prepare() -> None:
 
 
 def export_architecture(architecture: ArchitectureConfig, path: Path) -> None:
-    """Writes the network with normally distributed weights of a fixed seed; no frames are needed, none are run.
+    """Writes the network with normally distributed weights of a fixed seed. No frames are needed.
 
-    FINN fits its accumulators to the weights, so LUT depend on them a little; BRAM, DSP, frames/s and latency were the
-    same. LUT differ by -3.0 to 0.0 % from networks trained for 3 epochs on the twin (BacalhauNet w6a6, VGG10 w4a4,
-    three members of dsc4), and by -0.6 to +2.0 % from the same with 80 % of their weights pruned. Weights as they are
-    drawn for training, uniformly, give 0.8 to 4.7 % more LUT. Raises ExportError where something is float.
+    FINN fits its accumulators to the weights, so LUT depend on them a little. BRAM, DSP, frames/s and latency were the
+    same as with trained weights. LUT differed by -3.0 to 0.0 % from networks trained for 3 epochs on the twin
+    (BacalhauNet w6a6, VGG10 w4a4, three members of dsc4), and by -0.6 to +2.0 % with 80 % of the weights pruned.
+    Uniform weights, as training starts with, gave 0.8 to 4.7 % more LUT. Raises ExportError where something is float.
     """
     if not architecture.is_quantized:
         raise ExportError(NOT_QUANTIZED)
@@ -64,7 +64,7 @@ def export_architecture(architecture: ArchitectureConfig, path: Path) -> None:
 
 @torch.no_grad()
 def _draw_normal_weights(model: QuantizedNetwork) -> None:
-    """Training gathers most weights around zero, far below the largest one, which sets the scale."""
+    """As after training: most weights lie around zero, far below the largest one, which sets the scale."""
     generator = torch.Generator().manual_seed(SEED)
     for _, module in iterate_mac_modules(model):
         module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * module.weight.std())

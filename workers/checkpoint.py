@@ -1,4 +1,4 @@
-"""What a trial keeps on disk while it trains, so that a killed one goes on from its last epoch."""
+"""What a trial keeps on disk while it trains: a killed trial continues after its last epoch."""
 
 from __future__ import annotations
 

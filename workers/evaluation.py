@@ -1,4 +1,4 @@
-"""One design from nothing to measured: trained, pruned stage by stage, its accuracy and cost taken after each."""
+"""One trial from design to evaluations: trained, pruned stage by stage, measured after each stage."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from workers.training import EpochEnd, Phase, Resumption, train
 from workers.training_path import TrainingPath, choose_training_path
 
 _loading = threading.Lock()
-"""Trials that share a GPU are threads of one process, and are to share its frames too."""
+"""Trials that share a GPU are threads of one process. They share one copy of the frames, which one of them loads."""
 
 
 def evaluate_design(request: EvaluationRequest) -> tuple[Evaluation, ...]:
     """Trains and measures the design: one evaluation after training (stage 0) and one per pruning stage.
 
-    Goes on from what an earlier attempt left in the folder: finished stages are read back, a broken one is resumed at
-    its last epoch. Waits while another process, left over from a killed run, still works in the folder. Raises
-    TrainingDivergedError, and whatever the data set raises.
+    Continues what an earlier attempt left in the folder: it reads finished stages back and resumes an interrupted one
+    after its last epoch. Waits while another process, left from a killed run, still works in the folder. Raises
+    TrainingDivergedError, and DatasetError where the data file cannot be used.
     """
     keep_freed_memory()
     torch.set_num_threads(request.n_threads)
@@ -60,8 +60,8 @@ def list_phases(design: Design) -> tuple[Phase, ...]:
 def load_frames(dataset: DatasetRequest, quantizer: InputQuantizer | None) -> tuple[Frames, Frames]:
     """Training and validation frames, for networks that begin with this input quantizer (None: with none).
 
-    They lie in memory once for all workers of a machine; the first that needs them may have to prepare them. Kept open
-    while the data file stays as it is, for a worker process evaluates many designs on them.
+    They are in memory once for all workers of a machine. The first worker that needs them may have to prepare them.
+    They stay open while the data file is unchanged, because a worker process evaluates many designs on them.
     """
     with _loading:
         return _load_frames(dataset, quantizer, describe_state(Path(dataset.path)))

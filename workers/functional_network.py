@@ -30,7 +30,7 @@ def make_exact_forward(model: QuantizedNetwork) -> TrainingForward:
 
 
 def make_channels_last_forward(model: QuantizedNetwork) -> TrainingForward:
-    """The same mathematics, fast; its sums take another order, so rounding may differ. Frames get no gradient.
+    """The same mathematics, fast. Sums are computed in another order, so rounding may differ. Frames get no gradient.
 
     Raises UnsupportedModuleError, which names a module that the functional network does not know.
     """

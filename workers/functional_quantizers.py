@@ -1,7 +1,7 @@
-"""The quantizers of `workers.layers` as functions of tensors: what Brevitas computes, on Brevitas's own parameters.
+"""The quantizers of `workers.layers` as functions of tensors, on the parameters that Brevitas owns.
 
-Gradients are those of Brevitas's composition: rounding passes them (straight-through), an activation's clamp stops
-them, a weight's does not, and a weight's scale passes its own to the weight of largest magnitude.
+Gradients are Brevitas's. Rounding passes them on (straight-through). The clamp of an activation stops them; that of a
+weight does not. The gradient of a weight's scale goes to the weight of largest magnitude.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 MIN_WEIGHT_SCALE_THRESHOLD = 1e-10
-"""The least magnitude Brevitas lets a weight's scale be made from (scaling_min_val of Int8WeightPerTensorFloat)."""
+"""The least magnitude that Brevitas makes a weight's scale from (scaling_min_val of Int8WeightPerTensorFloat)."""
 
 
 class UnsupportedModuleError(ValueError):
@@ -38,14 +38,14 @@ class IntegerRange:
 
     @property
     def threshold(self) -> int:
-        """What Brevitas divides the range in floats by to have the scale."""
+        """Brevitas divides the range in floats by this number: that is the scale."""
         return self.highest if self.lowest == 0 else -self.lowest
 
 
 class ActivationQuantizer:
-    """ReLU or nothing, then integers of a trained or constant scale; at 32 bits ReLU alone (`integers` is None).
+    """ReLU or nothing, then integers with a trained or constant scale; at 32 bits ReLU alone (`integers` is None).
 
-    The trained scale is looked up at each use, for Brevitas makes a new parameter when a state is loaded.
+    The trained scale is looked up at each use, because Brevitas makes a new parameter when a state is loaded.
     """
 
     def __init__(self, name: str, module: nn.Module) -> None:
@@ -85,7 +85,7 @@ class ActivationQuantizer:
 
 
 class WeightQuantizer:
-    """The weights of a MAC layer as inference sees them: quantized, or as they are in a float layer."""
+    """The weights of a MAC layer as inference uses them: quantized, or unchanged in a float layer."""
 
     def __init__(self, name: str, module: nn.Conv1d | nn.Linear) -> None:
         self._module = module
@@ -111,7 +111,7 @@ class WeightQuantizer:
 
 
 class RoundToIntegers(torch.autograd.Function):
-    """round and clamp of a ReLU's input that is given in units of the scale; gradients pass inside the range alone."""
+    """Rounds and clamps a ReLU's input in units of the scale. Gradients pass inside the range only."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, integers: IntegerRange) -> Tensor:
@@ -126,9 +126,9 @@ class RoundToIntegers(torch.autograd.Function):
 
 
 def pass_inside_range(gradient: Tensor, x: Tensor, integers: IntegerRange, out: Tensor) -> Tensor:
-    """Writes the gradient to `out` where 0 < x and x rounds to no more than the highest integer, else 0; returns `out`.
+    """Writes the gradient to `out` where x > 0 rounds to the highest integer at most, else 0; returns `out`.
 
-    The highest integer is odd, so a tie above it rounds beyond.
+    The highest integer is odd, so the tie above it rounds up, out of the range.
     """
     passed: Tensor = torch.ops.aten.hardtanh_backward.grad_input(
         gradient, x, 0.0, integers.highest + 0.5, grad_input=out

@@ -52,7 +52,7 @@ class ConvChain:
 
 @dataclass(frozen=True)
 class PoolLayer:
-    """The maximum over `size` neighbours; where several are equal, the first has the gradient."""
+    """The maximum of `size` neighbours; of equal ones the first gets the gradient."""
 
     size: int
 
@@ -88,9 +88,9 @@ def list_fused_layers(model: QuantizedNetwork) -> tuple[FusedLayer, ...]:
 
 
 def join_pools(layers: tuple[FusedLayer, ...]) -> Iterator[tuple[FusedLayer, int]]:
-    """Each layer but the pools directly behind a ConvChain; a chain comes with the size of the one pool they are, or 1.
+    """Each layer with the size of the pool directly behind it, which it takes over; 1 where there is none.
 
-    Pools one after another have the maxima and gradients of one pool whose size is the product of theirs.
+    Only a ConvChain takes pools over. Several pools are one: its size is the product of theirs.
     """
     remaining = list(layers)
     while remaining:

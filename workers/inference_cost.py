@@ -32,7 +32,7 @@ BASELINE_WEIGHT_BITS = 1_244_936
 
 
 class QonnxFileError(ValueError):
-    """The file is no QONNX model that can be scored."""
+    """The file is not a QONNX model that can be scored."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class LayerCost:
 def count_cost(architecture: ArchitectureConfig, density: Mapping[str, float]) -> Cost:
     """The cost of one inference; lower is better.
 
-    `density` is the fraction of non-zero weights after weight quantization per MAC layer, 0 to 1; a layer that is not
-    named counts as dense. Biases, batch norm, activations and pooling are free (ITU PS-007 rules).
+    `density` is the fraction of non-zero weights per MAC layer after weight quantization, 0 to 1. A layer that it does
+    not name counts as dense. Biases, batch norm, activations and pooling are free (ITU PS-007 rules).
     """
     costs = count_layer_costs(architecture, density)
     bit_ops = sum(c.bit_ops for c in costs)
@@ -115,8 +115,10 @@ def score_qonnx_file(path: Path) -> dict[str, Any]:
         raise QonnxFileError(f"{path} is missing; expected a QONNX file")
     try:
         cost = inference_cost(str(path), discount_sparsity=True, cost_breakdown=True)
-    except Exception as error:  # qonnx and protobuf raise many kinds; each means that this is no such file
-        raise QonnxFileError(f"{path} is no QONNX file that can be scored: {type(error).__name__}: {error}") from error
+    except Exception as error:  # qonnx and protobuf raise many kinds; each means that this is not such a file
+        raise QonnxFileError(
+            f"{path} is not a QONNX file that can be scored: {type(error).__name__}: {error}"
+        ) from error
     total, nodes = cost["total_cost"], cost["node_cost"]
     if not nodes:
         raise QonnxFileError(f"{path} has no Conv, MatMul or Gemm node; expected a network")

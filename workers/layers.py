@@ -1,7 +1,7 @@
-"""The quantized blocks, from Brevitas parts; each computes what its description in `spaces.architecture` says.
+"""The quantized blocks, from Brevitas parts: each computes what its description in `spaces.architecture` says.
 
-FINN-legal by construction: batch norm in front of every unsigned activation quantizer, zero points 0, residual branches
-through one shared quantizer, global pooling as a chain of small pools, no bias before the class scores.
+FINN can build all of them: there is a batch norm in front of every unsigned activation quantizer, zero points are 0,
+residual branches share one quantizer, a global pool is a chain of small pools, and class scores have no bias.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from spaces.architecture import (
 )
 
 INITIAL_ACTIVATION_RANGE = 4.265
-"""The 99.999 % quantile of N(0, 1): what Brevitas's percentile statistics find behind a batch norm at initialisation.
+"""The 99.999 % quantile of N(0, 1), which Brevitas's percentile statistics find behind a batch norm at the start.
 
-A constant, because the statistics phase of 300 steps is longer than a short training, and because it gives the scale a
-zero gradient instead of none, with which Adam and weight decay drive it to zero.
+A constant instead of those statistics: their phase of 300 steps is longer than a short training. Their scale has a
+gradient of zero rather than none, and with that Adam and weight decay drive it to zero.
 """
 
 
 class FixedScale(Int8ActPerTensorFloatMinMaxInit):  # type: ignore[misc]
-    """Signed activations of a scale that is not trained."""
+    """Signed activations with a scale that is not trained."""
 
     scaling_impl_type = ScalingImplType.CONST
 
 
 class QuantizedBlock(nn.Module, ABC):
-    """A block of the network. `output_quantizer` makes its output; pools have none and pass on what they are given."""
+    """A block of the network. `output_quantizer` makes its output; pools have none: they keep their input's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -190,7 +190,7 @@ def make_conv(
 
 
 def make_relu(bit_width: int) -> nn.Module:
-    """ReLU, then unsigned integers of a trained scale; plain ReLU at 32 bits."""
+    """ReLU, then unsigned integers with a trained scale; plain ReLU at 32 bits."""
     if bit_width == FLOAT_BIT_WIDTH:
         return nn.ReLU()
     relu: nn.Module = qnn.QuantReLU(

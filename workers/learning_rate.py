@@ -6,8 +6,8 @@ import math
 
 
 def cosine_learning_rate(highest: float, restart_epochs: int, epochs: float) -> float:
-    """After `epochs` of the phase, a fraction of one included: `highest` at each restart, falling to 0 in between.
+    """The rate after `epochs` of the phase, fractions included: `highest` at each restart, then falling to 0.
 
-    As torch's CosineAnnealingWarmRestarts has it, but without an optimizer: a captured step reads it from a tensor.
+    The same as torch's CosineAnnealingWarmRestarts, but without an optimizer: a captured step reads it from a tensor.
     """
     return highest * (1 + math.cos(math.pi * (epochs % restart_epochs) / restart_epochs)) / 2

@@ -1,4 +1,4 @@
-"""Where trials are trained: in this process, or as Ray tasks on any number of machines; both look the same."""
+"""Where trials are trained: in this process, or as Ray tasks on any number of machines, behind one interface."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class Pool(Protocol):
     """Trains designs. Closing it stops what runs; checkpoints stay."""
 
     def capacity(self) -> int:
-        """How many trials run at once just now; may change as machines come and go."""
+        """How many trials can run at once now; it changes as machines come and go."""
 
     def submit(self, request: EvaluationRequest) -> None:
         """Hands over a trial; returns at once."""
 
     def next_done(self, timeout_s: float) -> Completed | Failed | None:
-        """One finished trial, or None when none finishes in time."""
+        """One finished trial, or None if none finishes in time."""
 
     def close(self) -> None:
         """Stops all running trials and frees the pool."""
 
 
 class LocalPool:
-    """Trains one trial after another inside `next_done`, in this process: for debugging, and where Ray is unwanted."""
+    """Trains one trial after another inside `next_done`, in this process: for debugging, and to do without Ray."""
 
     def __init__(self) -> None:
         self._waiting: deque[EvaluationRequest] = deque()
@@ -47,7 +47,7 @@ class LocalPool:
         self._waiting.append(request)
 
     def next_done(self, timeout_s: float) -> Completed | Failed | None:
-        """As in `Pool`, but the training itself is not bound by the time."""
+        """As in `Pool`, but it trains to the end, however long that takes."""
         return run_request(self._waiting.popleft()) if self._waiting else None
 
     def close(self) -> None:
@@ -64,9 +64,9 @@ class RayPool:
         max_concurrent: int | None,
         address: str | None,
     ) -> None:
-        """Starts Ray, on the loopback interface alone unless `address` names a running cluster.
+        """Starts Ray on the loopback interface, or connects to the running cluster at `address`.
 
-        Raises PoolError where the cluster has not the CPUs or GPUs that one trial asks for.
+        Raises PoolError where there are fewer CPUs or GPUs than one trial asks for.
         """
         self._ray = start_ray(address)
         self._cpus, self._gpus, self._max_concurrent = cpus_per_trial, gpus_per_trial, max_concurrent
@@ -119,7 +119,7 @@ class RayPool:
 
 
 def run_request(request: EvaluationRequest) -> Completed | Failed:
-    """The outermost frame of a worker: whatever a trial raises becomes a `Failed` with its traceback."""
+    """The outermost function of a worker: whatever a trial raises becomes a `Failed` with its traceback."""
     try:
         return Completed(request.trial_number, evaluate_design(request))
     except Exception as error:  # a trial may fail in any way; the search decides what that means
@@ -127,7 +127,7 @@ def run_request(request: EvaluationRequest) -> Completed | Failed:
 
 
 def start_ray(address: str | None) -> Any:
-    """The module `ray`, connected: to the cluster at `address`, else to one of its own on the loopback interface."""
+    """The module `ray`, connected to the cluster at `address`, or to a new one on the loopback interface."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_USAGE_STATS_REPORT_URL", "http://127.0.0.1:9/")
     if address is None:

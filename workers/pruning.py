@@ -1,4 +1,4 @@
-"""Unstructured magnitude pruning: weights below epsilon become zero, for good."""
+"""Unstructured magnitude pruning: weights below epsilon become zero, and stay zero."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from workers.model import QuantizedNetwork, iterate_mac_modules
 
 Masks = Mapping[str, Tensor]
-"""Per MAC layer, True where the weight lives; layer names as in `iterate_mac_modules`."""
+"""Per MAC layer, True where the weight is kept; layer names as in `iterate_mac_modules`."""
 
 
 @torch.no_grad()
 def prune_weights(model: QuantizedNetwork, epsilon: float) -> Masks:
-    """Zeroes every weight with |w| < epsilon; returns the masks that keep these, and all that were zero, at zero.
+    """Sets weights with |w| < epsilon to zero; returns the masks of the kept weights. Weights that are zero stay zero.
 
     `epsilon` is in units of the float weight before quantization (BacalhauNet's epsilon, Rosa et al., ITU J-FET).
     """
@@ -28,7 +28,7 @@ def prune_weights(model: QuantizedNetwork, epsilon: float) -> Masks:
 
 @torch.no_grad()
 def prune_fraction(model: QuantizedNetwork, fraction: float) -> Masks:
-    """Zeroes the smallest weights of each layer, `fraction` of them (rounded); returns the masks of what lives."""
+    """Sets a `fraction` of each layer's weights to zero, the smallest (rounded); returns the masks of the others."""
     masks = {}
     for name, module in iterate_mac_modules(model):
         order = module.weight.abs().flatten().argsort(stable=True)
@@ -41,7 +41,7 @@ def prune_fraction(model: QuantizedNetwork, fraction: float) -> Masks:
 
 @torch.no_grad()
 def apply_masks(model: QuantizedNetwork, masks: Masks) -> None:
-    """Sets pruned weights back to zero; called after each optimizer step, for momentum moves them."""
+    """Sets pruned weights back to zero. Called after each optimizer step, because momentum moves them."""
     for name, module in iterate_mac_modules(model):
         if name in masks:
             module.weight.mul_(masks[name])

@@ -1,4 +1,4 @@
-"""The QONNX file of a trained network, and the proof that it computes the same."""
+"""The QONNX file of a trained network, and its reference vectors."""
 
 from __future__ import annotations
 
@@ -27,18 +27,22 @@ from storage.dataset.frames import Frames
 from workers.checkpoint import load_weights
 from workers.model import QuantizedNetwork, build_model
 
-MODEL_FILE, PROOF_FILE = "model.onnx", "proof.npz"
+MODEL_FILE = "model.onnx"
+
+REFERENCE_FILE = "proof.npz"
+"""Reference vectors: recorded frames, and the scores that a build must reproduce."""
 
 LOGITS_TOLERANCE = 1e-3
-"""Largest difference of a logit between Brevitas and QONNX: float rounding, far below one step of the sums."""
+"""How far a class score of QONNX may be from the network's: float rounding, far below one step of the sums."""
 
 MAX_ROUNDED = 1 / 2
-"""Fraction of frames that may differ by more: QONNX is run in single precision, in which a sum that lies at a threshold
-falls to the one side or the other, on up to 14 of 100 frames of an 8-bit VGG10. A wrong export differs on all, and a
-build compares all recorded frames in double precision.
+"""Fraction of frames that may differ by more.
+
+QONNX runs in single precision: a sum near a threshold may round to the other side. That happened on up to 14 of 100
+frames of an 8-bit VGG10. A wrong export differs on all frames. A build compares all of them in double precision.
 """
 
-PROOF_BATCH_SIZE = 50
+REFERENCE_BATCH_SIZE = 50
 
 
 class ExportError(RuntimeError):
@@ -48,11 +52,11 @@ class ExportError(RuntimeError):
 def export_evaluation(
     architecture: ArchitectureConfig, weights: Path, frames: Frames, folder: Path, n_checked: int = 16
 ) -> tuple[Path, Path]:
-    """Writes model.onnx and proof.npz into the folder; returns their paths.
+    """Writes the model and its reference vectors into the folder; returns the paths of both files.
 
-    The proof holds frames (n, channels, length), float32, and logits (n, n_classes) in double precision. The model
-    file is executed on the first `n_checked` frames. Raises ExportError where its logits differ from the network's,
-    or where the network has float weights or activations, which no FPGA build takes.
+    The reference vectors are `frames` (n, channels, length) float32 and `logits` (n, n_classes) float64. The model file
+    is executed on the first `n_checked` frames. Raises ExportError where its class scores differ from the network's, or
+    where the network has float weights or activations: no FPGA build takes them.
     """
     if not architecture.is_quantized:
         raise ExportError(NOT_QUANTIZED)
@@ -60,16 +64,16 @@ def export_evaluation(
     load_weights(weights, model)
     iq = frames.gather(slice(None))
     logits = predict_exactly(model, iq)
-    model_path, proof_path = folder / MODEL_FILE, folder / PROOF_FILE
+    model_path, reference_path = folder / MODEL_FILE, folder / REFERENCE_FILE
     write_qonnx(model, architecture, model_path)
     check_export(model_path, iq[:n_checked], logits[:n_checked])
-    with write_by_rename(proof_path) as unfinished:
+    with write_by_rename(reference_path) as unfinished:
         np.savez_compressed(unfinished, frames=iq, logits=logits)
-    return model_path, proof_path
+    return model_path, reference_path
 
 
 def write_qonnx(model: QuantizedNetwork, architecture: ArchitectureConfig, path: Path) -> None:
-    """Exports the model for one frame per call, weights inside the file; leaves it on the CPU, in evaluation mode."""
+    """Exports the model for one frame per call, weights inside the file. Leaves it on the CPU, in evaluation mode."""
     frame = torch.zeros(1, architecture.in_channels, architecture.frame_length)
     model.cpu().eval()
     with write_by_rename(path) as unfinished, _quiet():
@@ -82,15 +86,15 @@ def write_qonnx(model: QuantizedNetwork, architecture: ArchitectureConfig, path:
 def predict_exactly(model: QuantizedNetwork, iq: np.ndarray) -> np.ndarray:
     """Class scores (n, n_classes) float64 of frames (n, channels, length), by the model's layers in evaluation mode.
 
-    In double precision no sum comes so near to a threshold that its side depends on the order of the additions; in
-    single precision 5 of 200 frames of BacalhauNet got other scores than these, which are those of FINN's integers.
+    These are the scores of FINN's integers. In double precision no sum is so near a threshold that the order of the
+    additions decides its side; in single precision 5 of 200 frames of BacalhauNet got other scores.
     The scales stay those of single precision, which the exported file holds.
     """
     exact = copy.deepcopy(model).cpu().eval().double()
     for module in exact.modules():
         if isinstance(module, IntQuant):
             module.register_forward_pre_hook(_round_scale)
-    batches = np.array_split(iq, max(len(iq) // PROOF_BATCH_SIZE, 1))
+    batches = np.array_split(iq, max(len(iq) // REFERENCE_BATCH_SIZE, 1))
     with torch.no_grad():
         return np.concatenate([exact(torch.from_numpy(batch).double()).numpy() for batch in batches])
 
@@ -101,13 +105,13 @@ def _round_scale(module: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tens
 
 
 def check_export(path: Path, iq: np.ndarray, logits: np.ndarray) -> None:
-    """Runs the file on frames (n, channels, length). Raises ExportError where its logits are not the given ones."""
+    """Runs the file on frames (n, channels, length). Raises ExportError where its class scores are not `logits`."""
     differences = np.abs(execute_qonnx(path, iq) - logits).max(axis=1)
     n_different = int(np.count_nonzero(~(differences <= LOGITS_TOLERANCE)))
     if n_different > MAX_ROUNDED * len(logits):
         raise ExportError(
-            f"{path}: a logit differs by {differences.max():.3g} from the network's on {n_different} of {len(logits)} "
-            f"frames; expected {LOGITS_TOLERANCE} on all but {MAX_ROUNDED:.1%} of them"
+            f"{path}: class scores differ from the network's by up to {differences.max():.3g}, on {n_different} of "
+            f"{len(logits)} frames by more than {LOGITS_TOLERANCE}; expected at most {MAX_ROUNDED:.0%} of the frames"
         )
 
 

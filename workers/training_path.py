@@ -1,4 +1,4 @@
-"""Which execution of a network training goes through: the fastest there is for it on this machine."""
+"""Which execution of a network trains it: the fastest that this machine has for it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class PathName(StrEnum):
-    """The same mathematics four times; sums take another order, so two paths train as two seeds would."""
+    """Four executions of the same mathematics. Their sums have another order, so two paths differ as two seeds do."""
 
     NATIVE = "native"
     """C++ over blocks of 16 frames, on a CPU with a compiler."""
@@ -36,7 +36,7 @@ class PathName(StrEnum):
     FUNCTIONAL = "functional"
     """Plain torch in the layers' own order: other devices."""
     BREVITAS = "brevitas"
-    """The layers themselves, for what the others do not know."""
+    """The layers themselves, for modules that the others do not know."""
 
 
 Batch = Tensor | Blocked
@@ -55,7 +55,7 @@ class TrainingPath:
 
 
 def choose_training_path(model: QuantizedNetwork) -> TrainingPath:
-    """The fastest for this model where it is; its results are those of the model up to rounding."""
+    """The fastest path for this model on its device. Its results are the model's own up to rounding."""
     return make_training_path(model, _choose_name(model))
 
 
@@ -92,7 +92,7 @@ def _load_samples(frames: Frames, indices: Tensor, device: torch.device) -> Tens
 
 
 def _load_blocks(scale: float | None, engine: Engine, frames: Frames, indices: Tensor) -> Batch:
-    """Straight from the codes that all processes share, where they are those of the network's own input quantizer."""
+    """Blocks straight from the shared codes, if these are codes of the network's own input quantizer; else samples."""
     if frames.scale is None or float(frames.scale) != scale:
         return torch.from_numpy(frames.gather(indices.numpy()))
     places = indices.numpy() if frames.positions is None else frames.positions[indices.numpy()]

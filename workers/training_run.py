@@ -1,4 +1,4 @@
-"""One phase of a network's training under way: what it changes, what an epoch is given, what it promises."""
+"""One phase of a network's training, epoch by epoch: what it changes, what an epoch is given, what it returns."""
 
 from __future__ import annotations
 

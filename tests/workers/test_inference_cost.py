@@ -1,4 +1,4 @@
-"""The cost against the papers' figures, and against QONNX on exported files."""
+"""The cost against the papers' numbers, and against QONNX on exported files."""
 
 from __future__ import annotations
 
@@ -177,5 +177,5 @@ def test_command_says_what_is_wrong_with_a_file(tmp_path: Path, capsys: pytest.C
     assert main([str(tmp_path / "missing.onnx")]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert "is no QONNX file" in lines[0]
+    assert "is not a QONNX file" in lines[0]
     assert "is missing" in lines[1]

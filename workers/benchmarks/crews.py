@@ -1,4 +1,4 @@
-"""Pairs of processes that train at the same time when told to, each in one of the ways that a benchmark compares."""
+"""Pairs of processes that train side by side on command, one pair for each way that a benchmark compares."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from workers.training import Phase, make_optimizer
 from workers.training_path import PathName, make_training_path
 
 REFERENCE = "reference"
-"""The challenge's way: h5py item by item through torch's DataLoader, Brevitas layers, Adam, the allocator as it is."""
+"""The challenge's way: h5py item by item through torch's DataLoader, Brevitas layers, Adam, memory freed as usual."""
 
 N_PROCESSES = 2
 
@@ -34,10 +34,10 @@ _START_TIMEOUT_S = 300
 
 @dataclass(frozen=True)
 class Turn:
-    """What the processes of one way did at the same time."""
+    """What the processes of one way reached side by side."""
 
     frames_per_second: float
-    """Of all together: each process's own rate, for they end their last steps at different times."""
+    """The sum of each process's own rate, because their last steps end at different times."""
     frames_per_cpu_second: float
 
 
@@ -53,12 +53,12 @@ class Share:
 
 @dataclass(frozen=True)
 class Crew:
-    """Processes of one way, waiting."""
+    """The processes of one way, waiting for commands."""
 
     connections: tuple[Connection, ...]
 
     def train(self, seconds: float) -> Turn:
-        """Whole steps, for at least this long."""
+        """Trains whole steps for at least this long."""
         shares = self._command("train", seconds)
         return Turn(
             frames_per_second=sum(share.n_done / share.seconds for share in shares),
@@ -66,7 +66,7 @@ class Crew:
         )
 
     def multiply(self, seconds: float) -> float:
-        """Floating-point operations per CPU second of torch's matrix product, all processes at once."""
+        """Floating-point operations per CPU second of torch's matrix product, in all processes at once."""
         shares = self._command("multiply", seconds)
         return 2 * _MATRIX_SIZE**3 * sum(s.n_done for s in shares) / sum(s.cpu_seconds for s in shares)
 
@@ -80,7 +80,7 @@ class Crew:
 def start_crews(
     architecture: ArchitectureConfig, batch_size: int, ways: Sequence[str], data: Path
 ) -> Iterator[dict[str, Crew]]:
-    """A crew per way, each process with a network of its own that has made its first step."""
+    """A crew per way. Each of its processes has a network of its own, and has made one step."""
     context = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
         crews = {}
@@ -130,7 +130,7 @@ def _serve(connection: Connection, architecture: ArchitectureConfig, batch_size:
 
 
 def _repeat(step: Callable[[], int], seconds: float) -> Share:
-    """Steps until the time is over, one at least."""
+    """Steps until the time is over, at least one."""
     started, cpu_started, n_done = time.perf_counter(), time.process_time(), 0
     while n_done == 0 or time.perf_counter() - started < seconds:
         n_done += step()

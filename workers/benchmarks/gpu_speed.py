@@ -1,7 +1,7 @@
 """How fast trials train on a GPU, against the way of the challenge's code: `python -m workers.gpu_benchmark`.
 
-Frames of a full-size data set are drawn on the device. The challenge's way reads its own from a small file that lies in
-memory, so the disk costs it nothing: a favour to it.
+Frames of a full-size data set are drawn on the device. The challenge's way reads a small file that is in memory, which
+spares it the disk.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def measure_all(workload: Workload, trials: Sequence[int], seconds: float) -> It
 
 
 def make_table(title: str, speeds: Sequence[GpuSpeed]) -> Table:
-    """One row per measurement; ratios are to the reference, the first of them."""
+    """One row per measurement. Ratios are to the first, the reference."""
     table = Table(title=title, title_justify="left", min_width=len(title))
     for column in ("way", "trials", "launched", "frames/s", "s/epoch", "ratio"):
         table.add_column(column, justify="left" if column in ("way", "launched") else "right")

@@ -1,4 +1,4 @@
-"""Ways to train trials on a GPU, and how many frames a second each takes in."""
+"""Ways to train trials on a GPU, and the frames per second of each."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from workers.training_run import EpochPlan, Trainee
 FRAME_LENGTH, N_CLASSES = 1024, 24
 
 CHUNK_STEPS = 50
-"""Steps of each trial between two looks at the clock, for each of which the device is waited for."""
+"""Steps of each trial between two readings of the clock, which wait for the device."""
 
 LONGEST_EPOCH_S = 60.0
-"""Epochs that would take longer are calculated from the frames per second instead of run."""
+"""Longer epochs are not run, but calculated from the frames per second."""
 
 
 class Way(StrEnum):
@@ -48,9 +48,9 @@ class Launching(StrEnum):
     """Who starts the steps of several trials."""
 
     TURNS = "in turns"
-    """One thread, a step of each trial after another."""
+    """One thread starts a step of each trial in turn."""
     THREADS = "threads"
-    """Each trial its own, as in a pool's actor."""
+    """Each trial has a thread, as in a pool's actor."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,15 @@ class GpuSpeed:
     n_trials: int
     launching: str
     frames_per_second: float | None
-    """Of all trials together; None where the device had not the memory."""
+    """Of all trials together; None where the device had too little memory."""
     epoch_seconds: float | None
-    """In which each trial trains on every frame of a full-size set once."""
+    """Time in which each trial trains on every frame of a full-size set once."""
     is_whole_epoch: bool
-    """Whether such an epoch was run, or calculated from frames per second."""
+    """Whether the epoch was run; else it is calculated from the frames per second."""
 
 
 def draw_frames(n_frames: int, device: torch.device) -> DeviceFrames:
-    """Codes and labels drawn evenly: as fast to train on as any."""
+    """Uniformly random codes and labels: training is as fast on them as on any."""
     generator = torch.Generator(device).manual_seed(0)
     shape = n_frames, 2, FRAME_LENGTH
     stored = torch.randint(-128, 128, shape, dtype=torch.int8, device=device, generator=generator)

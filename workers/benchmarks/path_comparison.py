@@ -1,6 +1,6 @@
 """Whether two training paths train equally good networks: `python -m workers.path_comparison`, several seeds each.
 
-Paths differ in rounding alone, which makes training take another course, as another seed would. So means are compared.
+Paths differ in rounding alone. That changes the course of a training as another seed does, so means are compared.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Comparison:
 
     @property
     def difference(self) -> float:
-        """Of the means, the second's less the first's."""
+        """Mean of the second path minus mean of the first."""
         return statistics.mean(self.second) - statistics.mean(self.first)
 
     @property
     def standard_error(self) -> float:
-        """Of that difference, from the spread over the seeds."""
+        """Standard error of that difference, from the variance over the seeds."""
         return math.sqrt(sum(statistics.variance(part) / len(part) for part in (self.first, self.second)))
 
 

@@ -1,4 +1,4 @@
-"""How fast frames are read and how much memory they take, against the reader of the challenge; its command."""
+"""How fast frames are read and how much memory they take, against the challenge's way; its command."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ _TIMEOUT_S = 600
 
 @dataclass(frozen=True)
 class ReadingSpeed:
-    """Frames per second of one thread's CPU time over an epoch in shuffled batches; medians.
+    """Frames per second of one thread's CPU time, over an epoch in shuffled batches; medians.
 
-    On an idle machine CPU time is all the time there is, for the file lies in the page cache.
+    The file is in the page cache, so on an idle machine CPU time equals elapsed time.
     """
 
     n_frames: int
@@ -64,17 +64,17 @@ class ReadingSpeed:
     codes: float
     """Batches of the int8 codes as they are held."""
     blocks: float | None = None
-    """Batches of float32 blocks straight from the codes, as training in native code takes them; None without it."""
+    """Batches of float32 blocks straight from the codes, as native training takes them; None without native code."""
 
 
 @dataclass(frozen=True)
 class ProcessMemory:
-    """Memory of one process that holds frames, in MiB, and what of it came with the frames."""
+    """Memory of one process that holds frames, in MiB, and the growth that the frames caused."""
 
     rss: float
     """Resident: pages shared with others count in full."""
     pss: float
-    """Proportional: each shared page counts in parts, so that the sum over processes is what they take together."""
+    """Proportional: a shared page is divided among its processes, so the sum over processes is their real memory."""
     rss_growth: float
     pss_growth: float
 
@@ -99,9 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure_speed(file: RadioMLFile, n_frames: int) -> ReadingSpeed:
-    """Epochs over at most `n_frames` of the train part, each way in turns, from the page cache.
+    """Each way in turn reads epochs of at most `n_frames` of the training part, from the page cache.
 
-    In one thread, with the allocator as workers set it, which helps the challenge's way too.
+    One thread reads, and keeps freed memory as workers do. That helps the challenge's way too.
     """
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -127,7 +127,7 @@ def measure_speed(file: RadioMLFile, n_frames: int) -> ReadingSpeed:
 
 
 def measure_memory(file: RadioMLFile) -> tuple[ProcessMemory, ...]:
-    """Of processes that hold the same codes of training and validation and have read each once."""
+    """Memory of processes that hold the same codes of training and validation, and have read each once."""
     prepare_frames(file, split_file(file), QUANTIZER)
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(N_PROCESSES), context.SimpleQueue()
@@ -144,7 +144,7 @@ def measure_memory(file: RadioMLFile) -> tuple[ProcessMemory, ...]:
 
 
 def count_code_bytes(file: RadioMLFile) -> int:
-    """What one copy of the codes takes."""
+    """Size of one copy of the codes."""
     split = split_file(file)
     return (len(split.train) + len(split.validation)) * 2 * file.frame_length
 
@@ -157,7 +157,7 @@ def measure_opening(path: Path) -> float:
 
 
 def write_full_layout(path: Path, frames_per_cell: int = 4096) -> RadioMLFile:
-    """A file as large as RadioML 2018.01A: Y and Z are written, X is a hole in the file that reads as zeros."""
+    """A file of the size of RadioML 2018.01A. Y and Z are written; X is a hole that reads as zeros."""
     n_cells = len(CLASS_NAMES) * len(SNRS_DB)
     n_frames = n_cells * frames_per_cell
     never_written = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -222,7 +222,7 @@ def _hold_frames(file: RadioMLFile, barrier: Barrier, results: SimpleQueue[Proce
             _gather_epoch(frames, frames.gather_stored)
         barrier.wait(timeout=_TIMEOUT_S)
         after = _read_memory()
-        barrier.wait(timeout=_TIMEOUT_S)  # neither goes before both are measured
+        barrier.wait(timeout=_TIMEOUT_S)  # neither ends before both are measured
         growth = {name: after[name] - before[name] for name in after}
         results.put(ProcessMemory(after["Rss"], after["Pss"], growth["Rss"], growth["Pss"]))
     except Exception as error:  # of any kind: it is raised again in the process that waits
@@ -250,7 +250,7 @@ def _speed_table(speed: ReadingSpeed) -> Table:
         if frames_per_second is not None:
             table.add_row(way, f"{frames_per_second:,.0f}", f"{frames_per_second / speed.per_item:.1f}")
     if speed.blocks is None:
-        table.caption = f"no row of what training in native code does: {find_problem()}"
+        table.caption = f"there is no row for native code: {find_problem()}"
     return table
 
 

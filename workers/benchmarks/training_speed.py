@@ -1,7 +1,7 @@
 """How fast trials train here, against the way of the challenge's code: `python -m workers.benchmark`.
 
-Each way has two processes of one thread that train at the same time, as two trials on two cores do. The ways take
-turns, so that whatever else the machine does meets all of them.
+Each way has two processes of one thread that train side by side, as two trials on two cores do. The ways take turns, so
+that other work of the machine slows all of them alike.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ NETWORKS = {
 
 @dataclass(frozen=True)
 class TrainingSpeed:
-    """What one way reached for one network and batch size; medians over the rounds."""
+    """Speed of one way for one network and batch size; medians over the rounds."""
 
     network: str
     batch_size: int
@@ -73,9 +73,9 @@ class TrainingSpeed:
     """Of all processes together."""
     frames_per_cpu_second: float
     ratio: float
-    """To the reference, of frames per second."""
+    """Frames per second relative to the reference."""
     multiply_share: float
-    """Part of what torch's product of two large matrices computes per CPU second in the same run, 0 to 1."""
+    """Operations per CPU second relative to torch's product of two large matrices in the same run, 0 to 1."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(network: str, batch_size: int, data: Path, n_rounds: int, seconds: float) -> list[TrainingSpeed]:
-    """All ways in turns, each of at least `seconds` and one step."""
+    """All ways in turn; each turn is at least `seconds` and one step."""
     architecture = ArchitectureConfig(blocks=NETWORKS[network])
     turns: dict[str, list[Turn]] = {way: [] for way in WAYS}
     multiply_rates: list[float] = []

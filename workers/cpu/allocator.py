@@ -1,4 +1,4 @@
-"""The C library's allocator told to keep freed memory: else much of a step on large batches goes into page faults."""
+"""Tells the C library to keep freed memory; otherwise large batches spend much of a step on page faults."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _TOP_PAD_BYTES = 256 * 2**20
 
 
 def keep_freed_memory() -> None:
-    """From now on, freed memory stays with the process and is used again; nothing where the C library is not glibc.
+    """From now on the process keeps freed memory and uses it again. Does nothing where the C library is not glibc.
 
-    Large tensors are otherwise mapped, zeroed and unmapped at each step. To be called before the first of them.
+    Without it, large tensors are mapped, zeroed and unmapped at each step. Call it before the first of them.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

@@ -1,4 +1,4 @@
-"""Frames in blocks of 16: a block's frames are the lanes of SIMD registers in the native operations."""
+"""Frames in blocks of 16: in native code, the frames of a block are the lanes of SIMD registers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The fast execution of a network in plain torch: channels last, activations as integers.
 
-A quantized activation is carried as its integers beside its scale, and is not multiplied or divided by it: the scale of
-a layer's input multiplies its weights, and the scale of its output divides weight and bias of the batch norm in front.
-Their gradients then hold the scale's, which needs no pass over the activations of its own.
+A quantized activation is kept as integers and a scale. It is never multiplied by the scale: the scale of a layer's
+input multiplies the layer's weights, and the scale of its output divides weight and bias of the batch norm in front.
+The gradients of these small tensors then contain the scale's gradient, without a pass over the activations.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from workers.functional_quantizers import ActivationQuantizer, RoundToIntegers
 from workers.fused_layers import ConvChain, ConvLayer, FusedLayer, InputLayer, LinearLayer, PoolLayer, join_pools
 
 MAX_SHORT_ROW = 16
-"""Inputs per output of a convolution, up to which it is rather multiplied twice than its output kept."""
+"""Inputs per output of a convolution, up to which computing it twice costs less than keeping its output."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ def _multiply_short_rows(
 ) -> Activation:
     """Convolution, batch norm and quantizer as one product of matrices.
 
-    The mean and variance of the convolution's output follow from those of its input, so they are known beforehand, and
-    the batch norm becomes part of the weights. Gradients, too, need sums over the rows of the input alone.
+    Mean and variance of the convolution's output follow from those of its input. They are known before it is computed,
+    so the batch norm becomes part of the weights. Gradients need sums over the rows of the input alone, too.
     """
     assert quantizer.integers is not None
     norm, conv = layer.norm, layer.conv

@@ -1,7 +1,6 @@
-"""Convolution, batch norm, ReLU and fake quantization as one native operation with gradients, on blocks of 16 frames.
+"""A fused layer as one native operation with gradients: convolution, batch norm, ReLU, fake quantization, pool.
 
-The mathematics is that of `workers.layers` in training and evaluation. Frames are the lanes of SIMD registers, so a
-`Blocked` tensor holds (blocks, channels, length, 16 frames).
+It computes what `workers.layers` computes, in training and in evaluation, on blocks of 16 frames.
 """
 
 from __future__ import annotations

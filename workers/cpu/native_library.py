@@ -21,14 +21,14 @@ from filelock import FileLock
 SOURCE_FOLDER = Path(__file__).parent / "native"
 
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-pthread")
-"""Products and sums are fused where the sources say so and nowhere else: the compiler's own choice rounds otherwise."""
+"""Without -ffp-contract=off the compiler would fuse products and sums where it likes, which rounds differently."""
 
 INSTRUCTION_SETS: dict[str, tuple[str, ...]] = {
     "avx512": ("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma"),
     "avx2": ("-mavx2", "-mfma"),
     "baseline": (),
 }
-"""Compiler flags by instruction set, the fastest first; a CPU that has one has those behind it."""
+"""Compiler flags by instruction set, the fastest first. A CPU that has one has all that follow."""
 
 COMPILE_TIMEOUT_S = 300
 
@@ -36,11 +36,11 @@ log = logging.getLogger(__name__)
 
 
 class NativeLibraryError(RuntimeError):
-    """The library cannot be had on this machine; the message says why."""
+    """The library is not available on this machine; the message says why."""
 
 
 def available_instruction_sets() -> tuple[str, ...]:
-    """What this CPU has of INSTRUCTION_SETS, the fastest first."""
+    """Those of INSTRUCTION_SETS that this CPU has, the fastest first."""
     names = list(INSTRUCTION_SETS)
     fastest = {"AVX512": "avx512", "AVX2": "avx2"}.get(torch.backends.cpu.get_cpu_capability(), "baseline")
     return tuple(names[names.index(fastest) :])
@@ -56,9 +56,9 @@ def find_problem() -> str | None:
 
 
 def load_library(instruction_set: str | None = None) -> ctypes.CDLL:
-    """The library for one of `available_instruction_sets()`, by default the fastest; compiled where it is not cached.
+    """The library for one of `available_instruction_sets()`, by default the fastest. Compiles it if it is not cached.
 
-    Raises NativeLibraryError; a failure is remembered, so asking again costs nothing.
+    Raises NativeLibraryError. A failure is remembered: the next call fails at once.
     """
     library = _load_once(instruction_set or available_instruction_sets()[0])
     if isinstance(library, NativeLibraryError):
@@ -82,9 +82,9 @@ def default_cache_folder() -> Path:
 
 
 def build_library(instruction_set: str, folder: Path) -> Path:
-    """The library's file in `folder`, compiled if it is not there; many processes may ask at once, one compiles.
+    """The library's file in `folder`, compiled if it is not there. Of many processes that ask at once, one compiles.
 
-    Its name carries a hash of the sources, the compiler's version and the flags. Raises NativeLibraryError.
+    The file's name has a hash of the sources, the compiler's version and the flags. Raises NativeLibraryError.
     """
     compiler = _find_compiler()
     flags = (*FLAGS, *INSTRUCTION_SETS[instruction_set])
@@ -104,13 +104,13 @@ def build_library(instruction_set: str, folder: Path) -> Path:
 
 
 def _check_nobody_else_writes(path: Path) -> None:
-    """What is loaded runs with this user's rights. Raises NativeLibraryError."""
+    """Loaded code runs with this user's rights. Raises NativeLibraryError where another user could change it."""
     if not path.exists():
         return
     state = path.stat()
     if state.st_uid != os.getuid() or state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise NativeLibraryError(
-            f"{path} may be written by other users; expected one that this user owns and alone may write (chmod go-w)"
+            f"{path} may be written by other users; expected a path that only this user owns and writes (chmod go-w)"
         )
 
 
@@ -119,7 +119,7 @@ def _find_compiler() -> str:
     compiler = shutil.which(wanted)
     if compiler is None:
         raise NativeLibraryError(
-            f"there is no C++ compiler: {wanted} is not found (environment variable CXX names another)"
+            f"there is no C++ compiler: {wanted} is not found; install it, or name another in the variable CXX"
         )
     return compiler
 
@@ -133,7 +133,7 @@ def _hash_inputs(compiler: str, flags: tuple[str, ...]) -> str:
 
 
 def _compile(compiler: str, flags: tuple[str, ...], path: Path) -> None:
-    """Raises NativeLibraryError; what the compiler said is then in a file beside `path`."""
+    """Raises NativeLibraryError. The compiler's messages are then in a file beside `path`."""
     log.info("compiling native code as %s; this happens once on a machine", path.stem)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="compile-") as name:
         result = Path(name) / path.name

@@ -1,7 +1,7 @@
-"""Batch norm, rounding and max pooling in one pass, tile by tile: a tile's temporaries stay in the processor's cache.
+"""Batch norm, rounding and max pooling in one pass, tile by tile, so that temporaries stay in the processor's cache.
 
-Activations are rows here, one per sample of time, (batch * length, channels): channels-last memory, seen flat.
-Gradients are worked out anew from what the convolution gave, so that nothing else is kept for them.
+Activations are rows here, one per sample of time: (batch * length, channels), which is channels-last memory.
+The backward pass computes them again from the convolution's output; nothing else is kept for it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from workers.functional_quantizers import IntegerRange, pass_inside_range
 
 TILE_ELEMENTS = 2**17
-"""Values in one tile: half a mebibyte as float32, so that the few tensors of a tile fit into a core's cache."""
+"""Values in one tile: half a mebibyte as float32. The few tensors of a tile then fit into a core's cache."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RoundingPool:
     def backward(self, steps: Tensor, gradient: Tensor, scratch: Tensor, out: Tensor) -> Tensor:
         """Writes the gradient of `steps` (rows, channels) to `out` from that of the integers (rows / size, channels).
 
-        Of equal integers the first has the gradient. `scratch` is like `steps`; `out` is returned.
+        Of equal integers the first gets the gradient. `scratch` has the shape of `steps`; `out` is returned.
         """
         if self.size == 2:
             first, second = split_pairs(self._round(steps, scratch))
@@ -54,9 +54,9 @@ def split_pairs(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class NormalizeRoundPool(torch.autograd.Function):
-    """Rows y, batch norm of given statistics with weight and bias, rounding and pooling; gradients to y, weight, bias.
+    """Batch norm of rows y with given statistics, rounding and pooling. Gradients go to y, weight and bias.
 
-    The gradient to y is that of batch norm in training, whose statistics are those of y.
+    The gradient to y is that of batch norm in training: the statistics depend on y.
     """
 
     @staticmethod
@@ -103,7 +103,7 @@ class NormalizeRoundPool(torch.autograd.Function):
 
 
 class MultiplyRoundPool(torch.autograd.Function):
-    """rows @ weight.T, rounding and pooling, for rows so short that to multiply again costs less than to keep."""
+    """rows @ weight.T, rounding and pooling, for short rows: multiplying again costs less than keeping the product."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, pool: RoundingPool) -> Tensor:
@@ -130,7 +130,7 @@ class MultiplyRoundPool(torch.autograd.Function):
 
 
 class _Tile(NamedTuple):
-    """Memory for what is computed of a tile's rows."""
+    """Memory for the temporaries of one tile."""
 
     steps: Tensor
     scratch: Tensor
@@ -138,14 +138,14 @@ class _Tile(NamedTuple):
 
 
 class _Tiling:
-    """How rows are cut into tiles; a tile has an even number of rows, as pairs of them are pooled."""
+    """How rows are cut into tiles. A tile has an even number of rows, because pairs of rows are pooled."""
 
     def __init__(self, n_rows: int, n_channels: int) -> None:
         self._n_rows, self._n_channels = n_rows, n_channels
         self._length = max(2, TILE_ELEMENTS // n_channels // 2 * 2)
 
     def split(self, rows: Tensor, pool_size: int = 1) -> tuple[Tensor, ...]:
-        """The rows of each tile, of a tensor of which `pool_size` rows have become one."""
+        """The rows of each tile, of a tensor that is pooled by `pool_size`."""
         return torch.split(rows, self._length // pool_size)
 
     def reuse_memory(self, like: Tensor) -> list[_Tile]:

@@ -1,4 +1,4 @@
-"""Work on a GPU recorded once as a CUDA graph, then launched as a whole: a step's hundreds of launches become one."""
+"""Records work on a GPU once as a CUDA graph: hundreds of launches of a step become one."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 WARM_UP_RUNS = 3
-"""What a function runs before its capture, so that libraries have chosen and compiled what they call (torch's notes on
-CUDA graphs: a few; 3 in its examples)."""
+"""How often a function runs before its capture, so that libraries have chosen and compiled their kernels. Torch's notes
+on CUDA graphs ask for a few runs; their examples have 3."""
 
 
 def capture(function: Callable[[], None], state: Sequence[Tensor], stream: torch.cuda.Stream) -> Callable[[], None]:
-    """`function`, recorded on `stream`; each call of what is returned launches it on the current stream.
+    """Records `function` on `stream`; each call of the returned function launches it on the current stream.
 
-    The function may not wait for the device, and works on tensors that stay where they are; `state` is all that it
-    changes, and is after the capture as it was before. Threads may capture at once: they wait for each other.
+    The function must not wait for the device, and its tensors must stay where they are. `state` is all that it changes;
+    the capture leaves it as it was. Threads may call at once: they wait for each other.
     """
     graph = torch.cuda.CUDAGraph()
     with _one_capture:  # entering torch.cuda.graph waits for the whole device, which would break another's capture
@@ -31,7 +31,7 @@ def capture(function: Callable[[], None], state: Sequence[Tensor], stream: torch
 
 
 def warm_up(function: Callable[[], None], state: Sequence[Tensor]) -> None:
-    """Runs the function a few times, each time from the same `state`, which is left as it was."""
+    """Runs the function a few times, each time from the same `state`, and restores it."""
     before = [tensor.detach().clone() for tensor in state]
     for _ in range(WARM_UP_RUNS):
         function()

@@ -1,4 +1,4 @@
-"""The frames of a data set in a device's memory, as they are stored: one copy for all trials of a process."""
+"""Frames in a device's memory, as they are stored: one copy for all trials of a process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 from storage.dataset.frames import Frames
 
 MAX_COPIES = 4
-"""Parts kept on devices: training and validation, for networks of two input quantizers."""
+"""Copies kept on devices: training and validation frames for two input quantizers."""
 
 COPY_CHUNK = 65536
-"""Frames on their way at once: 128 MiB of codes."""
+"""Frames copied at once: 128 MiB of codes."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,24 @@ class DeviceFrames:
     labels: Tensor
     """(n,) int64."""
     scale: float | None
-    """What a code is to be multiplied by; None where samples are stored."""
+    """A code times this is a sample; None where samples are stored."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Samples (k, 2, frame_length) float32, those of `Frames.gather`, and labels (k,) of `index` (k,) int64, a
-        tensor on the device; nothing waits for the device."""
+        """Samples (k, 2, frame_length) float32 and labels (k,) of frames `index` (k,) int64, a tensor on the device.
+
+        The samples are those of `Frames.gather`. Nothing waits for the device.
+        """
         samples = self.stored.index_select(0, index).float()
         return samples if self.scale is None else samples.mul_(self.scale), self.labels.index_select(0, index)
 
 
 def frames_on_device(frames: Frames, device: torch.device) -> DeviceFrames:
-    """These frames on this device, copied at the first call; every later call of the process has the same copy.
+    """These frames on this device, copied at the first call; later calls of the process return the same copy.
 
-    The least recently used copy is forgotten where there would be more than `MAX_COPIES`. Threads may call at once.
+    Forgets the least recently used copy where there would be more than `MAX_COPIES`. Threads may call at once.
     """
     device = torch.empty(0, device=device).device  # "cuda" is the current one, by its number
     with _lock:
@@ -57,11 +59,11 @@ def frames_on_device(frames: Frames, device: torch.device) -> DeviceFrames:
 
 _lock = threading.Lock()
 _copies: list[tuple[Frames, DeviceFrames]] = []
-"""Least recently used first. Frames are compared by identity: arrays of gigabytes have no cheaper key."""
+"""The least recently used first. Frames are compared by identity, because they are gigabytes."""
 
 
 def _copy_frames(frames: Frames, device: torch.device) -> DeviceFrames:
-    """Only the part's own rows: what the store holds of other parts stays where it is."""
+    """Copies the rows of this part only."""
     first = torch.from_numpy(frames.gather_stored(slice(0, 1)))
     stored = torch.empty(len(frames), *first.shape[1:], dtype=first.dtype, device=device)
     for start in range(0, len(frames), COPY_CHUNK):

@@ -1,4 +1,4 @@
-"""Training on a GPU: every step is the same work on the same tensors, so that it can be captured and replayed."""
+"""Training on a GPU: each step does the same work on the same tensors, so it can be captured and replayed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workers.training_run import EpochPlan, Trainee
 
 
 class DeviceRun:
-    """One phase of a network's training, batches gathered on the device that holds model and frames.
+    """One phase of a network's training. Batches are gathered on the device that holds model and frames.
 
     On a GPU its work goes to a stream of its own, and only `finish_epoch` waits for it. Where `is_captured`, a full
     batch is one CUDA graph. The short batch that ends an epoch is run operation by operation: padding it would change
@@ -68,7 +68,7 @@ class DeviceRun:
         self._steps_left = self._n_steps
 
     def step(self) -> bool:
-        """Starts the epoch's next step, if there is one, and says so."""
+        """Starts the epoch's next step; False where there is none."""
         if self._steps_left == 0:
             return False
         n_frames = min(self._batch_size, len(self._frames) - (self._n_steps - self._steps_left) * self._batch_size)
@@ -86,7 +86,7 @@ class DeviceRun:
             return self._total_loss.item() / len(self._frames)
 
     def optimizer_state(self) -> dict[str, Any]:
-        """What `Adam.load_state_dict` takes, as the optimizer given at the start would have it."""
+        """What `Adam.load_state_dict` takes, in the form of the trainee's optimizer."""
         with self._on_stream():
             state = self._optimizer.state_dict()["state"]
             steps = torch.stack([values["step"] for values in state.values()]).cpu()
@@ -130,7 +130,7 @@ def run_together(runs: Sequence[DeviceRun], plans: Sequence[EpochPlan]) -> list[
 
 
 def _make_capturable(optimizer: Adam, learning_rate: Tensor) -> Adam:
-    """The same as one kernel that reads its learning rate from a tensor; its state is there from the start."""
+    """The same optimizer as one kernel that reads its learning rate from a tensor. Its state exists from the start."""
     groups = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in optimizer.param_groups]
     capturable = Adam(groups, lr=learning_rate, fused=True, capturable=True)
     # else torch warns where a step is not captured, which warm-up and the batch that ends an epoch are not

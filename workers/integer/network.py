@@ -1,8 +1,8 @@
-"""A quantized network in integers alone: exact, so the same on every device, for every batch size and thread number.
+"""A quantized network in integers alone: exact, and so the same on every device, for any batch size and threads.
 
-Weights and activations are codes, convolutions and linear layers sums of their products; what follows a layer is a
-count of thresholds (workers/integer/thresholds.py). Sums are carried as floats, which hold them exactly: float32 on a
-CPU as long as no part of a sum can reach 2**24, else float64.
+Weights and activations are codes; convolutions and linear layers are sums of their products. What follows a layer is a
+count of thresholds (workers/integer/thresholds.py). Sums are floats that hold them exactly: float32 on a CPU where no
+part of a sum can reach 2**24, else float64.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class NoIntegerFormError(ValueError):
 
 @dataclass(frozen=True)
 class Codes:
-    """What the integers of a quantizer stand for: each for itself times the scale."""
+    """What the integers of a quantizer stand for: each one times the scale."""
 
     integers: IntegerRange
     scale: float
@@ -47,7 +47,7 @@ class IntegerNetwork:
     input_codes: Codes
     steps: tuple[Step, ...]
     logit_scale: float
-    """Positive; the sums times this are the network's class scores."""
+    """Positive. The sums times this are the network's class scores."""
     device: torch.device
 
     def encode(self, samples: NDArray[np.float32]) -> NDArray[np.int8]:
@@ -60,7 +60,7 @@ class IntegerNetwork:
 
     @torch.no_grad()
     def sum_classes(self, codes: NDArray[np.int8]) -> NDArray[np.int64]:
-        """Sums (n, n_classes) of frames (n, in_channels, frame_length); a frame's class is the first of its largest."""
+        """Sums (n, n_classes) of frames (n, in_channels, frame_length). A frame's class is the first of the largest."""
         x = torch.from_numpy(codes).to(self.device).transpose(1, 2).float().contiguous()
         for step in self.steps:
             x = step(x)
@@ -76,7 +76,7 @@ def make_integer_network(model: QuantizedNetwork) -> IntegerNetwork:
     finite. Raises UnsupportedModuleError where it has a module that is not known.
     """
     device = next(model.parameters()).device
-    on_cpu = copy.deepcopy(model).cpu().eval()  # so that codes of weights are the same for every device
+    on_cpu = copy.deepcopy(model).cpu().eval()  # so that the codes of weights are the same for every device
     first, *layers = list_fused_layers(on_cpu)
     if not isinstance(first, InputLayer):
         raise NoIntegerFormError("the first layer is given float samples; expected an input_quantizer in front")
@@ -89,7 +89,7 @@ def make_integer_network(model: QuantizedNetwork) -> IntegerNetwork:
 
 
 def _make_steps(layer: FusedLayer, codes: Codes, device: torch.device) -> tuple[tuple[Step, ...], Codes]:
-    """What computes the layer of given codes, and what its results stand for."""
+    """The steps that compute the layer from given codes, and what the codes of its output stand for."""
     match layer:
         case ConvChain():
             return _make_chain(layer, codes, device)
@@ -133,7 +133,7 @@ def _make_linear(layer: LinearLayer, codes: Codes, device: torch.device) -> tupl
 def _make_counted(
     layer: nn.Conv1d | nn.Linear, norm: nn.BatchNorm1d, inputs: Codes, outputs: Codes, device: torch.device
 ) -> tuple[Tensor, ThresholdCounter]:
-    """The weights, turned round in channels where batch norm's gain is negative, and the counter behind them."""
+    """The weights, negated in channels where batch norm's gain is negative, and the counter behind them."""
     integers, scale = _read_weight(layer)
     parameters = norm.weight, norm.bias, norm.running_mean, norm.running_var
     gain, bias, mean, variance = map(_read_floats, parameters)
@@ -163,7 +163,7 @@ def _make_residual_counter(added: Codes, outputs: Codes, sums_type: torch.dtype)
 
 
 def _bound_sums(weight: Integers, inputs: IntegerRange) -> SumRange:
-    """Over all inputs in range; zero is among them, so parts of a sum lie within as well."""
+    """Over all inputs in range. Zero is one of them, so parts of a sum lie in the range as well."""
     rows = weight.reshape(len(weight), -1)
     positive, negative = rows.clip(min=0).sum(axis=1), rows.clip(max=0).sum(axis=1)
     return SumRange(
@@ -172,7 +172,7 @@ def _bound_sums(weight: Integers, inputs: IntegerRange) -> SumRange:
 
 
 def _choose_type(sums: SumRange, device: torch.device) -> torch.dtype:
-    """GPU libraries may multiply in float32 by transforms or with shortened factors: there it is not exact."""
+    """On a GPU, libraries may multiply float32 by transforms or with shortened factors, which is not exact."""
     is_exact = device.type == "cpu" and sums.largest_magnitude < EXACT_FLOAT32_INTEGERS
     return torch.float32 if is_exact else torch.float64
 

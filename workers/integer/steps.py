@@ -1,6 +1,6 @@
 """The steps of a network in integers: sums of products of codes, counts of thresholds, pools, residual sums.
 
-Codes are floats that are integers, (batch, length, channels), or (batch, features) behind a linear layer.
+Codes are integers stored as floats: (batch, length, channels), or (batch, features) behind a linear layer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from workers.integer.threshold_counting import ThresholdCounter
 
 Step = Callable[[Tensor], Tensor]
-"""Codes to codes; the last one's are class sums."""
+"""Codes to codes; the last step gives class sums."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Convolution:
     """Sums of products, then their codes."""
 
     weight: Tensor
-    """(out_channels, in_channels / groups, kernel_size): integers, as the type of floats that holds all their sums."""
+    """(out_channels, in_channels / groups, kernel_size): integers, in the float type that holds all sums exactly."""
     stride: int
     groups: int
     counter: ThresholdCounter
@@ -44,7 +44,7 @@ class Convolution:
 
 @dataclass(frozen=True)
 class ResidualSum:
-    """The codes of a chain added to those that entered it, all of one quantizer, then codes of another."""
+    """Adds the codes of a chain to those that entered it, all of one quantizer; then codes of another quantizer."""
 
     chain: tuple[Convolution, ...]
     counter: ThresholdCounter
@@ -60,7 +60,7 @@ class ResidualSum:
 
 @dataclass(frozen=True)
 class Pool:
-    """The maximum over `size` neighbours, which is that of their codes."""
+    """The maximum of `size` neighbours."""
 
     size: int
 
@@ -71,10 +71,10 @@ class Pool:
 
 @dataclass(frozen=True)
 class FullyConnected:
-    """Sums of products of all codes, then their codes; the class sums themselves where it is the last."""
+    """Sums of products of all codes, then their codes. In the last layer, the class sums themselves."""
 
     weight: Tensor
-    """(out_features, in_features): integers, as the type of floats that holds all their sums."""
+    """(out_features, in_features): integers, in the float type that holds all sums exactly."""
     counter: ThresholdCounter | None
 
     def __call__(self, codes: Tensor) -> Tensor:
@@ -84,5 +84,5 @@ class FullyConnected:
 
 
 def _make_whole(sums: Tensor) -> Tensor:
-    """A library may sum in float64 by a transform: wrong then, but by far less than a half. In float32 none does."""
+    """In float64 a library may sum by a transform, with errors far below one half. In float32 none does."""
     return sums.round_() if sums.dtype == float64 else sums

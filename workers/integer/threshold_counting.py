@@ -1,8 +1,8 @@
-"""How many thresholds integer sums have reached: by an affine function proved to round to that number, or by search.
+"""How many thresholds an integer sum has reached: by an affine function that is proved right, or by search.
 
-Thresholds of one channel are nearly equidistant, so its codes are those of slope * sum + offset, rounded. Arithmetic in
-floats keeps the order of sums, fused or not, so the function is right for all of them if it is at both sums beside each
-threshold. There its value must keep away from the tie by more than the arithmetic may be wrong.
+Thresholds of one channel are nearly equidistant, so its codes are slope * sum + offset, rounded. Float arithmetic keeps
+the order of sums, fused or not. So the function is right for all sums if it is right at the two sums beside each
+threshold. There its value must be farther from the tie than the error of the arithmetic.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from torch import Tensor
 from workers.integer.thresholds import Floats, Integers, SumRange
 
 TILE_ELEMENTS = 2**15
-"""Sums rounded at once in float64: a quarter of a mebibyte, which stays in a core's cache."""
+"""Sums rounded at once in float64: a quarter of a mebibyte, which fits into a core's cache."""
 
 MAX_EXCEPTIONS = 0.25
-"""Share of channels up to which those that a type of floats is too coarse for are done again in a finer way."""
+"""A float type may be too coarse for some channels. Up to this share, only those are counted in a finer way."""
 
 
 @dataclass(frozen=True)
 class ThresholdCounter:
-    """Turns sums into codes. The ways are equal in all they put out, so which one it is shows in time alone."""
+    """Turns sums into codes. All ways give the same codes; they differ in speed alone."""
 
     thresholds: Tensor
-    """(channels, highest code), as floats of the sums' type."""
+    """(channels, highest code), in the float type of the sums."""
     affine: tuple[Tensor, Tensor] | None
     """Slope and offset (channels,), float32 or float64; None where codes are searched for."""
     exceptions: ThresholdCounter | None
-    """Counts for the channels `exception_channels` instead."""
+    """Counts for `exception_channels` instead; None where there are none."""
     exception_channels: Tensor
 
     def __call__(self, sums: Tensor) -> Tensor:
-        """Codes (rows, channels) of sums (rows, channels), in their place and type."""
+        """Replaces sums (rows, channels) by their codes, and returns the same tensor."""
         if self.affine is None:
             return sums.copy_(torch.searchsorted(self.thresholds, sums.T.contiguous(), right=True).T)
         if self.exceptions is None:
@@ -64,9 +64,9 @@ class ThresholdCounter:
 
 
 def make_counter(thresholds: Integers, slope: Floats, sums: SumRange, sums_type: torch.dtype) -> ThresholdCounter:
-    """Counts `thresholds` (channels, highest code) of sums that come as `sums_type`, which holds them exactly.
+    """Counts `thresholds` (channels, highest code) of sums of type `sums_type`, which holds them exactly.
 
-    `slope` (channels,) need only be near the codes per sum; it is not negative.
+    `slope` (channels,) is about the number of codes per sum, and not negative.
     """
     finer_types = (torch.float32, torch.float64) if sums_type == torch.float32 else (torch.float64,)
     return _make(thresholds, slope, sums, sums_type, finer_types)
@@ -91,10 +91,10 @@ def _make(
 
 
 def _fit_affine(thresholds: Integers, slope: Floats, sums: SumRange, float_type: torch.dtype) -> tuple[Floats, Floats]:
-    """Slope and offset, both numbers of the type; the offset is NaN where none is proved to be right.
+    """Slope and offset as numbers of the type. The offset is NaN where none is proved to be right.
 
-    With u half the type's eps, a product and a sum are wrong by at most u * (|product| + |result|), and by less if they
-    are fused. What is more allows for the arithmetic of the proof itself, in float64.
+    With u half the type's eps, the error of a product and a sum is at most u * (|product| + |result|), and less if they
+    are fused. The rest of the tolerance is for the arithmetic of this proof, in float64.
     """
     tolerance = 0.51 * torch.finfo(float_type).eps + 4 * float(np.finfo(np.float64).eps)
     slope = _round_to(slope, float_type)

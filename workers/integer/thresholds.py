@@ -1,13 +1,13 @@
-"""From which integer sum on a quantizer puts out which code: batch norm, ReLU and rounding as thresholds, as in FINN.
+"""From which integer sum on a quantizer gives which code: batch norm, ReLU and rounding as thresholds, as in FINN.
 
 The definition is the real-valued one, of the float numbers that the exported file holds:
 
     value(sum) = gain * (sum * step - mean) / sqrt(variance) + bias
     code(sum) = min(max(round(value(sum) / quantizer_step), 0), highest code), ties to even
 
-`step` is the scale of the input's codes times that of the weights', `variance` includes batch norm's eps. A code is the
-number of thresholds that a sum has reached. Float64 finds them; where it cannot tell two neighbouring sums apart, as
-it never can where a sum lies on a tie, the decision is made in rational numbers.
+`step` is the scale of the input's codes times the scale of the weights; `variance` includes batch norm's eps. A code is
+the number of thresholds that a sum has reached. Float64 finds the thresholds. Where it cannot distinguish two
+neighbouring sums, which includes every sum on a tie, rational numbers decide.
 
 fpga/in_finn/thresholds.py decides the same again: it runs in FINN's Python, which can import nothing of this folder.
 """
@@ -25,29 +25,29 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 RELATIVE_ERROR = 2.0**-48
-"""More than the eight roundings of a position's float64 expression add up to, relative to the largest of its terms."""
+"""More than the sum of the eight rounding errors in a position's float64 expression, relative to its largest term."""
 
 
 @dataclass(frozen=True)
 class SumRange:
-    """The least and the greatest sum of each channel, (channels,), over all codes that may enter."""
+    """The least and the greatest sum of each channel, (channels,), over all possible input codes."""
 
     lowest: Integers
     highest: Integers
 
     @property
     def largest_magnitude(self) -> int:
-        """Of the sums of all channels, and of parts of them: every part of a sum lies within the sum's range."""
+        """Over the sums of all channels and all their parts: a part of a sum lies in the sum's range."""
         return int(max(np.abs(self.lowest).max(), np.abs(self.highest).max()))
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """What becomes of integer sums: the numbers of the module's formula; arrays are (channels,), of finite numbers."""
+    """The numbers of the module's formula; arrays are (channels,), all finite."""
 
     step: Fraction
     gain: Floats
-    """Not negative: where batch norm's is, the weights in front and `mean` have been turned round."""
+    """Not negative: where batch norm's gain is, the weights in front and `mean` have been negated."""
     bias: Floats
     mean: Floats
     variance: Floats
@@ -67,7 +67,7 @@ class Quantization:
 def find_thresholds(quantization: Quantization, sums: SumRange) -> Integers:
     """(channels, highest code), not decreasing: the least sum whose code is at least 1, 2, ...
 
-    It is the lowest of the range where every sum has such a code, and beyond the highest where none has.
+    Where every sum has such a code, it is the lowest of the range; where none has, it is beyond the highest.
     """
     position, error = _locate(quantization)
     lowest, highest = sums.lowest[:, None], sums.highest[:, None]
@@ -81,10 +81,9 @@ def find_thresholds(quantization: Quantization, sums: SumRange) -> Integers:
 
 
 def _locate(quantization: Quantization) -> tuple[Floats, Floats]:
-    """Where on the line of sums each code begins, and how wrong float64 may be about it; (channels, highest code).
+    """The sum at which each code begins, and the error bound of its float64 value; (channels, highest code).
 
-    Infinite where a gain is zero and the sign of it sure, as no product and no sum before it is rounded to another.
-    NaN where float64 cannot tell.
+    Infinite where the gain is zero and the sign is certain. NaN where float64 cannot decide.
     """
     beginning = (np.arange(quantization.highest_code) + 0.5) * quantization.quantizer_step
     bias, mean = quantization.bias[:, None], quantization.mean[:, None]
@@ -102,7 +101,7 @@ def _search(quantization: Quantization, sums: SumRange, channel: int, code: int)
 
 
 def _is_reached(quantization: Quantization, channel: int, code: int, total: int) -> bool:
-    """Whether the sum has at least this code, in exact arithmetic: the root is gone when both sides are squared."""
+    """Whether the sum has at least this code, in exact arithmetic: squaring both sides removes the root."""
     gain, bias, mean, variance = (
         Fraction(float(numbers[channel]))
         for numbers in (quantization.gain, quantization.bias, quantization.mean, quantization.variance)

@@ -74,7 +74,7 @@ def test_way_of_native_code_is_left_out_where_there_is_none_and_the_table_says_w
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=True)
     assert "int8 batches, as held" in ended.stdout
     assert "codes to float32 blocks" not in ended.stdout
-    assert "no row of what training in native code does: " in ended.stdout
+    assert "there is no row for native code: " in ended.stdout
 
 
 def test_opening_a_file_of_full_layout_reads_less_than_a_hundredth_of_it(tmp_path: Path) -> None:
