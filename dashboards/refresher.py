@@ -44,7 +44,7 @@ OWN_NOTES_HEADING = "### Your notes (what stands below this line is kept)"
 class Refresher:
     """Writes plot and notes of all studies, or of one; what is right already is not written again."""
 
-    def __init__(self, storage: BaseStorage, database: Database, study_name: str | None = None) -> None:
+    def __init__(self, storage: BaseStorage, database: Database, study_name: str | None) -> None:
         self._storage = storage
         self._database = database
         self._study_name = study_name
@@ -69,10 +69,10 @@ class Refresher:
                 last_failure = failure
             stop.wait(interval_s)
 
-    def refresh(self, stop: threading.Event | None = None) -> int:
+    def refresh(self, stop: threading.Event) -> int:
         """Brings plot and notes up to date, and returns how many of them were written. Stops early at `stop`."""
         names = optuna.get_all_study_names(self._storage) if self._study_name is None else [self._study_name]
-        return sum(self._refresh_study(name, stop or threading.Event()) for name in names)
+        return sum(self._refresh_study(name, stop) for name in names)
 
     def _refresh_study(self, name: str, stop: threading.Event) -> int:
         record = load_study_record(self._database, name)

@@ -10,7 +10,7 @@ from dashboards.build_text import STATE_WORDS, level_sentences, report_sentences
 from dashboards.hardware_tables import REMARKS, cross_check_table, hardware_table, layer_table
 from dashboards.text_table import markdown_table, plain_markdown, table_as_markdown
 from search.measured_trials import MeasuredTrial
-from search.objectives import DEFAULT_OBJECTIVES, Constraint, Objective, keeps_all
+from search.objectives import Constraint, Objective, keeps_all
 from spaces.architecture import ArchitectureConfig, BlockShape, infer_shapes
 from spaces.metrics import ACCURACY, INFERENCE_COST
 from spaces.search_space import Design
@@ -39,9 +39,9 @@ class TrialFacts:
     """The earlier trial of the same network, whose result this one has."""
     message: str | None
     """Why the trial was stopped or failed."""
-    objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES
+    objectives: tuple[Objective, ...]
     """Of the study."""
-    constraints: tuple[Constraint, ...] = ()
+    constraints: tuple[Constraint, ...]
     """Of the study."""
 
 

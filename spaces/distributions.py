@@ -25,7 +25,7 @@ class IntRange:
 
     low: int
     high: int
-    step: int = 1
+    step: int
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class FloatRange:
 
     low: float
     high: float
-    log: bool = False
+    log: bool
 
 
 Distribution = Choices | IntRange | FloatRange

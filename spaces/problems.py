@@ -68,7 +68,7 @@ def unknown_key(path: Path, known: Iterable[str]) -> Problem:
     return Problem(path, "an unknown key", one_of(list(known), path[-1]))
 
 
-def one_of(names: Sequence[str], given: object = None) -> str:
+def one_of(names: Sequence[str], given: object) -> str:
     """`one of a, b, c`, with a question where `given` looks like one of them."""
     if len(names) < 2:
         return names[0] if names else "no key"

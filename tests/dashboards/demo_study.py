@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import optuna
 
@@ -13,10 +14,10 @@ from search.study import ask_trial, open_study, tell_failure, tell_measured, tel
 from spaces.search_space import Design
 from spaces.study_config import parse_study_config
 from storage.builds import claim_build, fail_build, finish_build, queue_build
-from storage.database import Database
+from storage.database import Database, open_database
 from storage.evaluations import record_evaluation
 from storage.hardware_reports import BuildReport, GraphAgreement, HardwareEstimate, LayerReport, Resources
-from storage.records import BuildLevel, BuildRequest, BuildTarget, Evaluation, FinishedBuild
+from storage.records import Build, BuildLevel, BuildRequest, BuildTarget, Evaluation, FinishedBuild
 from storage.studies import load_study_record
 from workers.inference_cost import count_cost, list_mac_layers
 
@@ -101,6 +102,12 @@ DETAILED_BUILD_REPORT = replace(
 """As builds give it since they tell each layer."""
 
 
+def open_demo_database(folder: Path) -> Database:
+    """The database where commands that run in `folder` look for it."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return open_database(f"sqlite:///{folder}/runs/studies.db")
+
+
 def make_demo_study(
     database: Database, name: str = "demo", n_trials: int = 40, goals: str = TWO_OBJECTIVES
 ) -> optuna.Study:
@@ -154,9 +161,7 @@ def finish_demo_build(
     level_note: str | None = None,
 ) -> None:
     """Promotes a trial and builds it, up to generated code."""
-    queue_demo_build(database, study_name, trial_number)
-    build = claim_build(database, "demo", 60)
-    assert build is not None
+    build = _claim_demo_build(database, study_name, trial_number)
     finish_build(database, build.build_id, "demo", FinishedBuild(report, BuildLevel.CODEGEN, level_note=level_note))
 
 
@@ -164,10 +169,15 @@ def fail_demo_build(
     database: Database, study_name: str, trial_number: int, message: str, log_tail: str | None = None
 ) -> None:
     """Promotes a trial whose build fails."""
+    build = _claim_demo_build(database, study_name, trial_number)
+    fail_build(database, build.build_id, "demo", message, log_tail=log_tail)
+
+
+def _claim_demo_build(database: Database, study_name: str, trial_number: int) -> Build:
     queue_demo_build(database, study_name, trial_number)
     build = claim_build(database, "demo", 60)
     assert build is not None
-    fail_build(database, build.build_id, "demo", message, log_tail=log_tail)
+    return build
 
 
 def _estimate(design: Design) -> HardwareEstimate:

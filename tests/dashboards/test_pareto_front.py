@@ -12,7 +12,7 @@ from dashboards.pareto_figure import pareto_front_figure
 from dashboards.pareto_front import REFERENCE_DESIGNS, ParetoFrontData, pareto_front_data
 from search.study_report import StudyReport, load_study_report
 from spaces.metrics import LUT
-from storage.database import open_database
+from storage.database import Database
 from tests.dashboards.demo_study import (
     DETAILED_BUILD_REPORT,
     HARDWARE,
@@ -20,13 +20,14 @@ from tests.dashboards.demo_study import (
     TWO_OBJECTIVES,
     finish_demo_build,
     make_demo_study,
+    open_demo_database,
     queue_demo_build,
 )
 
 
 def make_report(folder: Path, goals: str) -> StudyReport:
     """40 trials; the first of the front is built, the last one waits."""
-    database = open_database(f"sqlite:///{folder}/studies.db")
+    database = open_demo_database(folder)
     make_demo_study(database, goals=goals)
     front = load_study_report(database, "demo").front
     finish_demo_build(database, "demo", front[0].trial_number)
@@ -196,8 +197,7 @@ def test_hover_has_the_estimate(hardware: StudyReport) -> None:
     assert "bottleneck MVAU_hls_2" in point.hover
 
 
-def test_hover_has_a_builds_totals_with_all_that_connects_its_layers(tmp_path: Path) -> None:
-    database = open_database(f"sqlite:///{tmp_path}/studies.db")
+def test_hover_has_a_builds_totals_with_all_that_connects_its_layers(database: Database) -> None:
     make_demo_study(database, n_trials=4)
     finish_demo_build(database, "demo", 0, DETAILED_BUILD_REPORT)
 

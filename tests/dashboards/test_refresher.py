@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import optuna
 import pytest
@@ -14,7 +13,7 @@ from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from dashboards.refresher import OWN_NOTES_HEADING, PARETO_FRONT_ID, Refresher, merge_notes
 from search.study import open_optuna_storage
 from search.study_report import load_study_report
-from storage.database import Database, open_database
+from storage.database import Database
 from tests.dashboards.demo_study import (
     HARDWARE,
     THREE_OBJECTIVES,
@@ -23,26 +22,22 @@ from tests.dashboards.demo_study import (
     queue_demo_build,
 )
 
-
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return open_database(f"sqlite:///{tmp_path}/studies.db")
+NEVER = threading.Event()
 
 
 def test_first_refresh_writes_plot_study_note_and_a_note_per_finished_trial(database: Database) -> None:
     make_demo_study(database, n_trials=6).ask()  # the seventh trial runs
 
-    assert Refresher(open_optuna_storage(database), database).refresh() == 1 + 1 + 6
+    assert _refresh(open_optuna_storage(database), database) == 1 + 1 + 6
 
 
 def test_what_is_up_to_date_is_not_written_again(database: Database) -> None:
     make_demo_study(database, n_trials=4)
     storage = open_optuna_storage(database)
-    Refresher(storage, database).refresh()
+    _refresh(storage, database)
     before = _attributes(storage)
 
-    written = Refresher(storage, database).refresh()  # as after a restart: nothing remembered
+    written = _refresh(storage, database)
 
     assert written == 0
     assert _attributes(storage) == before
@@ -51,15 +46,15 @@ def test_what_is_up_to_date_is_not_written_again(database: Database) -> None:
 
 def test_only_what_changed_is_written(database: Database) -> None:
     study = make_demo_study(database, n_trials=4)
-    refresher = Refresher(open_optuna_storage(database), database)
-    refresher.refresh()
+    refresher = Refresher(open_optuna_storage(database), database, None)
+    refresher.refresh(NEVER)
 
     queue_demo_build(database, "demo", 0)
 
-    assert refresher.refresh() == 2  # the study's note and trial 0's, but not the plot
-    assert refresher.refresh() == 0
+    assert refresher.refresh(NEVER) == 2  # the study's note and trial 0's, but not the plot
+    assert refresher.refresh(NEVER) == 0
     complete_trial(study, database)
-    assert refresher.refresh() >= 3
+    assert refresher.refresh(NEVER) >= 3
 
 
 def test_a_trial_at_cost_0_on_the_front_has_its_plot_and_note(database: Database) -> None:
@@ -67,7 +62,7 @@ def test_a_trial_at_cost_0_on_the_front_has_its_plot_and_note(database: Database
     number = complete_trial(study, database, pruned_density=0.0)
     storage = open_optuna_storage(database)
 
-    assert Refresher(storage, database).refresh() == 1 + 1 + 5
+    assert _refresh(storage, database) == 1 + 1 + 5
 
     text = "".join(_attributes(storage).values())
     assert f"**Trial {number}**: accuracy" in text
@@ -79,8 +74,8 @@ def test_each_objective_but_accuracy_has_a_plot(database: Database) -> None:
     make_demo_study(database, n_trials=6, goals=THREE_OBJECTIVES)
     storage = open_optuna_storage(database)
 
-    assert Refresher(storage, database).refresh() == 2 + 1 + 6
-    assert Refresher(storage, database).refresh() == 0
+    assert _refresh(storage, database) == 2 + 1 + 6
+    assert _refresh(storage, database) == 0
 
     (study,) = storage.get_all_studies()
     plots = get_plotly_graph_objects(storage.get_study_system_attrs(study._study_id))
@@ -92,7 +87,7 @@ def test_trial_notes_of_a_hardware_study_have_objectives_constraints_and_the_est
     make_demo_study(database, n_trials=6, goals=HARDWARE)
     storage = open_optuna_storage(database)
 
-    Refresher(storage, database).refresh()
+    _refresh(storage, database)
 
     text = "".join(_attributes(storage).values())
     assert "**Trial 0**: accuracy **48.87%**, LUT **5,199**, on the Pareto front." in text
@@ -105,7 +100,7 @@ def test_a_trial_completed_by_hand_has_a_note_without_metrics(database: Database
     study.tell(study.ask(), [0.9, 0.001])
     storage = open_optuna_storage(database)
 
-    assert Refresher(storage, database).refresh() == 1 + 1 + 4
+    assert _refresh(storage, database) == 1 + 1 + 4
     assert "**Trial 3**: complete." in "".join(_attributes(storage).values())
 
 
@@ -114,15 +109,15 @@ def test_one_study_may_be_named_and_others_stay_untouched(database: Database) ->
     make_demo_study(database, "second", n_trials=3)
     storage = open_optuna_storage(database)
 
-    assert Refresher(storage, database, "second").refresh() == 5
-    assert Refresher(storage, database).refresh() == 5
+    assert Refresher(storage, database, "second").refresh(NEVER) == 5
+    assert _refresh(storage, database) == 5
 
 
 def test_studies_of_other_programs_stay_untouched(database: Database) -> None:
     storage = open_optuna_storage(database)
     optuna.create_study(storage=storage, study_name="foreign").optimize(lambda trial: 1.0, n_trials=1)
 
-    assert Refresher(storage, database).refresh() == 0
+    assert _refresh(storage, database) == 0
 
 
 def test_refreshing_stops_between_two_notes(database: Database) -> None:
@@ -130,7 +125,7 @@ def test_refreshing_stops_between_two_notes(database: Database) -> None:
     stop = threading.Event()
     stop.set()
 
-    assert Refresher(open_optuna_storage(database), database).refresh(stop) <= 2
+    assert Refresher(open_optuna_storage(database), database, None).refresh(stop) <= 2
 
 
 def test_a_refresh_is_made_after_the_stop_unless_it_is_given_up(database: Database) -> None:
@@ -140,9 +135,9 @@ def test_a_refresh_is_made_after_the_stop_unless_it_is_given_up(database: Databa
     stop.set()
     give_up.set()
 
-    Refresher(storage, database).refresh_until(stop, 60, give_up)
+    Refresher(storage, database, None).refresh_until(stop, 60, give_up)
     assert len(_trial_notes(storage)) == 0
-    Refresher(storage, database).refresh_until(stop, 60, threading.Event())
+    Refresher(storage, database, None).refresh_until(stop, 60, threading.Event())
     assert len(_trial_notes(storage)) == 4
 
 
@@ -154,13 +149,13 @@ def test_a_big_study_is_written_in_parts_builds_and_front_first(
     dominated = next(number for number in range(10) if number not in front)
     queue_demo_build(database, "demo", dominated)
     storage = open_optuna_storage(database)
-    refresher = Refresher(storage, database)
+    refresher = Refresher(storage, database, None)
     trial_ids = {study.trials[number]._trial_id for number in (dominated, *front)}
     monkeypatch.setattr("dashboards.refresher.MAX_WRITES", 2 + len(trial_ids))
 
-    assert refresher.refresh() == 2 + len(trial_ids)
+    assert refresher.refresh(NEVER) == 2 + len(trial_ids)
     assert _trial_notes(storage) == trial_ids
-    while refresher.refresh():
+    while refresher.refresh(NEVER):
         pass
     assert len(_trial_notes(storage)) == 12
 
@@ -168,7 +163,7 @@ def test_a_big_study_is_written_in_parts_builds_and_front_first(
 def test_a_failure_is_logged_once_and_does_not_end_the_thread(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    refresher = Refresher(open_optuna_storage(database), database)
+    refresher = Refresher(open_optuna_storage(database), database, None)
     make_demo_study(database, n_trials=3)
     with database.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE design_studies SET text = 'study: ['")
@@ -192,11 +187,11 @@ def test_a_note_that_people_wrote_before_is_kept_below_ours(database: Database) 
     save_note(study, "my own words")
     storage = open_optuna_storage(database)
 
-    Refresher(storage, database).refresh()
+    _refresh(storage, database)
 
     note = "".join(value for key, value in _attributes(storage).items() if key.startswith("dashboard:note_str:"))
     assert note.endswith(f"{OWN_NOTES_HEADING}\n\nmy own words")
-    assert Refresher(storage, database).refresh() == 0
+    assert _refresh(storage, database) == 0
 
 
 def test_merging_twice_gives_the_same_text() -> None:
@@ -204,6 +199,11 @@ def test_merging_twice_gives_the_same_text() -> None:
 
     assert merge_notes("ours", once) == once
     assert merge_notes("new", once) == once.replace("ours", "new")
+
+
+def _refresh(storage: BaseStorage, database: Database) -> int:
+    """As after a restart: nothing is remembered."""
+    return Refresher(storage, database, None).refresh(NEVER)
 
 
 def _trial_notes(storage: BaseStorage) -> set[int]:

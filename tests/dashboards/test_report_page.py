@@ -8,12 +8,11 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-import optuna
 import pytest
 
 from dashboards.report_page import report_page
 from search.study_report import load_study_report
-from storage.database import Database, open_database
+from storage.database import Database
 from storage.studies import load_study_record
 from tests.dashboards.demo_server import run_module
 from tests.dashboards.demo_study import (
@@ -24,6 +23,7 @@ from tests.dashboards.demo_study import (
     fail_demo_build,
     finish_demo_build,
     make_demo_study,
+    open_demo_database,
 )
 
 EVIL = "</script><script>alert(1)</script>"
@@ -32,9 +32,8 @@ EVIL = "</script><script>alert(1)</script>"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One study with a finished build and a failed one."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = tmp_path_factory.mktemp("report")
-    database = _database(folder)
+    database = open_demo_database(folder)
     make_demo_study(database)
     front = load_study_report(database, "demo").front
     finish_demo_build(database, "demo", front[0].trial_number)
@@ -47,7 +46,7 @@ def test_page_has_plot_front_builds_study_file_and_provenance(folder: Path) -> N
 
     assert (done.returncode, done.stdout) == (0, "pages/report.html\n")
     page = (folder / "pages/report.html").read_text()
-    best = load_study_report(_database(folder), "demo").front[-1]
+    best = load_study_report(open_demo_database(folder), "demo").front[-1]
     assert f"<td>{best.trial_number}</td><td>{best.accuracy:.2%}</td>" in page
     assert f"<td>{best.design.architecture_id}</td></tr>" in page
     assert "<td>18,432</td><td>27</td><td>0</td><td>12</td><td>101,562</td><td>61.3</td>" in page
@@ -57,14 +56,14 @@ def test_page_has_plot_front_builds_study_file_and_provenance(folder: Path) -> N
 
 
 def test_page_loads_nothing_from_elsewhere(folder: Path) -> None:
-    page = _page(_database(folder))
+    page = _page(open_demo_database(folder))
 
     assert "<script" in page
     assert re.findall(r"""<(?:script|link|img|iframe)[^>]*(?:src|href)=""", page) == []
 
 
 def test_text_of_others_is_never_markup(folder: Path) -> None:
-    database = _database(folder)
+    database = open_demo_database(folder)
     report, record = load_study_report(database, "demo"), load_study_record(database, "demo")
     assert record is not None
 
@@ -93,8 +92,7 @@ def test_wrong_options_end_with_code_2_and_leave_no_file(folder: Path, arguments
     assert list(folder.glob("*.html")) == []
 
 
-def test_a_study_without_trials_has_a_page(tmp_path: Path) -> None:
-    database = _database(tmp_path)
+def test_a_study_without_trials_has_a_page(database: Database) -> None:
     make_demo_study(database, n_trials=2)
 
     page = _page(database)
@@ -103,8 +101,7 @@ def test_a_study_without_trials_has_a_page(tmp_path: Path) -> None:
     assert "No trial was sent to FINN yet." in page
 
 
-def test_a_study_with_a_trial_at_cost_0_on_the_front_has_a_page(tmp_path: Path) -> None:
-    database = _database(tmp_path)
+def test_a_study_with_a_trial_at_cost_0_on_the_front_has_a_page(database: Database) -> None:
     number = complete_trial(make_demo_study(database, n_trials=4), database, pruned_density=0.0)
 
     page = _page(database)
@@ -113,8 +110,7 @@ def test_a_study_with_a_trial_at_cost_0_on_the_front_has_a_page(tmp_path: Path) 
     assert f"<td>{number}</td>" in page
 
 
-def test_page_of_a_hardware_study_has_constraints_estimates_and_each_layer_of_a_build(tmp_path: Path) -> None:
-    database = _database(tmp_path)
+def test_page_of_a_hardware_study_has_constraints_estimates_and_each_layer_of_a_build(database: Database) -> None:
     make_demo_study(database, goals=HARDWARE)
     finish_demo_build(database, "demo", 26, DETAILED_BUILD_REPORT, level_note="no <Vivado> here")
 
@@ -129,8 +125,7 @@ def test_page_of_a_hardware_study_has_constraints_estimates_and_each_layer_of_a_
     assert "Got to level 2 of 5, codegen: generated hardware code. No further: no &lt;Vivado&gt; here." in page
 
 
-def test_a_failed_build_shows_the_end_of_its_log(tmp_path: Path) -> None:
-    database = _database(tmp_path)
+def test_a_failed_build_shows_the_end_of_its_log(database: Database) -> None:
     make_demo_study(database, n_trials=4)
     fail_demo_build(database, "demo", 0, "step_x failed", log_tail=f"line 1\n{EVIL}")
 
@@ -141,8 +136,7 @@ def test_a_failed_build_shows_the_end_of_its_log(tmp_path: Path) -> None:
     assert EVIL not in page
 
 
-def test_page_of_three_objectives_has_two_plots_and_one_copy_of_the_library(tmp_path: Path) -> None:
-    database = _database(tmp_path)
+def test_page_of_three_objectives_has_two_plots_and_one_copy_of_the_library(database: Database) -> None:
     make_demo_study(database, n_trials=6, goals=THREE_OBJECTIVES)
 
     page = _page(database)
@@ -152,8 +146,7 @@ def test_page_of_three_objectives_has_two_plots_and_one_copy_of_the_library(tmp_
     assert "<title>demo: accuracy against LUT and throughput</title>" in page
 
 
-def test_a_study_whose_trials_all_miss_a_constraint_says_so(tmp_path: Path) -> None:
-    database = _database(tmp_path)
+def test_a_study_whose_trials_all_miss_a_constraint_says_so(database: Database) -> None:
     make_demo_study(database, n_trials=6, goals=HARDWARE.replace("100000", "100000000"))
 
     page = _page(database)
@@ -178,10 +171,6 @@ def test_plot_is_drawn_in_a_browser(folder: Path, tmp_path: Path) -> None:
 
     assert "threshold 56%</text>" in done.stdout
     assert "BacalhauNet</text>" in done.stdout
-
-
-def _database(folder: Path) -> Database:
-    return open_database(f"sqlite:///{folder}/runs/studies.db")
 
 
 def _page(database: Database) -> str:

@@ -21,9 +21,8 @@ from optuna_dashboard import get_note
 from dashboards.refresher import OWN_NOTES_HEADING, PARETO_FRONT_ID
 from search.study import open_optuna_storage
 from search.study_report import load_study_report
-from storage.database import Database, open_database
 from tests.dashboards.demo_server import ROOT, Server, run_module, running_server
-from tests.dashboards.demo_study import HARDWARE, complete_trial, finish_demo_build, make_demo_study
+from tests.dashboards.demo_study import HARDWARE, complete_trial, finish_demo_build, make_demo_study, open_demo_database
 
 PATIENCE_S = 30.0
 
@@ -32,7 +31,7 @@ PATIENCE_S = 30.0
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as `search.run` leaves it: runs/studies.db with one study of 40 trials."""
     folder = tmp_path_factory.mktemp("dashboard")
-    make_demo_study(_database(folder))
+    make_demo_study(open_demo_database(folder))
     return folder
 
 
@@ -71,7 +70,7 @@ def test_each_finished_trial_has_its_note(server: Server) -> None:
 
 
 def test_infeasible_trials_are_told_from_feasible_ones(tmp_path: Path) -> None:
-    study = make_demo_study(_database(tmp_path), goals=HARDWARE)
+    study = make_demo_study(open_demo_database(tmp_path), goals=HARDWARE)
     infeasible = [trial.number for trial in study.trials if any(value > 0 for value in trial.constraints.values())]
     with running_server(tmp_path) as server:
         answer = httpx.get(f"{server.address}/api/studies/1").json()
@@ -80,12 +79,12 @@ def test_infeasible_trials_are_told_from_feasible_ones(tmp_path: Path) -> None:
     assert len(shown) == 8
     assert shown == infeasible
     assert [trial["number"] for trial in answer["best_trials"]] == sorted(
-        trial.trial_number for trial in load_study_report(_database(tmp_path), "demo").front
+        trial.trial_number for trial in load_study_report(open_demo_database(tmp_path), "demo").front
     )
 
 
 def test_new_trials_and_builds_appear_while_the_server_runs(tmp_path: Path) -> None:
-    database = _database(tmp_path)
+    database = open_demo_database(tmp_path)
     study = make_demo_study(database, n_trials=5)
     with running_server(tmp_path) as server:
         _study_when(server, lambda study: all(trial["note"]["body"] for trial in study["trials"]))
@@ -100,7 +99,7 @@ def test_new_trials_and_builds_appear_while_the_server_runs(tmp_path: Path) -> N
 
 
 def test_what_people_write_into_a_note_is_kept(tmp_path: Path) -> None:
-    database = _database(tmp_path)
+    database = open_demo_database(tmp_path)
     study = make_demo_study(database, n_trials=3)
     with running_server(tmp_path) as server:
         note = _study_when(server, lambda study: study["note"]["body"])["note"]
@@ -170,7 +169,7 @@ def test_ctrl_c_and_sigterm_end_it_without_an_error(folder: Path, signal_number:
 
 
 def test_a_build_that_ends_right_before_the_server_is_in_the_last_note(tmp_path: Path) -> None:
-    database = _database(tmp_path)
+    database = open_demo_database(tmp_path)
     make_demo_study(database, n_trials=3)
     with running_server(tmp_path) as server:
         _study_when(server, lambda study: all(trial["note"]["body"] for trial in study["trials"]))
@@ -222,11 +221,6 @@ def test_the_dashboard_loads_neither_torch_nor_ray() -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
 
     assert done.stdout == "set()\n", done.stderr
-
-
-def _database(folder: Path) -> Database:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return open_database(f"sqlite:///{folder}/runs/studies.db")
 
 
 def _study_when(server: Server, is_ready: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import optuna
-import pytest
-
 from dashboards.study_note import study_note
 from search.study_report import load_study_report
 from spaces.study_config import parse_study_config
-from storage.database import Database, open_database
+from storage.database import Database
 from storage.studies import load_study_record
 from tests.dashboards.demo_study import (
     DETAILED_BUILD_REPORT,
@@ -20,12 +15,7 @@ from tests.dashboards.demo_study import (
     finish_demo_build,
     make_demo_study,
 )
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return open_database(f"sqlite:///{tmp_path}/studies.db")
+from tests.dashboards.markdown_tables import table_rows
 
 
 def test_note_of_two_objectives_has_front_and_progress(database: Database) -> None:
@@ -37,7 +27,7 @@ def test_note_of_two_objectives_has_front_and_progress(database: Database) -> No
     assert "A network is of use from an accuracy of **56%**." in note
     assert "6 trials complete, 1 could not be built, 1 failed; no network has reached the threshold yet." in note
     header = ["trial", "accuracy", "reaches threshold", "inference cost η", "bit-ops", "weight bits", "parameters"]
-    assert header in _rows(note)
+    assert header in table_rows(note)
     assert "estimate" not in note
 
 
@@ -46,11 +36,13 @@ def test_note_of_a_hardware_study_has_constraints_target_and_metrics(database: D
 
     note = _note(database)
 
-    assert ["LUT", "at most 25,000", "33 of 38"] in _rows(note)
-    assert ["throughput", "at least 100,000 frames/s", "33 of 38"] in _rows(note)
+    assert ["LUT", "at most 25,000", "33 of 38"] in table_rows(note)
+    assert ["throughput", "at least 100,000 frames/s", "33 of 38"] in table_rows(note)
     assert "Hardware metrics are FINN's estimates: ZCU111, 5 ns, folded for 100,000 frames/s." in note
     assert "38 trials complete (8 of them infeasible), 1 could not be built" in note
-    assert ["26", "38.95%", "no", "3,145", "4", "6", "416,667", "4.8", "0.001063"] in [row[:9] for row in _rows(note)]
+    assert ["26", "38.95%", "no", "3,145", "4", "6", "416,667", "4.8", "0.001063"] in [
+        row[:9] for row in table_rows(note)
+    ]
 
 
 def test_note_of_three_objectives_names_all(database: Database) -> None:
@@ -73,7 +65,7 @@ def test_note_has_the_builds_how_far_they_got_and_why_they_failed(database: Data
     note = _note(database)
 
     build = ["0", "succeeded", "codegen", "ZCU111", "5", "24,100", "41", "0", "12", "101,562", "61.3", "43.21%"]
-    assert build in _rows(note)
+    assert build in table_rows(note)
     assert "- No further: no Vivado here.\n" in note
     assert r"- Failed: no \<Pool\> \*here\*" in note
 
@@ -82,9 +74,3 @@ def _note(database: Database) -> str:
     record = load_study_record(database, "demo")
     assert record is not None
     return study_note(load_study_report(database, "demo"), parse_study_config(record.text, "demo"))
-
-
-def _rows(note: str) -> list[list[str]]:
-    lines = [line for line in note.splitlines() if line.startswith("|")]
-    assert lines
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]

@@ -9,13 +9,14 @@ import pytest
 
 from dashboards.trial_note import TrialFacts, code_block, trial_note
 from search.measured_trials import MeasuredTrial
-from search.objectives import Constraint, Objective
+from search.objectives import DEFAULT_OBJECTIVES, Constraint, Objective
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from spaces.metrics import ACCURACY, DSP, LUT, THROUGHPUT
 from spaces.search_space import Design, PruningStage, TrainingSettings
 from storage.hardware_reports import HardwareEstimate
 from storage.records import Build, BuildLevel, BuildState, BuildTarget, Cost, Evaluation
 from tests.dashboards.demo_study import BUILD_REPORT, DETAILED_BUILD_REPORT, ZCU111
+from tests.dashboards.markdown_tables import table_rows
 
 BLOCK = DepthwiseSeparable(out_channels=24, kernel_size=27, stride=2, weight_bit_width=6, activation_bit_width=5)
 LINEAR = Linear(out_features=24, weight_bit_width=8)
@@ -62,7 +63,21 @@ BUILD = Build(
     finished_at=datetime(2026, 1, 2, tzinfo=UTC),
 )
 RESULT = MeasuredTrial(7, DESIGN, (TRAINED, PRUNED))
-FACTS = TrialFacts("demo", 7, "complete", DESIGN, RESULT, (TRAINED, PRUNED), (BUILD,), True, None, None)
+FACTS = TrialFacts(
+    study_name="demo",
+    trial_number=7,
+    state="complete",
+    design=DESIGN,
+    result=RESULT,
+    evaluations=(TRAINED, PRUNED),
+    builds=(BUILD,),
+    is_on_front=True,
+    copied_from=None,
+    message=None,
+    objectives=DEFAULT_OBJECTIVES,
+    constraints=(),
+)
+UNMEASURED = replace(FACTS, trial_number=8, design=None, result=None, evaluations=(), builds=(), is_on_front=False)
 
 ESTIMATE = HardwareEstimate(
     lut=25_560, bram_18k=27, uram=0, dsp=12, throughput_fps=85_123.4, latency_us=61.3,
@@ -83,7 +98,7 @@ def test_note_has_accuracy_cost_and_place() -> None:
 
 
 def test_note_lists_each_block_with_its_sizes_and_bits() -> None:
-    rows = _rows(trial_note(FACTS))
+    rows = table_rows(trial_note(FACTS))
 
     assert ["input_quantizer", "", "", "", "", "8", "2 × 1024"] in rows
     assert ["depthwise_separable", "27", "2", "24", "6", "5", "24 × 512"] in rows
@@ -92,14 +107,14 @@ def test_note_lists_each_block_with_its_sizes_and_bits() -> None:
 
 
 def test_note_has_one_row_per_pruning_stage() -> None:
-    rows = _rows(trial_note(FACTS))
+    rows = table_rows(trial_note(FACTS))
 
     assert ["0, training", "", "0", "6", "57.06%", "0.078100", "19,242,864", "10,704", "99.0%"] in rows
     assert ["1, pruning", "0.15", "5e-05", "6", "56.24%", "0.016211", "19,242,864", "10,704", "37.5%"] in rows
 
 
 def test_note_has_the_density_of_each_layer_per_stage() -> None:
-    rows = _rows(trial_note(FACTS))
+    rows = table_rows(trial_note(FACTS))
 
     assert ["`blocks.1.depthwise`", "100.0%", "25.0%"] in rows
     assert ["`blocks.4.linear`", "98.0%", "50.0%"] in rows
@@ -111,17 +126,17 @@ def test_note_has_the_numbers_of_the_build() -> None:
     assert "### Build 3: ZCU111, succeeded" in note
     assert "Accuracy on the test part: **56.17%**." in note
     assert "Below the accuracy threshold" not in note
-    assert ["hardware", "build 3, layers only"] in _rows(note)
-    assert ["LUT", "18,432"] in _rows(note)
-    assert ["BRAM18", "27"] in _rows(note)
-    assert ["DSP", "12"] in _rows(note)
-    assert ["throughput", "101,562 frames/s"] in _rows(note)
-    assert ["latency", "61.3 µs"] in _rows(note)
+    assert ["hardware", "build 3, layers only"] in table_rows(note)
+    assert ["LUT", "18,432"] in table_rows(note)
+    assert ["BRAM18", "27"] in table_rows(note)
+    assert ["DSP", "12"] in table_rows(note)
+    assert ["throughput", "101,562 frames/s"] in table_rows(note)
+    assert ["latency", "61.3 µs"] in table_rows(note)
     assert "Verified: FINN's graph gave the class of the trained network on 100 of 100 frames." in note
 
 
 def test_note_of_a_build_has_both_totals_with_their_share_of_the_board() -> None:
-    rows = _rows(trial_note(replace(FACTS, builds=(replace(BUILD, report=DETAILED_BUILD_REPORT),))))
+    rows = table_rows(trial_note(replace(FACTS, builds=(replace(BUILD, report=DETAILED_BUILD_REPORT),))))
 
     assert ["hardware", "build 3, layers only", "build 3, with FIFOs and width converters"] in rows
     assert ["LUT", "18,432", "24,100 (5.7%)"] in rows
@@ -133,7 +148,7 @@ def test_note_of_a_build_has_both_totals_with_their_share_of_the_board() -> None
 def test_note_of_a_build_has_each_layer_and_marks_the_bottleneck() -> None:
     note = trial_note(replace(FACTS, builds=(replace(BUILD, report=DETAILED_BUILD_REPORT),)))
 
-    rows = _rows(note)
+    rows = table_rows(note)
     assert ["layer", "PE", "SIMD", "cycles", "LUT", "BRAM18", "URAM", "DSP"] in rows
     assert ["VVAU_hls_0", "2", "9", "1,536", "2,210", "3", "0", "0"] in rows
     assert ["**MVAU_hls_2 (bottleneck)**", "12", "4", "2,048", "9,640", "12", "0", "8"] in rows
@@ -153,7 +168,7 @@ def test_note_of_a_build_says_how_far_it_got_why_no_further_and_what_it_waits_fo
 
 
 def test_note_has_the_estimate_of_a_trial_without_a_build() -> None:
-    rows = _rows(trial_note(HARDWARE_FACTS))
+    rows = table_rows(trial_note(HARDWARE_FACTS))
 
     assert ["hardware", "estimate"] in rows
     assert ["LUT", "25,560 (6.0%)"] in rows
@@ -163,7 +178,7 @@ def test_note_has_the_estimate_of_a_trial_without_a_build() -> None:
 
 
 def test_note_has_the_build_of_the_trained_network_beside_the_estimate() -> None:
-    rows = _rows(trial_note(replace(HARDWARE_FACTS, builds=(BUILD,))))
+    rows = table_rows(trial_note(replace(HARDWARE_FACTS, builds=(BUILD,))))
 
     assert ["hardware", "estimate", "build 3, layers only"] in rows
     assert ["LUT", "25,560 (6.0%)", "18,432"] in rows
@@ -174,7 +189,7 @@ def test_note_names_the_objectives_of_its_study() -> None:
 
 
 def test_note_has_each_constraint_and_whether_it_holds() -> None:
-    rows = _rows(trial_note(HARDWARE_FACTS))
+    rows = table_rows(trial_note(HARDWARE_FACTS))
 
     assert ["throughput", "at least 100,000 frames/s", "85,123 frames/s", "**no**"] in rows
     assert ["DSP", "at most 12", "12", "yes"] in rows
@@ -199,7 +214,7 @@ def test_note_says_how_to_promote() -> None:
 
 @pytest.mark.parametrize(("state", "words"), [("fail", "failed"), ("pruned", "cannot be built")])
 def test_note_of_a_trial_without_result_has_the_reason_and_no_promotion(state: str, words: str) -> None:
-    note = trial_note(TrialFacts("demo", 8, state, None, None, (), (), False, None, "ValueError: no\n"))
+    note = trial_note(replace(UNMEASURED, state=state, message="ValueError: no\n"))
 
     assert note == f"**Trial 8**: {words}.\n\n```\nValueError: no\n```"
 
@@ -224,9 +239,3 @@ def test_unverified_builds_are_not_called_verified() -> None:
     note = trial_note(replace(FACTS, builds=(replace(BUILD, report=report),)))
 
     assert "- Not verified: no frames were run through FINN's graph." in note
-
-
-def _rows(note: str) -> list[list[str]]:
-    lines = [line for line in note.splitlines() if line.startswith("|")]
-    assert lines
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]

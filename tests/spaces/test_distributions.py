@@ -45,7 +45,7 @@ def test_value_and_distribution_of_whole_numbers_are_read(value: object, drawabl
 @pytest.mark.parametrize(
     ("value", "drawable"),
     [
-        ({"float": [0, 0.5]}, FloatRange(0.0, 0.5)),
+        ({"float": [0, 0.5]}, FloatRange(0.0, 0.5, log=False)),
         ({"float": [1e-6, 1e-4], "log": True}, FloatRange(1e-6, 1e-4, log=True)),
         ({"choices": [0, 0.1]}, Choices((0.0, 0.1))),
     ],
@@ -127,7 +127,13 @@ def test_enormous_range_is_refused_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("drawable", "smallest"),
-    [(4, 4), (Choices((2, 1)), 1), (IntRange(3, 8), 3), (FloatRange(0.5, 1.0), 0.5), (Choices((True, False)), True)],
+    [
+        (4, 4),
+        (Choices((2, 1)), 1),
+        (IntRange(3, 8, 1), 3),
+        (FloatRange(0.5, 1.0, log=False), 0.5),
+        (Choices((True, False)), True),
+    ],
 )
 def test_smallest_value_is_found(drawable: Drawable, smallest: object) -> None:
     assert find_smallest(drawable) == smallest

@@ -100,4 +100,4 @@ def test_all_problems_are_listed() -> None:
 def test_closest_name_is_the_similar_one() -> None:
     assert find_closest(["kernel_size", "stride"], "kernelsize") == "kernel_size"
     assert find_closest(["kernel_size", "stride"], 3) is None
-    assert one_of([]) == "no key"
+    assert one_of([], "a") == "no key"
