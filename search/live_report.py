@@ -1,0 +1,34 @@
+"""The report of a study that runs: made anew when a trial or a build changed, else used again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import optuna
+
+from search.hardware import latest_builds
+from search.study_report import StudyReport, count_trials, make_study_report
+from spaces.study_config import StudyConfig
+from storage.builds import load_builds, read_build_marks
+from storage.database import Database
+
+
+@dataclass
+class LiveReport:
+    """A display asks for it each second; with many trials its hypervolume alone takes longer."""
+
+    database: Database
+    study: optuna.Study
+    config: StudyConfig
+    _report: StudyReport | None = field(default=None, init=False)
+    _state: object = field(default=None, init=False)
+
+    def load(self) -> StudyReport:
+        """The study now."""
+        name, counts = self.config.study.name, count_trials(self.study)
+        state = (counts.complete, counts.pruned, counts.failed, read_build_marks(self.database, name))
+        if self._report is None or state != self._state:
+            builds = latest_builds(load_builds(self.database, name))
+            self._report = make_study_report(self.database, self.study, self.config, builds)
+            self._state = state
+        return replace(self._report, counts=counts)
