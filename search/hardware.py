@@ -7,66 +7,58 @@ from collections.abc import Callable, Sequence
 
 from search.interrupts import Interrupts
 from search.local_services import Service
-from search.promotion import PromotionError, choose_winners, promote_trial
-from search.study_report import StudyReport
-from spaces.study_config import StudyConfig
+from search.promotion import PromotionError, promote_trial
+from search.stored_trial import StoredTrial
 from storage.artifacts import ArtifactStore
 from storage.builds import load_builds
 from storage.database import Database
-from storage.dataset.radioml import RadioMLFile
 from storage.records import Build, BuildState
 
 POLL_S = 1.0
 
 
 def promote_winners(
-    database: Database,
-    artifacts: ArtifactStore,
-    config: StudyConfig,
-    file: RadioMLFile,
-    report: StudyReport,
-    on_notice: Callable[[str], None],
-    on_step: Callable[[str], None],
+    winners: Sequence[StoredTrial], on_notice: Callable[[str], None], on_step: Callable[[str], None]
 ) -> bool:
-    """Queues the builds of the study's winners, and says which and why. False where one could not be promoted."""
-    choice = choose_winners(report, config.promotion.top)
-    on_notice(choice.reason)
-    is_done = True
-    for trial in choice.trials:
-        try:
-            build = promote_trial(database, artifacts, config, file, trial, on_step)
-        except PromotionError as error:
-            on_notice(f"trial {trial.trial_number} is not promoted: {error}")
-            is_done = False
-            continue
-        measured = "" if build.test_accuracy is None else f", {build.test_accuracy:.2%} on the test part"
-        others = ", ".join(objective.metric.describe(trial) for objective in report.objectives[1:])
-        on_notice(
-            f"trial {trial.trial_number} is promoted: {trial.accuracy:.2%} on validation{measured}, "
-            f"{others}; its build for {build.target.board}: {build.state.value}"
-        )
-    return is_done
+    """Queues their builds, and says of each what it is. False where one could not be promoted."""
+    outcomes = [_promote(winner, on_notice, on_step) for winner in winners]
+    return all(outcomes)
+
+
+def _promote(winner: StoredTrial, on_notice: Callable[[str], None], on_step: Callable[[str], None]) -> bool:
+    try:
+        build = promote_trial(winner, on_step)
+    except PromotionError as error:
+        on_notice(f"trial {winner.number} is not promoted: {error}")
+        return False
+    on_test = "" if build.test_accuracy is None else f", {build.test_accuracy:.2%} on the test part"
+    others = ", ".join(metric.describe(winner.measured) for metric in winner.config.objectives.metrics[1:])
+    on_notice(
+        f"trial {winner.number} is promoted: {winner.measured.accuracy:.2%} on validation{on_test}, "
+        f"{others}; its build for {build.target.board}: {build.state.value}"
+    )
+    return True
 
 
 def wait_for_builds(
-    database: Database,
-    artifacts: ArtifactStore,
-    study_name: str,
+    list_waiting: Callable[[], Sequence[Build]],
     worker: Service,
     interrupts: Interrupts,
     on_tick: Callable[[str], None],
 ) -> str | None:
-    """Waits until each build of the study has ended, but for those whose files are not here.
-
-    A sentence where the build worker ends before them, else None.
-    """
-    while buildable(pending_builds(load_builds(database, study_name)), artifacts):
+    """Waits until no build waits any more. A sentence where the build worker ends before them, else None."""
+    while list_waiting():
         if worker.exit_code is not None:
             return f"the build worker ended with exit code {worker.exit_code} before the builds; see {worker.log}"
         on_tick(f"building with FINN: {worker.last_line()}")
         with interrupts.breakable():
             time.sleep(POLL_S)
     return None
+
+
+def list_builds_here(database: Database, artifacts: ArtifactStore, study_name: str) -> list[Build]:
+    """The builds of a study that are queued or running, but for those whose files are not here."""
+    return buildable(pending_builds(load_builds(database, study_name)), artifacts)
 
 
 def pending_builds(builds: Sequence[Build]) -> list[Build]:

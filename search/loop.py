@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import optuna
 
@@ -33,8 +34,10 @@ from storage.database import Database
 from storage.evaluations import load_trial_evaluations, record_evaluation
 from storage.records import Estimate, EstimateState, Evaluation
 from storage.studies import load_study_record
-from workers.pool import Pool
 from workers.requests import Completed, DatasetRequest, EvaluationRequest, Failed
+
+if TYPE_CHECKING:  # it imports torch, which a finished study needs not
+    from workers.pool import Pool
 
 WAIT_S = 1.0
 ESTIMATE_POLL_S = 0.5
@@ -82,7 +85,6 @@ class Search:
     database: Database
     artifacts: ArtifactStore
     dataset: DatasetRequest
-    pool: Pool
     lease: DriverLease
     interrupts: Interrupts
     limits: Limits
@@ -92,6 +94,10 @@ class Search:
     """None where the study asks for no hardware."""
     find_estimate_problem: Callable[[], str | None] = lambda: None
     """Why no estimate will be made any more, in one line."""
+    pool: Pool = field(init=False)
+    """Given before the search begins; a study that is finished needs none."""
+    designs: dict[Design, int] = field(default_factory=dict)
+    """Number of the first complete trial of each design."""
     running: dict[int, RunningTrial] = field(default_factory=dict)
     waiting: dict[int, TrainedTrial] = field(default_factory=dict)
     """Trained, but not yet estimated; by number, in the order they were trained."""
@@ -109,16 +115,16 @@ def run_search(search: Search) -> SearchOutcome:
 
     Every trial that is asked is told exactly once, by this run or a later one. Raises LeaseLostError.
     """
-    designs = completed_designs(search.study)
+    search.designs = completed_designs(search.study)
     for trial in adopt_trials(search.study, search.config.search_space):
         search.on_notice(f"trial {trial.number} goes on where an earlier run left it")
-        _start(search, trial, designs)
+        _start(search, trial)
     while (outcome := _find_outcome(search)) is None:
         search.lease.check()
         while _has_room(search):
             asked = ask_trial(search.study, search.config.search_space)
             if asked is not None:
-                _start(search, asked, designs)
+                _start(search, asked)
             search.on_change(search)
         try:
             with search.interrupts.breakable():
@@ -127,8 +133,8 @@ def run_search(search: Search) -> SearchOutcome:
             continue
         search.lease.check()
         if done is not None:
-            _settle(search, done, designs)
-        _settle_waiting(search, designs)
+            _settle(search, done)
+        _settle_waiting(search)
         search.on_change(search)
     return outcome
 
@@ -179,17 +185,17 @@ def _has_room(search: Search) -> bool:
     )
 
 
-def _start(search: Search, trial: RunningTrial, designs: dict[Design, int]) -> None:
+def _start(search: Search, trial: RunningTrial) -> None:
     """Asks for the estimate before the training, which then runs beside it; a network FINN refuses is not trained."""
     refusal = None if search.estimates is None else _find_refusal(search.estimates, trial.design.architecture)
     if refusal is not None:
         tell_unbuildable(search.study, trial.trial, refusal)
         return
-    original = designs.get(trial.design)
+    original = search.designs.get(trial.design)
     if original is None:
         _submit(search, trial)
     else:
-        _copy_result(search, trial, original, designs)
+        _copy_result(search, trial, original)
 
 
 def _find_refusal(estimates: HardwareEstimates, architecture: ArchitectureConfig) -> str | None:
@@ -200,11 +206,11 @@ def _find_refusal(estimates: HardwareEstimates, architecture: ArchitectureConfig
     return _name_reason(estimate) if estimate.state is EstimateState.UNBUILDABLE else None
 
 
-def _copy_result(search: Search, trial: RunningTrial, original: int, designs: dict[Design, int]) -> None:
+def _copy_result(search: Search, trial: RunningTrial, original: int) -> None:
     study_name = search.config.study.name
     measured = load_trial_evaluations(search.database, study_name, original)
     evaluations = [replace(e, trial_number=trial.number, training_seconds=0.0) for e in measured]
-    _finish(search, TrainedTrial(trial, evaluations, original), designs)
+    _finish(search, TrainedTrial(trial, evaluations, original))
 
 
 def _submit(search: Search, trial: RunningTrial) -> None:
@@ -231,10 +237,10 @@ def _find_start(search: Search) -> str:
     return record.created_at.isoformat()
 
 
-def _settle(search: Search, done: Completed | Failed, designs: dict[Design, int]) -> None:
+def _settle(search: Search, done: Completed | Failed) -> None:
     trial = search.running.pop(done.trial_number)
     if isinstance(done, Completed):
-        _finish(search, TrainedTrial(trial, done.evaluations), designs)
+        _finish(search, TrainedTrial(trial, done.evaluations))
     elif done.is_infrastructure and count_attempt(trial.trial) < search.config.workers.max_attempts:
         search.on_notice(f"trial {trial.number} lost its worker ({done.kind}); it starts again")
         _submit(search, trial)
@@ -242,16 +248,16 @@ def _settle(search: Search, done: Completed | Failed, designs: dict[Design, int]
         _fail(search, trial, done.kind, done.traceback)
 
 
-def _finish(search: Search, trained: TrainedTrial, designs: dict[Design, int]) -> None:
+def _finish(search: Search, trained: TrainedTrial) -> None:
     for evaluation in trained.evaluations:
         record_evaluation(search.database, evaluation)
     if search.estimates is None:
-        _tell(search, trained, None, designs)
+        _tell(search, trained, None)
     else:
         search.waiting[trained.trial.number] = trained
 
 
-def _settle_waiting(search: Search, designs: dict[Design, int]) -> None:
+def _settle_waiting(search: Search) -> None:
     """Tells the trained trials whose estimates are there."""
     if search.estimates is None:
         return
@@ -263,7 +269,7 @@ def _settle_waiting(search: Search, designs: dict[Design, int]) -> None:
         search.retried.pop(number, None)
         trained = search.waiting.pop(number)
         if estimate.state is EstimateState.ESTIMATED:
-            _tell(search, trained, estimate, designs)
+            _tell(search, trained, estimate)
         elif estimate.state is EstimateState.UNBUILDABLE:
             search.on_notice(f"trial {number} was trained, but cannot be built: {_name_reason(estimate)}")
             tell_unbuildable(search.study, trained.trial.trial, _name_reason(estimate))
@@ -287,7 +293,7 @@ def _name_reason(estimate: Estimate) -> str:
     return estimate.message or f"the estimate is {estimate.state.value}"
 
 
-def _tell(search: Search, trained: TrainedTrial, estimate: Estimate | None, designs: dict[Design, int]) -> None:
+def _tell(search: Search, trained: TrainedTrial, estimate: Estimate | None) -> None:
     trial = trained.trial
     measured = MeasuredTrial(
         trial_number=trial.number,
@@ -299,7 +305,7 @@ def _tell(search: Search, trained: TrainedTrial, estimate: Estimate | None, desi
     )
     search.failure_kinds.clear()
     if tell_measured(search.study, trial.trial, search.config, measured):
-        designs.setdefault(trial.design, trial.number)
+        search.designs.setdefault(trial.design, trial.number)
     else:
         search.on_notice(f"trial {trial.number} was finished elsewhere; its result is kept, but not told")
 

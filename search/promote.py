@@ -13,7 +13,7 @@ from search.promotion import PromotionError, promote_trial
 from search.stored_trial import open_stored_trial
 from search.study import StudyError
 from spaces.study_config import ConfigError
-from storage.artifacts import ArtifactError, ArtifactStore
+from storage.artifacts import ArtifactError
 from storage.command_options import add_artifacts_option, add_storage_option
 from storage.database import DatabaseError
 from storage.dataset.radioml import DatasetError
@@ -36,15 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def promote(storage: str, artifacts: Path, study_name: str, trial_number: int) -> Build:
     """Promotes one complete trial of a study in this database. Raises the errors that `main` prints."""
-    stored = open_stored_trial(storage, study_name, trial_number)
-    return promote_trial(
-        stored.database,
-        ArtifactStore(artifacts),
-        stored.config,
-        stored.file,
-        stored.trial,
-        lambda step: print(step, file=sys.stderr),
-    )
+    stored = open_stored_trial(storage, artifacts, study_name, trial_number)
+    return promote_trial(stored, lambda step: print(step, file=sys.stderr))
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

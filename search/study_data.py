@@ -19,6 +19,7 @@ from storage.dataset.split import Split, prescribed_split, select_training
 from storage.environment_variables import DATA_FILE_VARIABLE
 from storage.signals.signal_sets import SIGNAL_SETS
 from storage.twin.cached_twin import ensure_twin
+from workers.requests import DatasetRequest
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much is done, and how much there is."""
@@ -57,6 +58,13 @@ def study_split(config: StudyConfig, file: RadioMLFile) -> Split:
     return prescribed_split(
         file.n_classes, len(file.snrs_db), file.frames_per_cell, dataset.validation_fraction, dataset.frames_per_cell
     )
+
+
+def request_frames(config: StudyConfig, file: RadioMLFile) -> DatasetRequest:
+    """What workers are told of the data."""
+    dataset = config.dataset
+    path = str(file.path.resolve())
+    return DatasetRequest(path, dataset.frames_per_cell, dataset.min_training_snr_db, dataset.validation_fraction)
 
 
 def describe_dataset(file: RadioMLFile) -> dict[str, str]:

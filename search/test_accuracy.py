@@ -9,7 +9,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
@@ -17,12 +16,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from search.promotion import PromotionError, find_checkpoint, measure_test
-from search.stored_trial import StoredTrial, open_stored_trial
+from search.promotion import PromotionError, measure_test
+from search.stored_trial import open_stored_trial
 from search.study import StudyError
-from search.study_data import study_split
 from spaces.study_config import ConfigError
-from storage.artifacts import ArtifactError, ArtifactStore
+from storage.artifacts import ArtifactError
 from storage.command_options import add_artifacts_option, add_storage_option
 from storage.database import DatabaseError
 from storage.dataset.radioml import DatasetError
@@ -36,9 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parse_arguments(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        stored = open_stored_trial(args.storage, args.study, args.trial)
-        checkpoint = find_checkpoint(stored.database, ArtifactStore(args.artifacts), args.study, args.trial)
-        accuracy = _measure(stored, checkpoint)
+        stored = open_stored_trial(args.storage, args.artifacts, args.study, args.trial)
+        accuracy = measure_test(stored)
     except (ArtifactError, ConfigError, DatabaseError, DatasetError, PromotionError, StudyError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -57,15 +54,6 @@ def print_accuracy(accuracy: Accuracy, class_names: Sequence[str], *, as_json: b
     console.print(f"{accuracy.overall:.2%} of {accuracy.n_frames} test frames")
     console.print(_make_table("SNR label, dB", {f"{snr:+d}": value for snr, value in accuracy.by_snr.items()}))
     console.print(_make_table("class, at 10 dB and above", by_class))
-
-
-def _measure(stored: StoredTrial, checkpoint: Path) -> Accuracy:
-    from workers.checkpoint import CheckpointError  # imports torch, which a request that is refused need not wait for
-
-    try:
-        return measure_test(stored.trial, checkpoint, stored.file, study_split(stored.config, stored.file))
-    except CheckpointError as error:
-        raise PromotionError(f"trial {stored.trial.trial_number} of {stored.config.study.name}: {error}") from error
 
 
 def _make_table(title: str, values: dict[str, float]) -> Table:

@@ -98,17 +98,18 @@ def make_search(
 ) -> Search:
     """A run of the loop on this database, as the command would make it."""
     check_is_same_study(config, database, DATA)
-    return Search(
+    search = Search(
         config=config,
         study=open_study(config, database, DATA),
         database=database,
         artifacts=ArtifactStore(folder / "artifacts"),
         dataset=DatasetRequest("data.hdf5", None, -6, 0.1),
-        pool=FakePool(evaluate, capacity),
         lease=DriverLease(database, config.study.name),
         estimates=HardwareEstimates(database, config) if config.asks_for_hardware else None,
         **{"interrupts": Interrupts(), "limits": Limits(6, 18, None), **options},
     )
+    search.pool = FakePool(evaluate, capacity)
+    return search
 
 
 def pool_of(search: Search) -> FakePool:

@@ -1,19 +1,21 @@
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from search.hardware import buildable, latest_builds, promote_winners, wait_for_builds
+from search.hardware import buildable, latest_builds, list_builds_here, promote_winners, wait_for_builds
 from search.interrupts import Interrupts, SearchInterrupted
 from search.local_services import Service
 from search.loop import run_search
+from search.stored_trial import StoredTrial
 from search.study_report import load_study_report
 from storage.artifacts import ArtifactStore
 from storage.builds import claim_build, fail_build, load_builds
 from storage.database import Database
 from storage.dataset.radioml import RadioMLFile
-from storage.records import BuildState
+from storage.records import Build, BuildState
 from storage.signals.modulations import CLASS_NAMES
 from tests.search.search_study import complete, make_search, queue_small_build, small_config
 
@@ -26,6 +28,10 @@ def artifacts_of(folder: Path) -> ArtifactStore:
     for name in ("model.onnx", "proof.npz"):
         store.write_text(name, "")
     return store
+
+
+def waiting(database: Database, artifacts: ArtifactStore) -> Callable[[], list[Build]]:
+    return lambda: list_builds_here(database, artifacts, "small")
 
 
 def end_build(database: Database) -> None:
@@ -53,7 +59,7 @@ def test_search_waits_until_its_builds_have_ended(
         if len(ticks) == 2:
             end_build(sqlite)
 
-    assert wait_for_builds(sqlite, artifacts_of(tmp_path), "small", worker, Interrupts(), end_at_second_tick) is None
+    assert wait_for_builds(waiting(sqlite, artifacts_of(tmp_path)), worker, Interrupts(), end_at_second_tick) is None
     worker.stop()
     assert len(ticks) == 2
     assert load_builds(sqlite, "small")[0].state is BuildState.FAILED
@@ -67,14 +73,14 @@ def test_builds_whose_files_are_elsewhere_are_not_waited_for(
     assert buildable([build], artifacts) == [build]
     artifacts.path("proof.npz").unlink()
     assert buildable([build], artifacts) == []
-    assert wait_for_builds(sqlite, artifacts, "small", worker, Interrupts(), lambda _: None) is None
+    assert wait_for_builds(waiting(sqlite, artifacts), worker, Interrupts(), lambda _: None) is None
     worker.stop()
 
 
 def test_build_worker_that_ends_early_is_told_with_its_log(sqlite: Database, tmp_path: Path) -> None:
     queue_small_build(sqlite)
     worker = Service("build worker", ["no_such_module"], tmp_path / "worker.log")
-    problem = wait_for_builds(sqlite, artifacts_of(tmp_path), "small", worker, Interrupts(), lambda _: None)
+    problem = wait_for_builds(waiting(sqlite, artifacts_of(tmp_path)), worker, Interrupts(), lambda _: None)
     assert problem == f"the build worker ended with exit code 1 before the builds; see {tmp_path}/worker.log"
 
 
@@ -83,7 +89,7 @@ def test_waiting_is_left_at_ctrl_c(sqlite: Database, tmp_path: Path, monkeypatch
     worker, interrupts = sleeper(tmp_path, monkeypatch), Interrupts()
     with interrupts.watch(), pytest.raises(SearchInterrupted):
         wait_for_builds(
-            sqlite, artifacts_of(tmp_path), "small", worker, interrupts, lambda _: os.kill(os.getpid(), signal.SIGINT)
+            waiting(sqlite, artifacts_of(tmp_path)), worker, interrupts, lambda _: os.kill(os.getpid(), signal.SIGINT)
         )
     worker.stop()
 
@@ -98,8 +104,9 @@ def test_build_that_was_queued_anew_counts_by_its_new_state(sqlite: Database) ->
 def test_winner_that_cannot_be_promoted_is_told_and_nothing_is_queued(sqlite: Database, tmp_path: Path) -> None:
     run_search(make_search(small_config(), sqlite, tmp_path, complete))
     notices: list[str] = []
-    report, artifacts = load_study_report(sqlite, "small"), ArtifactStore(tmp_path / "artifacts")
-    assert not promote_winners(sqlite, artifacts, small_config(), FILE, report, notices.append, notices.append)
+    winner, artifacts = load_study_report(sqlite, "small").front[0], ArtifactStore(tmp_path / "artifacts")
+    stored = StoredTrial(sqlite, artifacts, small_config(), FILE, winner)
+    assert not promote_winners([stored], notices.append, notices.append)
     assert "is not promoted" in notices[-1]
     assert "is missing; expected the artifacts folder" in notices[-1]
     assert load_builds(sqlite, "small") == []

@@ -6,6 +6,7 @@ import pytest
 from search.loop import run_search
 from search.measured_trials import MeasuredTrial
 from search.promotion import PromotionError, choose_winners, promote_trial
+from search.stored_trial import StoredTrial
 from search.study_report import StudyReport, TrialCounts, load_study_report
 from storage.artifacts import ArtifactStore
 from storage.database import Database
@@ -22,6 +23,10 @@ def report(*front: MeasuredTrial, threshold: float = 0.56) -> StudyReport:
     return StudyReport("small", threshold, TrialCounts(len(front), 0, 0, 0, 0), front, front, 0.5, ())
 
 
+def stored(database: Database, folder: Path, measured: MeasuredTrial) -> StoredTrial:
+    return StoredTrial(database, ArtifactStore(folder / "artifacts"), small_config(), FILE, measured)
+
+
 def numbers(winners: tuple[MeasuredTrial, ...]) -> list[int]:
     return [winner.trial_number for winner in winners]
 
@@ -35,7 +40,6 @@ def test_trials_above_the_threshold_are_chosen_by_the_hypervolume_only_they_cove
     )
     choice = choose_winners(front, top=2)
     assert numbers(choice.trials) == [1, 3]
-    assert not choice.is_below_threshold
     assert choice.reason == "2 of 3 trials above the threshold are promoted"
 
 
@@ -46,7 +50,6 @@ def test_fewer_trials_than_asked_are_all_chosen() -> None:
 def test_most_accurate_trial_is_chosen_and_marked_where_none_reaches_the_threshold() -> None:
     choice = choose_winners(report(trial(4, 0.2, 0.01), trial(7, 0.3, 0.02)), top=3)
     assert numbers(choice.trials) == [7]
-    assert choice.is_below_threshold
     assert "no trial reaches the accuracy threshold of 56.00%" in choice.reason
     assert "trial 7 with 30.00%, is built all the same and marked as below it" in choice.reason
 
@@ -79,17 +82,16 @@ def test_nothing_is_chosen_where_top_is_0() -> None:
 
 def test_float_network_is_not_promoted(sqlite: Database, tmp_path: Path) -> None:
     with pytest.raises(PromotionError, match="trial 1 of small has 32-bit weights or activations; expected"):
-        promote_trial(sqlite, ArtifactStore(tmp_path), small_config(), FILE, trial(1, 0.59, 0.9, weight_bit_width=32))
+        promote_trial(stored(sqlite, tmp_path, trial(1, 0.59, 0.9, weight_bit_width=32)), print)
 
 
 def test_trial_whose_weights_are_gone_is_not_promoted(sqlite: Database, tmp_path: Path) -> None:
     run_search(make_search(small_config(), sqlite, tmp_path, complete))
     winner = load_study_report(sqlite, "small").front[0]
     with pytest.raises(PromotionError, match="is missing; expected the artifacts folder of the run that trained it"):
-        promote_trial(sqlite, ArtifactStore(tmp_path / "artifacts"), small_config(), FILE, winner)
+        promote_trial(stored(sqlite, tmp_path, winner), print)
 
 
-def test_threshold_decides_who_is_marked() -> None:
-    front = report(trial(0, 0.57, 0.1))
-    assert not choose_winners(front, top=1).is_below_threshold
-    assert choose_winners(replace(front, threshold=0.58), top=1).is_below_threshold
+def test_threshold_decides_who_is_marked(sqlite: Database, tmp_path: Path) -> None:
+    trials = [stored(sqlite, tmp_path, trial(0, accuracy, 0.1)) for accuracy in (0.55, 0.56, 0.57)]
+    assert [one.is_below_threshold for one in trials] == [True, False, False]
