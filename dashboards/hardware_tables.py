@@ -89,7 +89,7 @@ def _estimate_column(estimate: HardwareEstimate) -> _Column:
 
 
 def _build_columns(name: str, report: BuildReport) -> Iterator[_Column]:
-    alone = _counts(report.bare, report.available if report.connected is None else None)
+    alone = _counts(report.layers_only, report.available if report.connected is None else None)
     whole = {
         **_speed(report.throughput_fps, report.latency_us),
         "bottleneck layer": f"{report.bottleneck_layer}, {report.bottleneck_cycles:,} cycles",
@@ -147,7 +147,7 @@ def _cross_check_row(layer: LayerReport, check: RtlLayerCheck | None) -> tuple[s
 
 
 def _total_rows(report: BuildReport) -> Iterator[tuple[str, ...]]:
-    yield LAYERS_ONLY, "", "", "", *_without_ff(_counts(report.bare, None))
+    yield LAYERS_ONLY, "", "", "", *_without_ff(_counts(report.layers_only, None))
     if report.connected is not None:
         yield CONNECTED, "", "", "", *_without_ff(_counts(report.connected, report.available))
 

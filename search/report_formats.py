@@ -92,7 +92,7 @@ def _build_as_json(build: Build) -> dict[str, object]:
         "test_accuracy": build.test_accuracy,
         "message": build.message,
         **_resources_as_json(None if report is None else report.connected),
-        "layers_only": None if report is None else _resources_as_json(report.bare),
+        "layers_only": None if report is None else _resources_as_json(report.layers_only),
         **{key: report and getattr(report, key) for key in SPEED_KEYS},
     }
 

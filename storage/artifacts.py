@@ -1,4 +1,4 @@
-"""Where the files of an evaluation and of a build lie; each is written by rename, so none is ever half there."""
+"""Where the files of trials and builds lie. Each is written by rename, so no file is ever incomplete."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ DEFAULT_ARTIFACTS_FOLDER = Path("runs/artifacts")
 
 
 class ArtifactError(Exception):
-    """A path that does not lie in the artifact store, or a folder that cannot be one."""
+    """A path outside the artifact store, or a folder that cannot be the store."""
 
 
 class ArtifactStore:
     """The folder of all artifacts. Paths in the database are relative to it, with slashes."""
 
     def __init__(self, root: Path) -> None:
-        """Raises ArtifactError where the path names an unknown user, or leads in a circle."""
+        """Raises ArtifactError where the path names an unknown user or has a circle of links."""
         try:
             self.root = root.expanduser().resolve()
         except RuntimeError as error:
@@ -74,7 +74,7 @@ class ArtifactStore:
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> Path:
-    """Under the final name lies the old content or the new, never a part; also when the writer is killed."""
+    """Writes by rename: a reader finds the old content or the new one, also when the writer is killed."""
     with write_by_rename(path) as unfinished:
         unfinished.write_bytes(data)
     return path
@@ -87,9 +87,9 @@ def write_text_atomically(path: Path, text: str) -> Path:
 
 @contextmanager
 def write_by_rename(path: Path) -> Iterator[Path]:
-    """A name to write to, with the suffix of `path`, which becomes `path` when the block ends without an error.
+    """Gives a temporary path to write to; it is renamed to `path` when the block ends without an error.
 
-    For libraries that write the file themselves. Folders that are missing are made.
+    For libraries that write the file themselves. The temporary path has the suffix of `path`. Missing folders are made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".unfinished-{secrets.token_hex(4)}-{path.name}")

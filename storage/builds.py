@@ -1,9 +1,9 @@
 """The build queue: one row per hardware build, claimed by one worker at a time under a lease.
 
-A build waits for its next level. When it has been through the levels of one worker, it succeeded, and a worker with
-more tools may claim it again for the later ones; a later level that fails leaves it succeeded at the level it has.
+A build waits for its next level. Once it has been through the levels of one worker, it has succeeded. A worker with
+more tools may claim it again for the later levels. Where one of those fails, the build stays succeeded at its level.
 
-Each function raises DatabaseError while the database is away or busy for too long; asked again later it may answer.
+Each function raises DatabaseError while the database is away or busy for too long. The caller may then ask again.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def queue_build(db: Database, request: BuildRequest) -> Build:
 
 
 def record_test_accuracy(db: Database, build_id: int, test_accuracy: float) -> None:
-    """Keeps what a queued or running build's network reaches on the test part, 0 to 1; one that is there stays."""
+    """Stores the accuracy on the test part, 0 to 1, of a build that has none yet."""
     statement = (
         update(builds)
         .where(builds.c.build_id == build_id, builds.c.test_accuracy.is_(None))
@@ -90,11 +90,11 @@ def claim_build(
     exclude: Collection[int] = (),
     levels: Collection[BuildLevel] = (FIRST_LEVEL,),
 ) -> Build | None:
-    """Gives the oldest build that waits for one of `levels`, `exclude` aside, to `owner` for `lease_s` seconds.
+    """Gives the oldest build that waits for one of `levels` to `owner` for `lease_s` seconds; None where none waits.
 
-    Those without any level come first. None when none waits. A build waits when it is queued, has not been through all
-    levels, or its worker's lease has expired. Each claim is one attempt; one whose worker died MAX_ATTEMPTS times is
-    failed instead.
+    A build waits when it is queued, has not been through all levels, or its worker's lease has expired. New builds come
+    before those that have a level; builds in `exclude` are left out. Each claim counts as one attempt. A build whose
+    workers died MAX_ATTEMPTS times is failed instead.
     """
     fail_deadly_rows(db, builds, _failure_values(DEADLY))
     queue = Queue(
@@ -108,16 +108,16 @@ def claim_build(
 
 
 def renew_build_lease(db: Database, build_id: int, owner: str, lease_s: float, *, log_tail: str | None = None) -> bool:
-    """Whether `owner` still runs the build, from now for `lease_s` seconds; False when another took it over.
+    """Extends the lease to `lease_s` seconds from now; False when `owner` no longer runs the build.
 
-    Keeps the end of the build's log so far, where it is given.
+    Stores `log_tail`, the end of the build's log so far, where it is given.
     """
     log = {} if log_tail is None else {"log_tail": log_tail}
     return update_owned(db, builds.c.build_id, build_id, owner, lease_until=database_time() + lease_s, **log)
 
 
 def finish_build(db: Database, build_id: int, owner: str, finished: FinishedBuild) -> bool:
-    """Running to succeeded at its level; from now on it waits for the next one, and its note says for what tools.
+    """Running to succeeded at its level. The build then waits for the next level, and its note says for what tools.
 
     False, and nothing is changed, when `owner` no longer runs the build.
     """
@@ -139,9 +139,9 @@ def finish_build(db: Database, build_id: int, owner: str, finished: FinishedBuil
 
 
 def record_rtl_check(db: Database, build_id: int, by_yosys: Mapping[str, Resources], check: RtlCheck) -> bool:
-    """Adds to a succeeded build's report what open-source tools found of its code, with resources by layer's name.
+    """Adds a cross-check to a succeeded build's report: what Yosys counts, by layer's name, and what was found.
 
-    False, and nothing is changed, where the build is at work or has no report.
+    False, and nothing is changed, where the build is running or has no report.
     """
     is_it = and_(builds.c.build_id == build_id, builds.c.state == BuildState.SUCCEEDED.value)
     with transaction(db) as connection:
@@ -155,9 +155,9 @@ def record_rtl_check(db: Database, build_id: int, by_yosys: Mapping[str, Resourc
 def fail_build(
     db: Database, build_id: int, owner: str, message: str, *, folder: str | None = None, log_tail: str | None = None
 ) -> bool:
-    """Running to failed, with one line that says why, and the end of the log; False when `owner` no longer runs it.
+    """Running to failed. `message` is one line that says why. False when `owner` no longer runs the build.
 
-    A build that has been through a level stays succeeded there, and its note says what failed behind it.
+    A build that has been through a level stays succeeded there, and its note says what failed after it.
     """
     values = _failure_values(message) | {"log_tail": log_tail}
     return update_owned(
@@ -166,7 +166,7 @@ def fail_build(
 
 
 def release_build(db: Database, build_id: int, owner: str) -> bool:
-    """Running back to where it was claimed, and the attempt does not count; False when `owner` no longer runs it."""
+    """Running back to the state it was claimed in; the attempt does not count. False when `owner` no longer runs it."""
     return update_owned(
         db,
         builds.c.build_id,
@@ -234,7 +234,7 @@ def _has_level() -> ColumnElement[bool]:
 
 
 def _to_row(request: BuildRequest) -> dict[str, Any]:
-    """The columns that a request fills; that of the reference vectors has an older name."""
+    """The columns that a request fills. The column `proof` holds the reference vectors: a stored name stays."""
     values = asdict(request)
     target: dict[str, Any] = values.pop("target")
     values["proof"] = values.pop("reference_vectors")

@@ -1,4 +1,4 @@
-"""Rows that one worker at a time holds under a lease: what the queues of builds and of estimates have in common."""
+"""Rows that one worker at a time holds under a lease: what both queues, of builds and of estimates, share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from storage.database import Database, DatabaseError, hide_password
 from storage.tables import database_time
 
 MAX_ATTEMPTS = 3
-"""Workers that may die of one row before it is failed for good."""
+"""A row is failed for good once this many workers have died while they held it."""
 
 DEADLY = f"its worker died or lost the database {MAX_ATTEMPTS} times"
 
@@ -25,7 +25,7 @@ RUNNING = "running"
 
 @dataclass(frozen=True)
 class Queue:
-    """The rows of a table that wait for a worker; conditions and order are made for the table and for an alias."""
+    """The rows of a table that wait for a worker. `is_waiting` and `order` take the table, or an alias of it."""
 
     key: Column[Any]
     is_waiting: Callable[[FromClause], ColumnElement[bool]]
@@ -73,14 +73,14 @@ def is_abandoned(table: FromClause) -> ColumnElement[bool]:
 
 
 def fail_deadly_rows(db: Database, table: Table, values: dict[str, Any]) -> None:
-    """Sets `values` in the rows of which as many workers died as may."""
+    """Sets `values` in the rows that have lost MAX_ATTEMPTS workers."""
     statement = update(table).where(is_abandoned(table), table.c.attempt >= MAX_ATTEMPTS).values(**values)
     with transaction(db) as connection:
         connection.execute(statement)
 
 
 def update_owned(db: Database, key: Column[Any], value: object, current_owner: str, **values: object) -> bool:
-    """Sets `values` in the row of this key; False, and nothing is changed, when `current_owner` does not hold it."""
+    """Sets `values` in the row of this key. False, and nothing is changed, when `current_owner` does not hold it."""
     table = _table(key)
     statement = (
         update(table).where(key == value, table.c.owner == current_owner, table.c.state == RUNNING).values(**values)
@@ -90,7 +90,7 @@ def update_owned(db: Database, key: Column[Any], value: object, current_owner: s
 
 
 def end_values() -> dict[str, Any]:
-    """What ends the hold on a row, whatever came of it."""
+    """The values that end a claim, whatever its outcome."""
     return {"lease_until": None, "finished_at": datetime.now(UTC)}
 
 

@@ -10,7 +10,7 @@ from storage.twin.file import load_attributes
 
 
 def identify_data_set(file: RadioMLFile) -> str:
-    """Sixteen hexadecimal digits: of a twin, by how it says it was made; of any other file, by its samples.
+    """Sixteen hexadecimal digits: a twin's by how it was made, any other file's by its samples.
 
     A twin's samples would not do: a processor without AVX2 rounds them otherwise, and they are the same data set.
     """

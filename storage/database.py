@@ -46,9 +46,9 @@ class Database:
 
 
 def open_database(url: str) -> Database:
-    """Connects and makes the tables that are missing; a SQLite file's folder too.
+    """Connects, and makes missing tables and the folder of a SQLite file.
 
-    Raises DatabaseError: not a URL, another kind of database, no connection, not our version.
+    Raises DatabaseError for a malformed URL, another kind of database, no connection, or tables of another version.
     """
     parsed = _parse_url(url)
     shown = hide_password(url)
@@ -69,7 +69,7 @@ def open_database(url: str) -> Database:
 
 
 def open_existing_database(url: str) -> Database:
-    """Like open_database, but for readers: a SQLite file that is not there is a DatabaseError, and is not made."""
+    """open_database for readers: a missing SQLite file raises DatabaseError and is not made."""
     parsed = _parse_url(url)
     if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).is_file():
         raise DatabaseError(
@@ -81,7 +81,7 @@ def open_existing_database(url: str) -> Database:
 
 @contextmanager
 def creation_lock(engine: Engine) -> Iterator[None]:
-    """Keeps other processes out while this one makes tables, ours or Optuna's, or changes a SQLite file to WAL mode."""
+    """Only one process at a time makes tables, ours or Optuna's, or changes a SQLite file to WAL mode."""
     if engine.dialect.name != "sqlite":
         with engine.begin() as connection:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({CREATE_LOCK})")
@@ -108,14 +108,14 @@ def configure_sqlite(engine: Engine) -> None:
 
 
 def hide_password(url: str) -> str:
-    """The URL as it may be shown: no user, no password, no query."""
+    """The URL without user, password and query."""
     if url.startswith("sqlite"):
         return url
     return re.sub(r"^(.*?://)?.*@", r"\1***@", url.partition("?")[0], flags=re.DOTALL)
 
 
 def insert_row(database: Database, table: Table, values: Mapping[str, Any]) -> sqlite.Insert | postgresql.Insert:
-    """An INSERT of one row with ON CONFLICT, in the words of this database."""
+    """An INSERT of one row that can take ON CONFLICT, in the dialect of this database."""
     if database.engine.dialect.name == "sqlite":
         return sqlite.insert(table).values(**values)
     return postgresql.insert(table).values(**values)

@@ -1,7 +1,7 @@
-"""Hardware estimates by what they are of: one row per architecture and target, made once, whoever asks for it.
+"""Hardware estimates: one row per architecture and target, made once for all who ask.
 
 A row belongs to no study: it stays when the studies that asked for it are deleted. Each function raises DatabaseError
-while the database is away or busy for too long; asked again later it may answer.
+while the database is away or busy for too long. The caller may then ask again.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def make_estimate_key(architecture: ArchitectureConfig, target: BuildTarget) -> 
 
 
 def request_estimate(db: Database, architecture: ArchitectureConfig, target: BuildTarget, timeout_s: int) -> Estimate:
-    """Asks for an estimate. One that is there, waits or runs is returned as it is; a failed one is queued anew."""
+    """Asks for an estimate. A failed one is queued again; any other is returned as it is."""
     key = make_estimate_key(architecture, target)
     queued = {
         "state": EstimateState.QUEUED.value,
@@ -75,7 +75,7 @@ def request_estimate(db: Database, architecture: ArchitectureConfig, target: Bui
 
 
 def load_estimates(db: Database, keys: Collection[str]) -> dict[str, Estimate]:
-    """Those of the estimates that were asked for, by key."""
+    """The estimates of these keys that have been asked for, by key."""
     wanted = list(keys)
     loaded = {}
     with transaction(db) as connection:
@@ -86,10 +86,10 @@ def load_estimates(db: Database, keys: Collection[str]) -> dict[str, Estimate]:
 
 
 def claim_estimate(db: Database, owner: str, lease_s: float) -> Estimate | None:
-    """Gives the estimate that waits longest to `owner` for `lease_s` seconds; None when none waits.
+    """Gives the estimate that has waited longest to `owner` for `lease_s` seconds; None where none waits.
 
-    An estimate waits when it is queued or its worker's lease has expired. Each claim is one attempt; one whose worker
-    died MAX_ATTEMPTS times is failed instead.
+    An estimate waits when it is queued or its worker's lease has expired. Each claim counts as one attempt. An estimate
+    whose workers died MAX_ATTEMPTS times is failed instead.
     """
     fail_deadly_rows(db, estimates, _failure_values(DEADLY, EstimateState.FAILED))
     key = claim_row(db, QUEUE, owner, lease_s)
@@ -100,7 +100,7 @@ def claim_estimate(db: Database, owner: str, lease_s: float) -> Estimate | None:
 
 
 def renew_estimate_lease(db: Database, key: str, owner: str, lease_s: float) -> bool:
-    """Whether `owner` still makes the estimate, from now for `lease_s` seconds; False when another took it over."""
+    """Extends the lease to `lease_s` seconds from now; False when `owner` no longer makes the estimate."""
     return update_owned(db, estimates.c.key, key, owner, lease_until=database_time() + lease_s)
 
 
@@ -111,13 +111,13 @@ def finish_estimate(db: Database, key: str, owner: str, hardware: HardwareEstima
 
 
 def fail_estimate(db: Database, key: str, owner: str, message: str, *, is_unbuildable: bool) -> bool:
-    """Running to unbuildable or failed, with one line that says why; False when `owner` no longer makes it."""
+    """Running to unbuildable or failed. `message` is one line that says why. False when `owner` no longer makes it."""
     state = EstimateState.UNBUILDABLE if is_unbuildable else EstimateState.FAILED
     return update_owned(db, estimates.c.key, key, owner, **_failure_values(message, state))
 
 
 def release_estimate(db: Database, key: str, owner: str) -> bool:
-    """Running back to queued, and the attempt does not count; False when `owner` no longer makes it."""
+    """Running back to queued; the attempt does not count. False when `owner` no longer makes it."""
     values = {"state": EstimateState.QUEUED.value, "owner": None, "lease_until": None}
     return update_owned(db, estimates.c.key, key, owner, **values, attempt=estimates.c.attempt - 1)
 

@@ -15,7 +15,7 @@ KEY = ("study_name", "trial_number", "stage")
 
 
 def record_evaluation(db: Database, evaluation: Evaluation) -> None:
-    """Keeps one evaluation; one of the same study, trial and stage is replaced."""
+    """Stores one evaluation; replaces one of the same study, trial and stage."""
     values = _to_row(evaluation)
     measured = {name: value for name, value in values.items() if name not in KEY}
     statement = insert_row(db, evaluations, values).on_conflict_do_update(index_elements=KEY, set_=measured)

@@ -15,7 +15,7 @@ from storage.stored_json import REFUSE_UNKNOWN
 @with_config(REFUSE_UNKNOWN)
 @dataclass(frozen=True)
 class Resources:
-    """Of an FPGA, taken or there. BRAM in blocks of 18 Kb; FF None where it is not known, for FINN estimates none."""
+    """Resources of an FPGA, used or available. BRAM counts blocks of 18 Kb; FF is None in FINN's estimates."""
 
     lut: int
     bram_18k: int
@@ -41,7 +41,7 @@ class LayerReport:
     simd: int | None
     """Inputs taken at once."""
     by_yosys: Resources | None = None
-    """Of the generated RTL by open-source synthesis, a second opinion; None where there is none."""
+    """The cross-check: resources of the generated RTL by Yosys; None where there is none."""
 
 
 @with_config(REFUSE_UNKNOWN)
@@ -52,14 +52,14 @@ class MeasuredHardware:
     core: Resources
     """Of the network's core, placed and routed by itself."""
     core_slack_ns: float | None
-    """The worst at the build's clock; negative where the core is too slow for it. None where Vivado named none."""
+    """Worst slack at the build's clock; negative where the core is too slow for it. None where Vivado gave none."""
     core_fmax_mhz: float | None
     core_power_w: float | None
     """By Vivado, with the switching activity it assumes."""
     vivado: str | None
     """Version."""
     fpga: Resources | None = None
-    """Of the whole FPGA, with what moves data in and out; None before the last level, as all that follows."""
+    """Of the whole FPGA, data movers included. This and all fields below are None before the last level."""
     fpga_slack_ns: float | None = None
     bitfile: str | None = None
     """Path in the build's folder."""
@@ -70,20 +70,20 @@ class MeasuredHardware:
 @with_config(REFUSE_UNKNOWN)
 @dataclass(frozen=True)
 class GraphAgreement:
-    """How one form of the network did on the recorded frames."""
+    """How well one form of the network agrees with the Brevitas model on the recorded frames."""
 
     graph: str
     """qonnx, streamlined or folded."""
     n_scores_equal: int
-    """Frames that got all integer scores of the Brevitas model."""
+    """Frames whose integer scores all equal the Brevitas model's."""
     n_classes_equal: int
-    """Frames that got its class; where its two largest scores are equal, each of them is right."""
+    """Frames of the same class. Where the model's two largest scores are equal, either class counts."""
 
 
 @with_config(REFUSE_UNKNOWN)
 @dataclass(frozen=True)
 class HardwareEstimate:
-    """FINN's estimate of one architecture, folded for a target; weights are not those of any trial."""
+    """FINN's estimate of one architecture, folded for a target. Its weights are those of no trial."""
 
     lut: int
     """This and the next three: with data width converters and FIFOs."""
@@ -102,10 +102,10 @@ class HardwareEstimate:
 @with_config(REFUSE_UNKNOWN)
 @dataclass(frozen=True)
 class BuildReport:
-    """FINN's estimates for one build, and the proof that its graph computes what the network does."""
+    """FINN's estimates for one build, and the verification that its graph computes what the network does."""
 
     lut: int
-    """This and the next three: the layers alone; hardware takes `connected`."""
+    """This and the next three: the layers only. The hardware needs `connected`."""
     bram_18k: int
     uram: int
     dsp: int
@@ -116,40 +116,40 @@ class BuildReport:
     bottleneck_layer: str
     bottleneck_cycles: int
     n_frames_verified: int
-    """Recorded frames run through FINN's graphs."""
+    """Recorded frames that were run through FINN's graphs."""
     n_classes_equal: int
-    """How many of them got the class that the Brevitas model gave, in the graph that did worst."""
+    """Those of the Brevitas model's class, in the graph that agrees least."""
     connected: Resources | None = None
-    """With data width converters and FIFOs; None in reports of before 2026-11-20, as all that follows."""
+    """With FIFOs and width converters. This and all fields below are missing in reports from before 2026-11-20."""
     n_width_converters: int | None = None
     n_fifos: int | None = None
     available: Resources | None = None
     """Of the board; None where FINN does not know it."""
     by_rothe: Resources | None = None
-    """By the formula of fpga/resource_formulas.py, for comparison with its source alone."""
+    """By the formula in fpga/resource_formulas.py; only for comparison with the formula's source."""
     layers: tuple[LayerReport, ...] = ()
     """In the order of the data."""
     agreements: tuple[GraphAgreement, ...] = ()
     """QONNX file, streamlined graph, folded graph."""
     not_executed: str | None = None
-    """What of the hardware the recorded frames did not run through, in words."""
+    """The parts of the hardware that the verification leaves out, in words."""
     rtl_check: RtlCheck | None = None
-    """What open-source tools found of the generated code; None where nobody asked them."""
+    """What the cross-check found in the generated code; None where it was not run."""
     measured: MeasuredHardware | None = None
-    """By Vivado, from out-of-context synthesis on; None before."""
+    """By Vivado; None before out-of-context synthesis."""
 
     @property
-    def bare(self) -> Resources:
-        """Of the layers alone."""
+    def layers_only(self) -> Resources:
+        """Without FIFOs and width converters."""
         return Resources(lut=self.lut, bram_18k=self.bram_18k, uram=self.uram, dsp=self.dsp)
 
     @property
     def total(self) -> Resources:
-        """With width converters and FIFOs; of the layers alone in a report of before 2026-11-20."""
-        return self.connected or self.bare
+        """With FIFOs and width converters; of the layers only in a report from before 2026-11-20."""
+        return self.connected or self.layers_only
 
     def as_estimate(self) -> HardwareEstimate:
-        """What an estimate has of it, counted in the same way."""
+        """The report as an estimate, with resources counted in the same way."""
         total = self.total
         return HardwareEstimate(
             lut=total.lut,
@@ -163,6 +163,6 @@ class BuildReport:
         )
 
     def with_rtl_check(self, by_yosys: Mapping[str, Resources], check: RtlCheck) -> Self:
-        """The same, and what open-source tools found of its code, with resources by layer's name."""
+        """The same report with a cross-check: what Yosys counts, by layer's name, and what was found."""
         layers = tuple(replace(layer, by_yosys=by_yosys.get(layer.name)) for layer in self.layers)
         return replace(self, layers=layers, rtl_check=check)

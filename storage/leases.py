@@ -1,4 +1,4 @@
-"""Who drives a study: at most one process at a time, until it releases the study, dies, or stops renewing."""
+"""Who drives a study: one process at a time, until it releases the study, dies, or stops renewing its lease."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def acquire_study_lease(db: Database, study_name: str, owner: str, lease_s: floa
 
 
 def renew_study_lease(db: Database, study_name: str, owner: str, lease_s: float) -> bool:
-    """Whether `owner` still holds the study, from now for `lease_s` seconds; False when another took it over."""
+    """Extends the lease to `lease_s` seconds from now; False when `owner` no longer holds the study."""
     statement = (
         update(leases)
         .where(leases.c.study_name == study_name, leases.c.owner == owner)
@@ -54,7 +54,7 @@ def renew_study_lease(db: Database, study_name: str, owner: str, lease_s: float)
 
 
 def release_study_lease(db: Database, study_name: str, owner: str) -> bool:
-    """Frees the study; False when `owner` did not hold it."""
+    """Ends the lease; False when `owner` did not hold it."""
     statement = delete(leases).where(leases.c.study_name == study_name, leases.c.owner == owner)
     with db.engine.begin() as connection:
         return connection.execute(statement).rowcount == 1
@@ -77,7 +77,7 @@ def _describe_holder(db: Database, study_name: str) -> str:
 
 
 def _is_dead(owner: str) -> bool:
-    """Whether the owner is a process of this machine that is no more; False where that cannot be told."""
+    """Whether the owner was a process of this machine and has ended; False where that cannot be told."""
     host, pid, kernel, _ = [*owner.split(":"), "", "", ""][:4]
     if (host, kernel) != (socket.gethostname(), _name_kernel()) or not kernel or not pid.isdecimal():
         return False
@@ -91,9 +91,9 @@ def _is_dead(owner: str) -> bool:
 
 
 def _name_kernel() -> str:
-    """The running kernel and its namespace of process numbers; empty where that cannot be told.
+    """The running kernel and its namespace of process ids; empty where that cannot be told.
 
-    Containers may have the host name of another one, and pids that mean other processes.
+    Two containers may have the same host name and different processes of the same id.
     """
     try:
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

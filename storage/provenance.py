@@ -27,7 +27,7 @@ PACKAGES = (
 
 
 def collect_provenance() -> dict[str, str]:
-    """Names and values to keep with a study; "unknown" and "not installed" where there is nothing to tell.
+    """Names and values to store with a study; "unknown" or "not installed" where there is no value.
 
     Reads the packages' metadata only, so it imports none of them.
     """

@@ -78,7 +78,7 @@ class BuildLevel(StrEnum):
 
 
 MIN_TARGET_FRACTION = 0.95
-"""Of the frames/s asked for: foldings divide channel numbers, so cycles come in steps, 2048 where 2000 were asked."""
+"""Of the frames/s asked for. Foldings divide channel numbers, so cycles come in steps: 2048 where 2000 were asked."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class BuildTarget:
 
     @property
     def least_fps(self) -> float:
-        """A network that FINN folds to fewer frames/s is not what was asked for, and its build fails."""
+        """A build that FINN folds to fewer frames/s fails."""
         return MIN_TARGET_FRACTION * self.target_fps
 
 
@@ -141,7 +141,7 @@ class BuildRequest:
     target: BuildTarget
     timeout_s: int
     is_below_threshold: bool
-    """Built although no trial reached the accuracy threshold, so that the chain is seen whole."""
+    """Whether the trial missed the accuracy threshold; it is built so that the chain is seen whole."""
     test_accuracy: float | None
     """Accuracy on the test part, measured once at promotion."""
 

@@ -30,7 +30,7 @@ class StudyRecord:
 
 
 def record_study(db: Database, name: str, text: str, fingerprint: str, provenance: Mapping[str, str]) -> None:
-    """Keeps a new study. One that is there already stays as it is.
+    """Stores a new study. An existing one stays as it is.
 
     Raises StudyRecordError where the name is taken by a study with another fingerprint.
     """
@@ -59,7 +59,7 @@ def load_study_record(db: Database, name: str) -> StudyRecord | None:
 
 
 def forget_study(db: Database, name: str) -> None:
-    """Deletes the study's row, evaluations and builds: for one that was deleted in Optuna dashboard and starts anew."""
+    """Deletes the study's row, evaluations and builds, so that one deleted in Optuna dashboard can start anew."""
     with db.engine.begin() as connection:
         for table, column in ((evaluations, evaluations.c.study_name), (builds, builds.c.study_name)):
             connection.execute(delete(table).where(column == name))

@@ -49,7 +49,7 @@ UPGRADES = {
         "(study_name, trial_number, board, clk_period_ns, target_fps, output) WHERE state <> 'failed'",
     ),
 }
-"""What makes tables of this version those of the next; tables that are new are made before, by their own definition."""
+"""Statements that upgrade tables of this version to the next. New tables are made before, from their definition."""
 
 NOT_FAILED = text("state <> 'failed'")
 """The builds of which there is at most one per trial and target."""

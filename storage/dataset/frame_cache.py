@@ -1,4 +1,4 @@
-"""Frames kept in a file of their own, made once for all processes: the codes of an input quantizer, or samples."""
+"""Frames in a file of their own, made once for all processes: the codes of an input quantizer, or samples."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def open_cache(
 ) -> Stored:
     """The frames of the sorted `rows`, (n, 2, frame_length), mapped read-only: int8 codes of the quantizer, or float32.
 
-    Made at the first call, beside the data file, or in the user's cache folder where nothing can be written there. Of
-    several processes that want it at once, one makes it and the others wait. Raises CacheError where it cannot be made
-    or would take more than half of the free disk, and what the data file raises. The first that is made after the data
-    file has changed removes those of what it was before, which stay with the processes that have them mapped.
+    The file is made at the first call, beside the data file, or in the user's cache folder where that folder cannot be
+    written. Of several processes that ask at once, one makes it and the others wait. Raises CacheError where it cannot
+    be made or would take more than half of the free disk, and what the data file raises. The first file that is made
+    after the data file changed removes the older ones; processes that have one mapped keep it.
     """
     state = _hash_state(file)
     name = f"{state}-{_name_frames(rows, quantizer)}.npy"
@@ -101,9 +101,9 @@ def read_rows(file: RadioMLFile, rows: Indices) -> NDArray[np.float32]:
 
 
 def _hash_state(file: RadioMLFile) -> str:
-    """What the data file is now: its caches begin with it.
+    """Eight hexadecimal digits of the data file's state, with which the names of its caches begin.
 
-    Without the number of its inode, which machines that share a file system need not agree on.
+    The inode is not among it: machines that share a file system need not agree on its number.
     """
     frames, state = hash_frames(file), file.path.stat()
     content = f"{frames}|{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}"
@@ -111,7 +111,7 @@ def _hash_state(file: RadioMLFile) -> str:
 
 
 def _name_frames(rows: Indices, quantizer: InputQuantizer | None) -> str:
-    """As what the frames are kept, and which."""
+    """The form in which the frames are stored, and which frames they are."""
     kind = "samples" if quantizer is None else f"codes-{quantizer.bit_width}bit-clip{quantizer.clip!r}"
     return f"{kind}-{hashlib.sha256(rows.tobytes()).hexdigest()[:16]}"
 
@@ -163,9 +163,9 @@ def _check_room(path: Path, shape: tuple[int, ...], quantizer: InputQuantizer | 
 
 
 def _remove_outdated(folder: Path, state: str) -> None:
-    """Removes what a killed maker left, and the caches of what the data file was before.
+    """Removes the unfinished file of a killed maker, and the caches of earlier states of the data file.
 
-    The lock is held, so no other process makes one; those that have one mapped keep it.
+    The lock is held, so no other process makes a cache now. Processes that have one mapped keep it.
     """
     for path in (*folder.glob(".unfinished-*"), *folder.glob("*.npy")):
         if not path.name.startswith(f"{state}-"):

@@ -1,4 +1,4 @@
-"""Whether every frame of a data file is fit for training: read through once, and remembered."""
+"""Checks that every frame of a data file is fit for training, once per file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from storage.dataset.radioml import (
 )
 
 _CHECKS = "finite samples, labels"
-"""What a file that is remembered was checked for; files remembered for less are read again."""
+"""What a remembered file was checked for. A file that was checked for less is read again."""
 
 
 def check_frames(file: RadioMLFile, on_progress: Progress | None = None) -> None:

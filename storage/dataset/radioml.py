@@ -22,7 +22,7 @@ SLAB_FRAMES = 4096
 """Frames read at once where all are: 32 MiB of 1024-sample frames."""
 
 _MAX_SNR_DB = 200
-"""More than float32 samples can show, in either direction."""
+"""More than float32 samples can represent, in either direction."""
 
 
 class DatasetError(Exception):
@@ -136,7 +136,7 @@ def hash_frames(file: RadioMLFile) -> str:
 
 
 def describe_state(path: Path) -> str:
-    """What tells a file from what was at its path before, to this machine: size, times of change, inode.
+    """The state of a file on this machine: size, times of change, inode. A file that replaces it has another.
 
     Raises DatasetError where it is missing.
     """
@@ -148,7 +148,7 @@ def describe_state(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Where files that can be made again lie, under the user's cache folder."""
+    """The folder for files that can be made again, under the user's cache folder."""
     return platformdirs.user_cache_path("fpga-modulation-search")
 
 

@@ -1,4 +1,4 @@
-"""The synthetic twin in the user's cache folder, made once whoever asks for it."""
+"""The synthetic twin in the user's cache folder, made once for all who ask."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from storage.twin.cell_writers import GeneratorError
 from storage.twin.file import GENERATOR_VERSION, OnFrames, Twin, partial_path, record_path, request_twin, write_twin
 
 PROFILES = tuple(SIGNAL_SETS)
-"""`deepsig-2018`: as the genuine file really is, where that departs from the paper."""
+"""The first, `deepsig-2018`, follows the genuine file where that departs from its paper."""
 
 
 def ensure_twin(
@@ -25,8 +25,8 @@ def ensure_twin(
 ) -> Path:
     """The twin of this profile, seed and size, made at the first call (by default in the user's cache folder).
 
-    Of several processes that want it at once, one makes it and the others wait. What a killed one has made, the next
-    goes on from. Raises DatasetError where it cannot be.
+    Of several processes that ask at once, one makes it and the others wait. Where that one is killed, the next goes on
+    from its finished cells. Raises DatasetError where it cannot be made.
     """
     folder = cache_folder() if folder is None else folder
     twin = request_twin(frames_per_cell, seed, profile)
@@ -54,9 +54,9 @@ def _ensure_twin(folder: Path, twin: Twin, on_progress: OnFrames | None) -> Path
 
 
 def _remove_older_partials(folder: Path) -> None:
-    """Removes what killed makers of another version left, which nobody goes on with.
+    """Removes the unfinished twins of another version whose makers were killed; no process goes on with them.
 
-    The lock of a living maker cannot be had.
+    A living maker still holds its lock.
     """
     for path in folder.glob("radioml-twin-*.hdf5.lock"):
         if path.name.endswith(f"-v{GENERATOR_VERSION}.hdf5.lock"):

@@ -1,4 +1,4 @@
-"""The frames of a twin's cells, written to their places in its file: in this process, or in several at once."""
+"""Writes the frames of a twin's cells to their places in its file, in this process or in several at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IN_PROCESS_SAMPLES = 20_000 * 1024
 
 
 class GeneratorError(Exception):
-    """A process that makes frames ended before its work was done."""
+    """A process that makes frames ended before it had finished."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class CellPlace:
 def fill_cells(
     path: Path, source: CellSource, places: Sequence[CellPlace], processes: int
 ) -> Generator[int, None, None]:
-    """Writes the cells' frames in place and gives the number of each that is done, in any order.
+    """Writes the cells' frames in place and yields the number of each finished cell, in any order.
 
     Closing the iterator ends its processes. Raises OSError where the file cannot be written, and GeneratorError.
     """
@@ -90,7 +90,7 @@ def _write_at(descriptor: int, block: Reals, offset: int) -> int:
 def _fill_in_processes(
     path: Path, source: CellSource, places: Sequence[CellPlace], processes: int
 ) -> Generator[int, None, None]:
-    """A thread for each process hands it one cell after the other; what they answer comes here."""
+    """One thread per process hands it one cell after the other, and collects its answers."""
     jobs: queue.SimpleQueue[CellPlace | None] = queue.SimpleQueue()
     for job in (*places, *[None] * processes):
         jobs.put(job)
@@ -150,7 +150,7 @@ def _drive(
 
 
 def _work(path: str, source: CellSource) -> None:
-    """A worker process: a cell per line on standard input, an answer per line on standard output."""
+    """A worker process: reads one cell per line of standard input, and answers each by a line on standard output."""
     jobs: queue.SimpleQueue[CellPlace] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(jobs,), daemon=True).start()
     descriptor = os.open(path, os.O_WRONLY)
@@ -164,7 +164,7 @@ def _work(path: str, source: CellSource) -> None:
 
 
 def _receive(jobs: queue.SimpleQueue[CellPlace]) -> None:
-    """Ends the process, in the middle of a cell too, when whoever started it is gone."""
+    """Ends this process, also in the middle of a cell, when the one that started it has ended."""
     for line in sys.stdin:
         jobs.put(CellPlace(**json.loads(line)))
     os._exit(0)

@@ -1,4 +1,4 @@
-"""One synthetic twin as a file: its layout, and how it is written so that killed work can go on."""
+"""One synthetic twin as a file: its layout, and how an interrupted call is resumed."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ GENERATOR_VERSION = 2
 """Raised whenever the same seed gives other frames."""
 
 SNR_LIMIT_DB = 100
-"""SNR labels may be as low as minus this: a label counts twice, and float32 holds noise of 200 dB but not much more."""
+"""Limit of SNR labels, in both directions. A label counts twice, and float32 holds noise of little over 200 dB."""
 
 OnFrames = Callable[[int, int], None]
 """Called with (done, total) frames."""
 
 MAX_DEFAULT_PROCESSES = 16
-"""Together below 1 GB, at 40 MB each; and more frames/s than most disks take."""
+"""At 40 MB each they stay below 1 GB, and make more frames/s than most disks can write."""
 
 _LABEL_ROWS = 65_536
 """Rows of Y made at once: 12 MiB of 24 classes."""
@@ -38,7 +38,7 @@ _LABEL_ROWS = 65_536
 
 @dataclass(frozen=True)
 class Twin:
-    """What a twin holds; `request_twin` makes a checked one."""
+    """What a twin holds. `request_twin` checks it."""
 
     signal_set: SignalSet
     frames_per_cell: int
@@ -96,10 +96,10 @@ def request_twin(frames_per_cell: int, seed: int, profile: str, snrs_db: tuple[i
 def write_twin(
     path: Path, twin: Twin, processes: int | None = None, on_progress: OnFrames | None = None, force: bool = False
 ) -> bool:
-    """Make the twin at `path`, in `processes` processes (by default one per core, 16 at most); False where it is there.
+    """Makes the twin at `path`, in `processes` processes (default one per core, 16 at most); False where it is there.
 
-    It appears whole, by rename, and is the same byte for byte on any x86-64 processor with AVX2; elsewhere up to
-    rounding, by less than 1e-5. What an interrupted or killed call of the same twin has made, this one goes on from.
+    It appears whole, by rename. It is the same byte for byte on any x86-64 processor with AVX2; elsewhere it differs by
+    rounding, less than 1e-5. An interrupted or killed call for the same twin is resumed.
     Raises DatasetError where `path` is no place for it: a folder, a full disk, a file that is no twin, another twin
     without `force`, a twin that another process is writing. Raises OSError where the disk fails on the way, and
     GeneratorError where a process does.
@@ -122,7 +122,7 @@ def write_twin(
 
 
 def is_written(path: Path, twin: Twin, force: bool) -> bool:
-    """Whether this very twin is at `path`. Raises DatasetError for any other file that may not be replaced."""
+    """Whether exactly this twin is at `path`. Raises DatasetError for any other file that may not be replaced."""
     _refuse_folder(path)
     if not path.exists():
         return False
@@ -142,7 +142,7 @@ def is_written(path: Path, twin: Twin, force: bool) -> bool:
 
 
 def load_attributes(path: Path) -> dict[str, Any] | None:
-    """What a twin says of itself, like `Twin.attributes`; None for any other file, a damaged twin included."""
+    """The attributes stored in a twin, as in `Twin.attributes`; None for any other file and for a damaged twin."""
     try:
         with h5py.File(path, "r", locking=False) as h5:
             return _plain_attributes(h5)
@@ -151,7 +151,7 @@ def load_attributes(path: Path) -> dict[str, Any] | None:
 
 
 def count_finished_cells(path: Path, twin: Twin) -> int:
-    """The cells of this twin that an interrupted call has left for the next one to go on from.
+    """How many cells of this twin an interrupted call has finished.
 
     Raises DatasetError where `path` is a folder.
     """

@@ -1,4 +1,4 @@
-"""The cells of an unfinished twin that are on disk: a text file beside it, held by the one process that writes both."""
+"""The record of an unfinished twin's cells that are on disk: a text file that the twin's writer keeps locked."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def load_finished_cells(path: Path, attributes: dict[str, Any]) -> set[int]:
 
 @contextmanager
 def open_finished_cells(path: Path, flush_cells: Callable[[], None]) -> Iterator[FinishedCells]:
-    """The record at `path`, made where there is none, and saved at the end of the block, however that comes.
+    """Opens the record at `path`, or makes it, and saves it when the block ends, also by an error.
 
-    Until then it is this process's alone, and the block may remove it; an empty one does not stay. `flush_cells()` is
-    to bring the cells themselves to the disk. Raises DatasetError where another process holds it.
+    Within the block no other process can open it, and the block may remove it. An empty record is removed.
+    `flush_cells()` must bring the cells themselves to the disk. Raises DatasetError where another process has it open.
     """
     with _open_locked(path) as file:
         record = FinishedCells(file, flush_cells)
@@ -44,7 +44,7 @@ def open_finished_cells(path: Path, flush_cells: Callable[[], None]) -> Iterator
 
 
 def _open_locked(path: Path) -> TextIO:
-    """By hand: the record is its own lock and goes while it is held; filelock would leave a second file beside it."""
+    """Locked by hand: the record is its own lock and is removed under it. filelock would leave a file beside it."""
     while True:
         file = path.open("a+")
         try:
@@ -60,7 +60,7 @@ def _open_locked(path: Path) -> TextIO:
 
 
 def _is_at(path: Path, file: TextIO) -> bool:
-    """False where another process has removed it between our opening and our lock: then our lock keeps nobody out."""
+    """False where another process removed the file before we locked it: such a lock keeps nobody out."""
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:
@@ -68,7 +68,7 @@ def _is_at(path: Path, file: TextIO) -> bool:
 
 
 class FinishedCells:
-    """The first line tells the twin, by its attributes; each further one is the number of a cell that is on disk."""
+    """The first line holds the twin's attributes. Each further line is the number of a cell that is on disk."""
 
     def __init__(self, file: TextIO, flush_cells: Callable[[], None]) -> None:
         self._file, self._flush_cells = file, flush_cells
@@ -89,7 +89,7 @@ class FinishedCells:
         self._header = attributes
 
     def add(self, cell: int) -> None:
-        """A cell that has been written, though it may not be on disk yet."""
+        """Takes a cell that was written; it need not be on disk yet."""
         self.cells.add(cell)
         self._unsaved.append(cell)
         if time.monotonic() - self._saved_at > SAVE_INTERVAL_S:
@@ -109,7 +109,7 @@ class FinishedCells:
 
 
 def _read(file: TextIO) -> tuple[dict[str, Any] | None, set[int]]:
-    """A last line without its end was cut off by a crash and does not count."""
+    """A last line without a line end was cut off by a crash and does not count."""
     file.seek(0)
     lines = file.read().split("\n")[:-1]
     try:

@@ -1,4 +1,4 @@
-"""How far a twin is: a bar with frames/s and the time left, or a plain line now and then where there is no terminal."""
+"""The progress of making a twin: a bar with frames/s and the time left, or plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLAIN_INTERVAL_S = 10.0
 
 @contextmanager
 def show_frames(n_already: int, n_total: int) -> Iterator[OnFrames]:
-    """Shows frames as they are made, those that were there already not among the frames/s."""
+    """Shows the progress of making frames. The `n_already` frames of an earlier call do not count for frames/s."""
     console = Console()
     if not console.is_terminal:
         yield _PlainLines(n_already)

@@ -1,4 +1,4 @@
-"""What the signals of a data set look like, as one HTML page: each class's constellation, waveform and spectrum."""
+"""The signals of a data set as one HTML page: constellation, waveform and spectrum of each class."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class ClassFrames:
 
 
 def write_data_page(path: Path, data: Path, snr_db: int) -> None:
-    """The page of a data file of the RadioML layout at one of its SNR labels, its first frames of each class.
+    """Writes the page of a data file of the RadioML layout: the first frames of each class at one SNR label.
 
     Raises DatasetError where the file cannot be read or has no such label, OSError where the page cannot be written.
     """
@@ -100,7 +100,7 @@ def write_data_page(path: Path, data: Path, snr_db: int) -> None:
 
 
 def write_generated_page(path: Path, twin: Twin) -> None:
-    """The page of the twin's signals at its first SNR label, made for it alone. Raises OSError."""
+    """Writes the page of the twin's signals at its first SNR label; generates the frames for it. Raises OSError."""
     snr_db = twin.signal_set.snrs_db[0]
     classes = []
     for class_name in twin.signal_set.class_names:
@@ -171,7 +171,7 @@ def _class_figure(shown: ClassFrames, power: NDArray[np.float32], power_range: t
 
 
 def _constellation_traces(frames: Signal) -> list[go.Scatter]:
-    """Symbols on their path, or all samples where no symbols can be told."""
+    """Symbols on their path, or all samples where no symbols are found."""
     import plotly.graph_objects as go
 
     n_frames = _constellation_frames(frames.shape[1])
