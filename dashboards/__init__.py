@@ -1,1 +1,1 @@
-"""What it looks like."""
+"""What people look at: plots, notes and pages of studies."""

@@ -20,7 +20,7 @@ UPLOADS = "uploads"
 
 
 def create_app(storage: BaseStorage, artifacts: Path, rules: GuardRules) -> Starlette:
-    """Optuna dashboard on `storage`, for those whom `rules` lets in; attached files go to `artifacts`/uploads."""
+    """Optuna dashboard on `storage`, open to those whom `rules` lets in. Attached files go to `artifacts`/uploads."""
     uploads = artifacts / UPLOADS
     uploads.mkdir(parents=True, exist_ok=True)
     leave_infeasible_out_of_best_trials()

@@ -1,4 +1,4 @@
-"""What is said of a build: how far it got and why no further, whether it is right, and why it failed."""
+"""A build in sentences: how far it got, why no further, whether it is right, why it failed."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ LEVEL_WORDS = {
 
 
 def level_sentences(build: Build) -> list[str]:
-    """How far the build got, why it went no further, and what it waits for; nothing before its first level."""
+    """How far the build got, why no further, and what it waits for. Empty before its first level."""
     if build.level is None:
         return []
     levels = list(BuildLevel)
     sentences = [
-        f"Got to level {levels.index(build.level) + 1} of {len(levels)}, {build.level.value}: "
+        f"Reached level {levels.index(build.level) + 1} of {len(levels)}, {build.level.value}: "
         f"{LEVEL_WORDS[build.level]}."
     ]
     if build.level_note:
@@ -39,16 +39,16 @@ def level_sentences(build: Build) -> list[str]:
 
 
 def target_sentence(build: Build) -> str:
-    """What was asked for."""
-    return f"Asked for {build.target.target_fps:,} frames/s at {build.target.clk_period_ns:g} ns."
+    """What the build must reach."""
+    return f"Target: {build.target.target_fps:,} frames/s at a clock of {build.target.clk_period_ns:g} ns."
 
 
 def verification_sentences(report: BuildReport) -> list[str]:
-    """Whether FINN's graph computes what the trained network does; the first is the verdict."""
+    """Whether FINN's graph computes the same as the trained network. The first sentence is the verdict."""
     equal, total = report.n_classes_equal, report.n_frames_verified
     if total == 0:
         return ["Not verified: no frames were run through FINN's graph."]
-    verdict = "Verified" if equal == total else "Not equal"
+    verdict = "Verified" if equal == total else "Verification failed"
     sentences = [f"{verdict}: FINN's graph gave the class of the trained network on {equal} of {total} frames."]
     if report.agreements:
         counts = ", ".join(f"{agreement.graph} {agreement.n_scores_equal}" for agreement in report.agreements)
@@ -59,7 +59,7 @@ def verification_sentences(report: BuildReport) -> list[str]:
 
 
 def rtl_sentences(report: BuildReport) -> list[str]:
-    """What open-source tools found of the generated code, and each layer that differs; nothing where none was asked."""
+    """The cross-check's results, then each layer that differs. Empty where there was no cross-check."""
     check = report.rtl_check
     if check is None:
         return []
@@ -69,24 +69,24 @@ def rtl_sentences(report: BuildReport) -> list[str]:
 def _synthesis_sentence(check: RtlCheck, report: BuildReport) -> str:
     n_synthesised = sum(layer.by_yosys is not None for layer in report.layers)
     if n_synthesised == 0:
-        return "Yosys synthesised the generated code of no layer."
+        return "Yosys could not synthesise the generated code of any layer."
     return f"{check.yosys} synthesised the generated code of {n_synthesised} of {len(report.layers)} layers."
 
 
 def _simulation_sentences(check: RtlCheck) -> list[str]:
     if check.verilator is None:
-        return ["The generated code was not simulated: there is no Verilator."]
+        return ["The generated code was not simulated: Verilator is missing."]
     simulated = [layer for layer in check.layers if layer.is_equal is not None]
     n_equal = sum(layer.is_equal is True for layer in simulated)
     summary = (
         f"{check.verilator} simulated {len(simulated)} of {len(check.layers)} layers on {check.n_frames} recorded "
-        f"frames: {n_equal} of them gave exactly the expected words."
+        f"frames; {n_equal} of them gave exactly the expected output."
     )
     return [summary, *(f"{layer.name} differs: {layer.simulation_note}." for layer in simulated if not layer.is_equal)]
 
 
 def vivado_sentences(report: BuildReport) -> list[str]:
-    """Which Vivado measured, and where the results of the last level lie in the build's folder."""
+    """Which Vivado measured, and where bitfile and driver are in the build's folder."""
     measured = report.measured
     if measured is None:
         return []
@@ -96,15 +96,15 @@ def vivado_sentences(report: BuildReport) -> list[str]:
 
 
 def report_sentences(report: BuildReport) -> list[str]:
-    """All that is said of a report; whether it is right comes first."""
+    """A whole report in sentences. The verification's verdict comes first."""
     return [*verification_sentences(report), *rtl_sentences(report), *vivado_sentences(report)]
 
 
 def build_sentences(build: Build) -> list[str]:
-    """All that is said of a build in one paragraph."""
+    """A whole build in sentences, for one paragraph."""
     sentences = [target_sentence(build), *level_sentences(build)]
     if build.is_below_threshold:
-        sentences.append("Below the accuracy threshold, built so that the whole chain is seen.")
+        sentences.append("Below the accuracy threshold; built to show the whole chain.")
     if build.message:
         sentences.append(f"Failed: {build.message}")
     if build.report is not None:

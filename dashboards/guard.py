@@ -1,4 +1,4 @@
-"""Who may talk to the dashboard: host names, origins of writes, the token, and headers that keep artifacts harmless."""
+"""Who may use the dashboard: host names, origins of writes, the token; headers that make artifacts harmless."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class GuardError(ValueError):
-    """The server would be open to people it was not meant for."""
+    """The server would be open to strangers, or its token cannot be sent."""
 
 
 @dataclass(frozen=True)
 class GuardRules:
-    """`allowed_hosts` None: any Host header; `token` None: no token is asked for."""
+    """Who is let in."""
 
     allowed_hosts: frozenset[str] | None
+    """In lower case; None allows any Host header."""
     token: str | None
+    """None asks for no token."""
 
 
 def guard_rules(host: str, token: str | None) -> GuardRules:
     """The rules for a server bound to `host`.
 
-    Raises GuardError where the token cannot be sent in a header, or where others than this machine could
-    connect without one.
+    Raises GuardError where no header can hold the token, or where other machines could connect without one.
     """
     if token is not None and not _is_sendable(token):
         raise GuardError(
@@ -45,13 +46,13 @@ def guard_rules(host: str, token: str | None) -> GuardRules:
             f"--host is {host} and no --token is given; expected 127.0.0.1, localhost or ::1, or a --token too: "
             "whoever reaches the port can delete studies"
         )
-    if host in {"0.0.0.0", "::"}:  # every address of this machine, under any name: the token alone decides
+    if host in {"0.0.0.0", "::"}:  # reachable under any name: the token alone decides
         return GuardRules(None, token)
     return GuardRules(LOOPBACK_NAMES | {url_host(host).lower()}, token)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`; other names than localhost count as not."""
+    """Whether only this machine can reach `host`. Of all names only localhost counts."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -59,12 +60,12 @@ def is_loopback(host: str) -> bool:
 
 
 def url_host(host: str) -> str:
-    """`host` as a URL and a Host header write it: an IPv6 address in brackets."""
+    """`host` as URLs and Host headers have it: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 class Guard:
-    """ASGI middleware that answers what the rules refuse, and adds safe headers to all that passes."""
+    """ASGI middleware. Refuses what the rules forbid and adds safe headers to all answers."""
 
     def __init__(self, app: ASGIApp, rules: GuardRules) -> None:
         self._app = app
@@ -74,7 +75,7 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})  # nothing here speaks it
+            await send({"type": "websocket.close", "code": 1008})  # nothing here uses it
         else:
             answer = _refuse(Request(scope), self._rules) or self._app
             await answer(scope, receive, _with_safe_headers(send, scope["path"]))
@@ -97,7 +98,7 @@ def _is_host_allowed(request: Request, rules: GuardRules) -> bool:
 
 
 def _is_cross_origin_write(request: Request) -> bool:
-    """Browsers say it in Sec-Fetch-Site or, older ones, in Origin; a program that sends neither is no browser."""
+    """Browsers send Sec-Fetch-Site, older ones Origin. A client that sends neither is no browser."""
     if request.method in READING_METHODS:
         return False
     site = request.headers.get("sec-fetch-site")

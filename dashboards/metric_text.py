@@ -11,21 +11,21 @@ from storage.hardware_reports import HardwareEstimate, Resources
 
 
 def objective_text(objective: Objective) -> str:
-    """Which way it goes, such as "LUT (lower is better)"."""
+    """Name and direction, such as "LUT (lower is better)"."""
     return f"{objective.metric.label} ({objective.metric.goal})"
 
 
 def missed_bounds(trial: MeasuredTrial, constraints: Sequence[Constraint]) -> list[str]:
-    """One text for each constraint that the trial does not keep: what it has, and what was asked for."""
+    """One text for each constraint that the trial misses: its value, and the bound."""
     return [
-        f"{bound.metric.describe(trial)}, {bound.describe_bound()} asked for"
+        f"{bound.metric.describe(trial)}; expected {bound.describe_bound()}"
         for bound in constraints
         if not bound.holds(trial)
     ]
 
 
 def resources_text(resources: Resources | HardwareEstimate) -> str:
-    """LUT, BRAM18, URAM where there are any, and DSP in one line."""
+    """LUT, BRAM18, URAM (if any) and DSP in one line."""
     uram = f"{resources.uram:,} URAM, " if resources.uram else ""
     lut, bram, dsp = (f"{metric.number(metric.read_field(resources))} {metric.label}" for metric in (LUT, BRAM, DSP))
     return f"{lut}, {bram}, {uram}{dsp}"
@@ -37,5 +37,5 @@ def speed_text(throughput_fps: float, latency_us: float) -> str:
 
 
 def count_with_share(count: int, available: int) -> str:
-    """A count and, where it is above 0 and so is what the board has, the share of the board."""
+    """A count, with its share of the board where both are above 0."""
     return f"{count:,} ({count / available:.1%})" if available and count else f"{count:,}"

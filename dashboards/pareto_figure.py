@@ -1,4 +1,4 @@
-"""The Pareto plot as a figure: accuracy against one other objective of all trials, the front, the designs to beat."""
+"""Draws a Pareto plot: accuracy against one other objective, with all trials, the front, the designs to beat."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ GRID_COLOUR = "#eceff3"
 REFERENCE_SYMBOLS = ("star-open", "diamond-open", "square-open", "triangle-up-open")
 
 LEAST_LOG_RATIO = 10
-"""Largest to smallest value from which on hardware metrics get a logarithmic axis; inference cost always has one."""
+"""From this ratio of largest to smallest value, a hardware metric has a logarithmic axis; inference cost always."""
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """The x axis: which points have a place on it, and where."""
+    """The x axis: which points it can show, and where."""
 
     is_logarithmic: bool
 
     def drawable(self, points: Sequence[PlotPoint]) -> list[PlotPoint]:
-        """All; on a logarithmic axis those above 0: a network whose weights were all pruned has cost 0."""
+        """On a logarithmic axis, the points above 0. (A network whose weights are all zero costs 0.) Else all."""
         return [point for point in points if point.value > 0 or not self.is_logarithmic]
 
     def remark(self, points: Sequence[PlotPoint]) -> str:
-        """For the legend: how many could not be drawn."""
+        """How many points are not drawn, for the legend."""
         n_left_out = len(points) - len(self.drawable(points))
         return f", {n_left_out} at cost 0 not drawn" if n_left_out else ""
 
     def position(self, value: float) -> float:
-        """Of a drawable value along the axis."""
+        """Where a drawable value lies along the axis."""
         return math.log10(value) if self.is_logarithmic else value
 
 
 def pareto_front_figure(data: ParetoFrontData) -> go.Figure:
-    """The plot's objective on x, accuracy in percent on y; fills its place, 550 x 450 pixels or more."""
+    """The plot's objective on x, accuracy in percent on y. Fills its place, which needs 550 x 450 pixels."""
     axis = _choose_axis(data)
     figure = go.Figure(layout=_layout(data, axis))
     figure.add_trace(_trials_trace(data.dominated, axis))
@@ -92,7 +92,7 @@ def _infeasible_trace(points: Sequence[PlotPoint], axis: _Axis) -> go.Scatter:
 
 def _front_trace(data: ParetoFrontData, axis: _Axis) -> go.Scatter:
     points = data.front
-    is_line = data.n_objectives == 2  # seen from one side, a front of more objectives is no line
+    is_line = data.n_objectives == 2  # a front of more objectives is no line in any one plot
     return go.Scatter(
         **_coordinates(points, axis),
         mode="lines+markers+text" if is_line else "markers+text",
@@ -101,7 +101,7 @@ def _front_trace(data: ParetoFrontData, axis: _Axis) -> go.Scatter:
         line={"color": FRONT_COLOUR, "width": 2, "shape": "hv"},
         marker={"color": FRONT_COLOUR, "size": 9, "line": {"color": "white", "width": 1}},
         text=_labels(axis.drawable(points), _axis_span(data, axis), axis),
-        # on the better side of a front of two objectives nothing else can lie
+        # beyond the front there are no other points, with two objectives
         textposition="top left" if data.objective.metric.direction == "minimize" else "top right",
         textfont={"color": FRONT_COLOUR, "size": 11},
         cliponaxis=False,
@@ -145,7 +145,7 @@ def _coordinates(points: Sequence[PlotPoint], axis: _Axis) -> dict[str, object]:
 
 
 def _axis_span(data: ParetoFrontData, axis: _Axis) -> float:
-    """How much of the axis is seen, in its positions."""
+    """The visible length of the axis, in positions."""
     points = axis.drawable((*data.dominated, *data.infeasible, *data.front))
     values = [point.value for point in points] + [design.inference_cost for design in data.references]
     positions = [axis.position(value) for value in values] or [0.0]
@@ -154,7 +154,7 @@ def _axis_span(data: ParetoFrontData, axis: _Axis) -> float:
 
 
 def _labels(points: Sequence[PlotPoint], span: float, axis: _Axis) -> list[str]:
-    """#trial beside each point of the front, left out where one before would be written over."""
+    """`#trial` for each point of the front; empty where it would cover an earlier label."""
     height = max((point.accuracy for point in points), default=0) - min((point.accuracy for point in points), default=0)
     labels: list[str] = []
     labelled: list[PlotPoint] = []
@@ -211,7 +211,7 @@ def _scale(data: ParetoFrontData, axis: _Axis) -> dict[str, object]:
         return decades
     ticks = [
         digit * 10.0**decade for decade in range(-3, 10) for digit in (1, 2, 5)
-    ]  # a plot may show one decade alone
+    ]  # several in each decade, for a plot may show one decade only
     return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:,.10g}" for tick in ticks]}
 
 

@@ -1,4 +1,4 @@
-"""What the Pareto plots of a study show: accuracy against each other objective, the front, the designs to beat."""
+"""What a study's Pareto plots show: its trials, its front, and published designs to beat."""
 
 from __future__ import annotations
 
@@ -36,29 +36,30 @@ REFERENCE_DESIGNS = (
 
 @dataclass(frozen=True)
 class PlotPoint:
-    """One trial in the plot, with the lines that appear when the pointer is over it."""
+    """One trial in the plot."""
 
     trial_number: int
     accuracy: float
     value: float
     """Of the plot's objective."""
     hover: tuple[str, ...]
+    """Lines that appear under the pointer."""
 
 
 @dataclass(frozen=True)
 class ParetoFrontData:
-    """All that one plot shows. Accuracy 0 to 1, up is better."""
+    """All that one plot shows. Accuracy is 0 to 1; higher is better."""
 
     study_name: str
     threshold: float
     objective: Objective
     """The x axis."""
     bound: Constraint | None
-    """On that objective."""
+    """The constraint on that objective."""
     has_constraints: bool
-    """Whether the study has any, on whatever metric."""
+    """Whether the study has any constraint."""
     n_objectives: int
-    """Of the study; with more than two, a trial of the front may lie anywhere in one plot."""
+    """Of the study. With more than two, trials of the front may lie anywhere in one plot."""
     dominated: tuple[PlotPoint, ...]
     """Feasible trials that are not on the front, by trial number."""
     infeasible: tuple[PlotPoint, ...]
@@ -68,13 +69,13 @@ class ParetoFrontData:
     built: tuple[PlotPoint, ...]
     """Trials with a finished FINN build."""
     references: tuple[ReferenceDesign, ...]
-    """Published designs, where the plot's objective is known of them."""
+    """Published designs; none unless the objective is inference cost."""
 
 
 def pareto_front_data(report: StudyReport) -> tuple[ParetoFrontData, ...]:
-    """What each plot of this study shows: one for each objective but accuracy, in their order.
+    """One plot for each objective but accuracy, in their order.
 
-    A study without complete trials gives the threshold and the references.
+    The plots of a study without complete trials show the threshold and the published designs.
     """
     return tuple(_plot_data(report, objective) for objective in report.objectives[1:])
 

@@ -1,4 +1,4 @@
-"""Keeps the plot and the notes of the studies in Optuna dashboard in step with what was measured and built."""
+"""Keeps plots and notes in Optuna dashboard in step with the database."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from storage.studies import StudyRecord, load_study_record
 logger = logging.getLogger(__name__)
 
 PARETO_FRONT_ID = "pareto-front"
-"""The id in the study of the second objective's plot: a new plot replaces the old one. Others add their objective."""
+"""Id of the second objective's plot; other plots append their objective. A new plot replaces that of the same id."""
 
 MAX_WRITES = 50
-"""Of one study and refresh: writing takes the database from the pages, and the rest follows in the next refresh."""
+"""Per study and refresh, for the pages wait while this writes. The rest follows in the next refresh."""
 
 OWN_NOTES_HEADING = "### Your notes (what stands below this line is kept)"
 
 
 class Refresher:
-    """Writes plot and notes of all studies, or of one; what is right already is not written again."""
+    """Writes the plots and notes of all studies, or of one. Writes only what changed."""
 
     def __init__(self, storage: BaseStorage, database: Database, study_name: str | None) -> None:
         self._storage = storage
@@ -51,9 +51,9 @@ class Refresher:
         self._seen: dict[str, object] = {}
 
     def refresh_until(self, stop: threading.Event, interval_s: float, give_up: threading.Event) -> None:
-        """Refreshes every `interval_s` seconds, and once more at `stop`, which `give_up` cuts short.
+        """Refreshes every `interval_s` seconds, and a last time after `stop`. `give_up` cuts a refresh short.
 
-        A failure is logged once and tried again.
+        Logs a failure once, and tries again.
         """
         last_failure = ""
         is_last = False
@@ -62,21 +62,21 @@ class Refresher:
             try:
                 self.refresh(give_up)
                 last_failure = ""
-            except Exception as error:  # outermost frame of the thread: the pages stay up, the next round may work
+            except Exception as error:  # the thread's outermost frame: pages stay up, the next try may work
                 failure = f"{type(error).__name__}: {error}"
                 if failure != last_failure:
-                    logger.warning("plot and notes could not be brought up to date: %s", failure)
+                    logger.warning("plots and notes cannot be updated: %s", failure)
                 last_failure = failure
             stop.wait(interval_s)
 
     def refresh(self, stop: threading.Event) -> int:
-        """Brings plot and notes up to date, and returns how many of them were written. Stops early at `stop`."""
+        """Updates plots and notes, and returns how many it wrote. Stops early at `stop`."""
         names = optuna.get_all_study_names(self._storage) if self._study_name is None else [self._study_name]
         return sum(self._refresh_study(name, stop) for name in names)
 
     def _refresh_study(self, name: str, stop: threading.Event) -> int:
         record = load_study_record(self._database, name)
-        if record is None:  # made in the dashboard or by another program
+        if record is None:  # of another program, or made in the dashboard
             return 0
         study = optuna.load_study(study_name=name, storage=self._storage, sampler=RandomSampler())  # never asked
         builds = load_builds(self._database, name)
@@ -91,7 +91,7 @@ class Refresher:
 
 
 def merge_notes(generated: str, stored: str) -> str:
-    """The generated text, and below it what people wrote themselves: under the heading, or instead of our text."""
+    """The generated text, then the heading and people's own text. A stored note without the heading is all theirs."""
     _, heading, own = stored.partition(OWN_NOTES_HEADING)
     if not heading:
         own = stored and f"\n\n{stored}"
@@ -106,7 +106,7 @@ def _state(study: optuna.Study, record: StudyRecord, builds: Sequence[Build]) ->
 def _write_study(
     study: optuna.Study, database: Database, record: StudyRecord, builds: Sequence[Build], stop: threading.Event
 ) -> Iterable[str]:
-    """Yields the name of each thing that had to be written, what people look for first."""
+    """Yields the name of each thing it writes. Starts with what people look at first."""
     config = parse_study_config(record.text, f"study {record.name}")
     report = make_study_report(database, study, config, builds)
     attributes = study._storage.get_study_system_attrs(study._study_id)  # all notes in one read
@@ -151,7 +151,7 @@ def _all_facts(
 
 
 def _urgency(report: StudyReport) -> Callable[[FrozenTrial], tuple[int, bool, int]]:
-    """Sorts the trials of the newest builds first, then the front, then the newest trials."""
+    """Sort key: trials of the newest builds first, then the front, then the newest trials."""
     latest_build = {build.trial_number: build.build_id for build in report.builds}
     front = {trial.trial_number for trial in report.front}
     return lambda trial: (-latest_build.get(trial.number, 0), trial.number not in front, -trial.number)

@@ -1,4 +1,4 @@
-"""One HTML file that shows a study without any server: `python -m dashboards.report_page STUDY --out FILE.html`."""
+"""A study as one HTML file that needs no server; its command: `python -m dashboards.report_page STUDY --out FILE`."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class _BuildSection:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the file and prints its path; exit code 2 where it cannot."""
+    """Writes the file and prints its path. Returns 2 where it cannot."""
     args = _parse_arguments(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write_report_page(database: Database, study_name: str, path: Path) -> None:
-    """Writes the page by rename. Raises StudyError where the database has no such study."""
+    """Writes the page atomically. Raises StudyError where the database has no such study."""
     report = load_study_report(database, study_name)
     record = load_study_record(database, study_name)
     assert record is not None  # load_study_report raises before
@@ -143,7 +143,7 @@ def write_report_page(database: Database, study_name: str, path: Path) -> None:
 
 
 def report_page(report: StudyReport, record: StudyRecord) -> str:
-    """The page: plots, front, builds, the study's YAML and what it was run with; needs no network to be shown."""
+    """The page: plots, front, builds, study file, versions. It loads nothing from the network."""
     return PAGE.render(
         report=report,
         title=_title(report),

@@ -1,4 +1,4 @@
-"""The dashboard server: `python -m dashboards.run`, Optuna dashboard with a Pareto plot and a note per trial."""
+"""The dashboard server, Optuna dashboard with our plots and notes; its command: `python -m dashboards.run`."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class AddressError(Exception):
 
 
 class EndError(Exception):
-    """Ctrl-C or SIGTERM came."""
+    """Ctrl-C or SIGTERM arrived."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serves until Ctrl-C or SIGTERM; exit code 2 where it cannot start."""
+    """Serves until Ctrl-C or SIGTERM. Returns 2 where it cannot start."""
     args = _parse_arguments(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find_page(storage: BaseStorage, study_name: str | None) -> str:
-    """Path of the page to start at. Raises StudyError where there is no such study."""
+    """Path of the page to open first. Raises StudyError where there is no such study."""
     if study_name is None:
         return "/dashboard"
     ids = {study.study_name: study._study_id for study in storage.get_all_studies()}
@@ -67,7 +67,7 @@ def find_page(storage: BaseStorage, study_name: str | None) -> str:
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises AddressError: port in use, not ours to open, no such host."""
+    """A listening socket; port 0 takes a free one. Raises AddressError where host or port cannot be used."""
     listener: socket.socket | None = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -99,7 +99,7 @@ def _run_server(args: argparse.Namespace) -> None:
 
 @contextmanager
 def _refreshing(storage: BaseStorage, database: Database, study_name: str | None) -> Iterator[None]:
-    """Meanwhile and, for what came last, once more afterwards."""
+    """Refreshes plots and notes meanwhile, and once more afterwards."""
     stop, give_up = threading.Event(), threading.Event()
     refresher = Refresher(storage, database, study_name)
     thread = threading.Thread(target=refresher.refresh_until, args=(stop, REFRESH_INTERVAL_S, give_up), daemon=True)
@@ -114,7 +114,7 @@ def _refreshing(storage: BaseStorage, database: Database, study_name: str | None
 
 
 def _end(signal_number: int, frame: FrameType | None) -> None:
-    """Where uvicorn has the signals it closes its connections first, and then sends them once more, to here."""
+    """While uvicorn runs it handles the signals: it closes its connections, then sends them again to here."""
     raise EndError
 
 

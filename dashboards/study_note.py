@@ -1,4 +1,4 @@
-"""The note of one study in Optuna dashboard, in Markdown: what it searches, its threshold, its front and builds."""
+"""The note of one study in Optuna dashboard: what it searches, threshold, constraints, front, builds."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def _description(report: StudyReport, config: StudyConfig) -> str:
         f"Searches quantized networks for modulation classification by {objectives}: "
         f"{config.budget.trials} trials of {config.budget.epochs} epochs and {stages} pruning stages, "
         f"sampler `{config.study.sampler}`, seed {config.study.seed}, data: {_dataset(config.dataset)}. "
-        f"A network is of use from an accuracy of **{100 * report.threshold:.4g}%**"
-        f"{' and where all constraints hold' if report.constraints else ''}."
+        f"A network must reach an accuracy of **{100 * report.threshold:.4g}%**"
+        f"{' and keep all constraints' if report.constraints else ''}."
     )
 
 
 def _dataset(dataset: DatasetPart) -> str:
     if dataset.path is not None:
         return f"`{dataset.path}`"
-    return f"`RADIOML_2018_01A` or else a generated twin, profile `{dataset.twin.profile}`"
+    return f"the file in `RADIOML_2018_01A`, else a twin of profile `{dataset.twin.profile}`"
 
 
 def _hardware(report: StudyReport, config: StudyConfig) -> list[str]:

@@ -1,4 +1,4 @@
-"""A whole study as text and tables: how far it is, its constraints, its front, its builds."""
+"""A whole study as text and tables: progress, constraints, front, builds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BUILD_COUNTS_REMARK = (
 
 
 def finished_trials(report: StudyReport) -> str:
-    """How many trials of each kind there are."""
+    """How many trials are complete, infeasible, stopped and failed."""
     counts = report.counts
     n_infeasible = sum(not report.is_feasible(trial) for trial in report.trials)
     infeasible = f" ({n_infeasible} of them infeasible)" if report.constraints else ""
@@ -26,7 +26,7 @@ def finished_trials(report: StudyReport) -> str:
 
 
 def hardware_target(config: StudyConfig) -> str:
-    """What the estimates are made for."""
+    """Board, clock and frames/s of the estimates."""
     fpga = config.fpga
     return f"{fpga.board}, {fpga.clk_period_ns:g} ns, folded for {fpga.target_fps:,} frames/s"
 
@@ -41,11 +41,11 @@ def constraints_table(report: StudyReport) -> TextTable:
         )
         for bound in report.constraints
     ]
-    return TextTable(("constraint", "asked for", "trials that keep it"), tuple(rows))
+    return TextTable(("constraint", "bound", "trials that keep it"), tuple(rows))
 
 
 def front_table(report: StudyReport, *, with_architecture: bool) -> TextTable:
-    """The front in its order, with the hardware estimates of a study that asks for them."""
+    """The front in its order, with FINN's estimates where the study asks for hardware."""
     hardware = HARDWARE_METRICS if report.asks_for_hardware else ()
     header = ["trial", "accuracy", "reaches threshold", *(metric.title for metric in hardware)]
     header += [INFERENCE_COST.title, "bit-ops", "weight bits", "parameters"]
@@ -57,7 +57,7 @@ def front_table(report: StudyReport, *, with_architecture: bool) -> TextTable:
 
 
 def builds_table(builds: Sequence[Build]) -> TextTable:
-    """The builds in the order they were queued; BUILD_COUNTS_REMARK says what their counts hold."""
+    """The builds in the order they were queued. BUILD_COUNTS_REMARK explains their counts."""
     columns = ("trial", "state", "level", "board", "clock ns", LUT.title, BRAM.title, "URAM", DSP.title)
     header = (*columns, THROUGHPUT.title, LATENCY.title, "test accuracy")
     return TextTable(header, tuple(_build_row(build) for build in builds))

@@ -1,4 +1,4 @@
-"""Plain text and tables of it, written as Markdown for Optuna dashboard or as HTML for a page."""
+"""Plain text and tables, as Markdown for Optuna dashboard or as HTML for a page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 _MARKUP = re.compile(r"([\\`*\[\]<>|~#]|(?<!\w)_|_(?!\w))")
-"""What Markdown might take for its own; not an underscore within a word."""
+"""Characters that Markdown may take as markup. An underscore within a word is none."""
 
 COLUMN_GAP = "\N{NO-BREAK SPACE}" * 3
 
@@ -29,16 +29,16 @@ _TABLE = TEMPLATES.from_string("""\
 
 @dataclass(frozen=True)
 class TextTable:
-    """Cells as people read them, without any markup; as many in each row as in the header."""
+    """Cells of plain text; each row has as many as the header."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     marked: Collection[int] = ()
-    """Rows that stand out, from 0."""
+    """Indices of rows that stand out."""
 
 
 def table_as_markdown(table: TextTable) -> str:
-    """As `markdown_table`, the first cell of a marked row in bold."""
+    """As `markdown_table`. The first cell of a marked row is bold."""
     rows = [
         (f"**{row[0]}**", *row[1:]) if index in table.marked else row
         for index, row in enumerate([tuple(map(plain_markdown, row)) for row in table.rows])
@@ -47,21 +47,21 @@ def table_as_markdown(table: TextTable) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table whose first column is to the left and all others to the right; cells must not hold line breaks or |."""
+    """A table whose first column is left-aligned, the others right-aligned. Cells must have no line breaks and no |."""
     lines = [_table_line(header), "| :-- |" + " --: |" * (len(header) - 1), *(_table_line(row) for row in rows)]
     return "\n".join(lines)
 
 
 def plain_markdown(text: str) -> str:
-    """One line of text as it is, whatever Markdown it may hold."""
+    """One line of text, shown as it is whatever Markdown it may look like."""
     return _MARKUP.sub(r"\\\1", " ".join(text.split()))
 
 
 def table_as_html(table: TextTable) -> Markup:
-    """As a table that may be scrolled sideways; marked rows are of the class `marked`."""
+    """An HTML table that scrolls sideways. Marked rows have the class `marked`."""
     return Markup(_TABLE.render(table=table))
 
 
 def _table_line(cells: Sequence[str]) -> str:
-    """Spaces between the cells, which Optuna dashboard would draw side by side."""
+    """Adds gaps between the cells, for Optuna dashboard draws none."""
     return f"| {' | '.join([cells[0], *(COLUMN_GAP + cell for cell in cells[1:])])} |"

@@ -1,4 +1,4 @@
-"""The note of one trial in Optuna dashboard, in Markdown: objectives, constraints, architecture, stages, hardware."""
+"""The note of one trial in Optuna dashboard: objectives, constraints, architecture, stages, hardware."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class TrialFacts:
     state: str
     """Optuna's word in small letters: complete, pruned or fail."""
     design: Design | None
-    """None where the parameters give no network that can be built."""
+    """None where the trial's parameters describe no network that can be built."""
     result: MeasuredTrial | None
     """None unless the trial is complete."""
     evaluations: tuple[Evaluation, ...]
-    """By stage; empty unless something was measured."""
+    """In the order of the stages; empty where nothing was measured."""
     builds: tuple[Build, ...]
     """Oldest first."""
     is_on_front: bool
     copied_from: int | None
-    """The earlier trial of the same network, whose result this one has."""
+    """The earlier trial of the same network, whose values were copied."""
     message: str | None
     """Why the trial was stopped or failed."""
     objectives: tuple[Objective, ...]
@@ -65,7 +65,7 @@ def trial_note(facts: TrialFacts) -> str:
 
 
 def code_block(text: str) -> str:
-    """`text` as it is, whatever Markdown it may hold."""
+    """A block that shows `text` as it is, whatever Markdown it may look like."""
     fence = "```"
     while fence in text:
         fence += "`"
@@ -79,7 +79,7 @@ def _headline(facts: TrialFacts) -> str:
     result = facts.result
     metrics = [objective.metric for objective in facts.objectives]
     values = ", ".join(f"{metric.label} **{metric.text(metric.read(result))}**" for metric in metrics)
-    copied = "" if facts.copied_from is None else f" Same network as trial {facts.copied_from}: measured there."
+    copied = "" if facts.copied_from is None else f" Copied from trial {facts.copied_from}, the same network."
     return f"**Trial {facts.trial_number}**: {values}, {_place(facts, result)}.{copied}"
 
 
@@ -99,7 +99,7 @@ def _constraint_table(facts: TrialFacts, result: MeasuredTrial) -> str:
         ]
         for bound in facts.constraints
     ]
-    return markdown_table(["constraint", "asked for", "this network", "holds"], rows)
+    return markdown_table(["constraint", "bound", "this network", "holds"], rows)
 
 
 def _architecture_table(architecture: ArchitectureConfig) -> str:
@@ -194,10 +194,10 @@ def _layer_parts(report: BuildReport) -> list[str]:
 
 
 def _build_list(build: Build) -> str:
-    """One point each, for Optuna dashboard does not break long lines."""
+    """One point per sentence, for Optuna dashboard does not break long lines."""
     points = [plain_markdown(sentence) for sentence in (target_sentence(build), *level_sentences(build))]
     if build.is_below_threshold:
-        points.append("**Below the accuracy threshold**: built so that the whole chain is seen.")
+        points.append("**Below the accuracy threshold**: built to show the whole chain.")
     if build.test_accuracy is not None:
         points.append(f"Accuracy on the test part: **{build.test_accuracy:.2%}**.")
     if build.report is not None:

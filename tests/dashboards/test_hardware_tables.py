@@ -102,7 +102,7 @@ def test_a_build_without_a_cross_check_has_no_table_of_it() -> None:
 def test_a_cross_check_is_summed_up_and_differences_named() -> None:
     assert rtl_sentences(CHECKED) == [
         "Yosys 0.70 synthesised the generated code of 1 of 6 layers.",
-        "Verilator 5.020 simulated 2 of 3 layers on 4 recorded frames: 1 of them gave exactly the expected words.",
+        "Verilator 5.020 simulated 2 of 3 layers on 4 recorded frames; 1 of them gave exactly the expected output.",
         "ConvolutionInputGenerator_rtl_1 differs: word 7 is 01; expected 02.",
     ]
 
@@ -110,13 +110,13 @@ def test_a_cross_check_is_summed_up_and_differences_named() -> None:
 def test_without_verilator_nothing_is_said_to_be_simulated() -> None:
     report = replace(CHECKED, rtl_check=replace(CHECK, verilator=None))
 
-    assert rtl_sentences(report)[1:] == ["The generated code was not simulated: there is no Verilator."]
+    assert rtl_sentences(report)[1:] == ["The generated code was not simulated: Verilator is missing."]
 
 
 def test_without_yosys_nothing_is_said_to_be_synthesised() -> None:
     report = replace(DETAILED_BUILD_REPORT, rtl_check=replace(CHECK, yosys="not found"))
 
-    assert rtl_sentences(report)[0] == "Yosys synthesised the generated code of no layer."
+    assert rtl_sentences(report)[0] == "Yosys could not synthesise the generated code of any layer."
 
 
 def test_without_a_cross_check_nothing_is_said_of_it() -> None:

@@ -178,8 +178,8 @@ def test_infeasible_trials_have_a_look_of_their_own_and_say_what_they_miss(hardw
     assert [point.trial_number for point in data.infeasible] == numbers
     assert infeasible.marker.symbol == "x-thin"
     most_accurate = next(point for point in data.infeasible if point.trial_number == 37)
-    assert "<b>misses</b> LUT 49,858, at most 25,000 asked for" in most_accurate.hover
-    assert "<b>misses</b> throughput 74,405 frames/s, at least 100,000 frames/s asked for" in most_accurate.hover
+    assert "<b>misses</b> LUT 49,858; expected at most 25,000" in most_accurate.hover
+    assert "<b>misses</b> throughput 74,405 frames/s; expected at least 100,000 frames/s" in most_accurate.hover
 
 
 def test_feasible_trials_miss_nothing(hardware: StudyReport) -> None:

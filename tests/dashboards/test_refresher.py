@@ -177,9 +177,7 @@ def test_a_failure_is_logged_once_and_does_not_end_the_thread(
     thread.join(10)
 
     assert is_alive
-    assert [record.message.partition(":")[0] for record in caplog.records] == [
-        "plot and notes could not be brought up to date"
-    ]
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["plots and notes cannot be updated"]
 
 
 def test_a_note_that_people_wrote_before_is_kept_below_ours(database: Database) -> None:

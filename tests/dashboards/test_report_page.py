@@ -122,7 +122,7 @@ def test_page_of_a_hardware_study_has_constraints_estimates_and_each_layer_of_a_
     assert "<td>26</td><td>38.95%</td><td>no</td><td>3,145</td><td>4</td><td>6</td><td>416,667</td>" in page
     assert "<tr><td>LUT</td><td>3,145 (0.7%)</td><td>18,432</td><td>24,100 (5.7%)</td></tr>" in page
     assert '<tr class="marked"><td>MVAU_hls_2 (bottleneck)</td><td>12</td><td>4</td><td>2,048</td>' in page
-    assert "Got to level 2 of 5, codegen: generated hardware code. No further: no &lt;Vivado&gt; here." in page
+    assert "Reached level 2 of 5, codegen: generated hardware code. No further: no &lt;Vivado&gt; here." in page
 
 
 def test_a_failed_build_shows_the_end_of_its_log(database: Database) -> None:

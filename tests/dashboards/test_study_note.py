@@ -24,7 +24,7 @@ def test_note_of_two_objectives_has_front_and_progress(database: Database) -> No
     note = _note(database)
 
     assert "by accuracy (higher is better), inference cost η (lower is better):" in note
-    assert "A network is of use from an accuracy of **56%**." in note
+    assert "A network must reach an accuracy of **56%**." in note
     assert "6 trials complete, 1 could not be built, 1 failed; no network has reached the threshold yet." in note
     header = ["trial", "accuracy", "reaches threshold", "inference cost η", "bit-ops", "weight bits", "parameters"]
     assert header in table_rows(note)

@@ -163,8 +163,8 @@ def test_note_of_a_build_says_how_far_it_got_why_no_further_and_what_it_waits_fo
 
     note = trial_note(replace(FACTS, builds=(stopped, waiting)))
 
-    assert "- Got to level 2 of 5, codegen: generated hardware code.\n- No further: no \\`vivado\\` here.\n" in note
-    assert "- Got to level 1 of 5, estimate: FINN's estimates.\n- Waits for codegen: generated hardware code." in note
+    assert "- Reached level 2 of 5, codegen: generated hardware code.\n- No further: no \\`vivado\\` here.\n" in note
+    assert "- Reached level 1 of 5, estimate: FINN's estimates.\n- Waits for codegen: generated hardware code." in note
 
 
 def test_note_has_the_estimate_of_a_trial_without_a_build() -> None:
@@ -220,7 +220,7 @@ def test_note_of_a_trial_without_result_has_the_reason_and_no_promotion(state: s
 
 
 def test_note_of_a_network_that_was_measured_before_names_the_trial() -> None:
-    assert "Same network as trial 3: measured there." in trial_note(replace(FACTS, copied_from=3))
+    assert "Copied from trial 3, the same network." in trial_note(replace(FACTS, copied_from=3))
 
 
 def test_code_block_holds_fences_of_the_text() -> None:
@@ -230,7 +230,7 @@ def test_code_block_holds_fences_of_the_text() -> None:
 def test_unequal_classes_are_said_plainly() -> None:
     note = trial_note(replace(FACTS, builds=(replace(BUILD, report=replace(BUILD_REPORT, n_classes_equal=97)),)))
 
-    assert "- **Not equal: FINN's graph gave the class of the trained network on 97 of 100 frames.**" in note
+    assert "- **Verification failed: FINN's graph gave the class of the trained network on 97 of 100 frames.**" in note
 
 
 def test_unverified_builds_are_not_called_verified() -> None:
