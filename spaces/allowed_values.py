@@ -1,4 +1,4 @@
-"""What a field of a pydantic model allows: in words, and as a check of one value."""
+"""What a field of a pydantic model allows, in words and as a check of one value."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pydantic.fields import FieldInfo
 
 @dataclass(frozen=True)
 class FieldRule:
-    """The rule of one field: what it allows, in words, and the check. In Annotated, it speaks for a field of ranges."""
+    """What one field allows, in words and as a check. Inside Annotated it describes a field that takes ranges."""
 
     allowed: str
     adapter: TypeAdapter[Any]
 
     def find_mismatch(self, value: object) -> str | None:
-        """What is expected instead of `value`, or None where it fits."""
+        """What is expected instead of `value`; None where it fits."""
         try:
             self.adapter.validate_python(value)
         except ValidationError as error:
@@ -28,18 +28,18 @@ class FieldRule:
         return None
 
     def convert(self, value: object) -> Any:
-        """The value as the field holds it: 1 becomes 1.0 in a field of floats."""
+        """The value in the field's type: 1 becomes 1.0 in a field of floats."""
         return self.adapter.validate_python(value)
 
 
 def make_rule(field: FieldInfo | Any) -> FieldRule:
-    """The rule of a model's field, or of a bare annotation."""
+    """The rule of a model's field, or of an annotation alone."""
     config = ConfigDict(strict=True, allow_inf_nan=False)
     return FieldRule(name_allowed(field), TypeAdapter(_annotation_of(field), config=config))
 
 
 def state_expected(details: Mapping[str, Any], field: FieldInfo | Any | str) -> str:
-    """What is expected, from one of pydantic's errors: the validator's own words, else all that the field allows."""
+    """What one of pydantic's errors says is expected: a validator's own words, else all that the field allows."""
     cause = details.get("ctx", {}).get("error")
     if details["type"] == "value_error" and cause is not None:
         return str(cause).removeprefix("expected ")

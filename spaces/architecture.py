@@ -10,16 +10,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 FLOAT_BIT_WIDTH = 32
-"""Bit width that stands for float32, that is no quantization."""
+"""Stands for float32: no quantization."""
 
 NOT_QUANTIZED = "the network has 32-bit weights or activations; expected at most 8 bits everywhere for an FPGA"
-"""Why no FPGA takes an architecture that is not `is_quantized`."""
+"""Why an architecture that is not `is_quantized` cannot go to an FPGA."""
 
 QUANTIZED_BIT_WIDTHS = range(2, 9)
 
 
 class ArchitectureError(ValueError):
-    """The blocks are each valid, but together they are no network that can be built."""
+    """Each block is valid, but together they form no network."""
 
 
 def _check_bit_width(value: int) -> int:
@@ -40,20 +40,20 @@ BitWidth = Annotated[int, AfterValidator(_check_bit_width), Field(description="2
 KernelSize = Annotated[
     int, Field(ge=1, le=255, description="an odd whole number from 1 to 255"), AfterValidator(_check_odd)
 ]
-"""Taps of a convolution along time; odd, so that padding keeps frames centred."""
+"""Taps of a convolution along time. Odd, so that padding keeps frames centred."""
 
 Stride = Annotated[int, Field(ge=1, le=16)]
 Channels = Annotated[int, Field(ge=1, le=4096)]
 
 
 class FrozenModel(BaseModel):
-    """A value read from outside: unknown keys are errors, and it never changes."""
+    """A value from outside. It is frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
 
 class InputQuantizer(FrozenModel):
-    """Quantizes the I/Q samples to signed integers of a fixed scale, clip / 2**(bit_width - 1)."""
+    """Quantizes I/Q samples to signed integers with the fixed scale clip / 2**(bit_width - 1)."""
 
     type: Literal["input_quantizer"] = "input_quantizer"
     bit_width: Annotated[int, Field(ge=2, le=8)] = 8
@@ -74,7 +74,7 @@ class Conv(FrozenModel):
 class DepthwiseSeparable(FrozenModel):
     """Depthwise then pointwise convolution, each with batch norm and quantized ReLU (BacalhauNet's DSC block).
 
-    `residual` adds the block's input to its output: null where shapes allow it, true always, false never.
+    `residual` adds the block's input to its output: true always, false never, null where shapes allow it.
     """
 
     type: Literal["depthwise_separable"] = "depthwise_separable"
@@ -89,7 +89,7 @@ class DepthwiseSeparable(FrozenModel):
 class InvertedResidual(FrozenModel):
     """Pointwise expansion, depthwise, pointwise projection, each with batch norm and quantized ReLU (MobileNet).
 
-    The projection also ends in a ReLU: its sum with the input then stays unsigned, as FINN's thresholds need it.
+    The projection ends in a ReLU, too. So its sum with the input stays unsigned, which FINN's thresholds need.
     """
 
     type: Literal["inverted_residual"] = "inverted_residual"
@@ -103,14 +103,14 @@ class InvertedResidual(FrozenModel):
 
 
 class MaxPool(FrozenModel):
-    """Maximum over `kernel_size` neighbouring samples, without overlap."""
+    """Maximum of each `kernel_size` neighbouring samples, without overlap."""
 
     type: Literal["max_pool"] = "max_pool"
     kernel_size: Annotated[int, Field(ge=2, le=1024)]
 
 
 class GlobalPool(FrozenModel):
-    """Maximum over all samples that are left: length becomes 1."""
+    """Maximum of all samples that are left. The length becomes 1."""
 
     type: Literal["global_pool"] = "global_pool"
 
@@ -156,7 +156,7 @@ class BlockShape:
 class ArchitectureConfig(FrozenModel):
     """One network: blocks in order, from frames (in_channels, frame_length) to n_classes scores.
 
-    Raises ArchitectureError (as pydantic's ValidationError) where the blocks do not fit together.
+    Raises pydantic's ValidationError, with an ArchitectureError inside, where the blocks do not fit together.
     """
 
     blocks: tuple[Block, ...]
@@ -171,13 +171,13 @@ class ArchitectureConfig(FrozenModel):
 
     @property
     def architecture_id(self) -> str:
-        """Twelve hexadecimal digits, the same for the same network on every machine and in every version."""
+        """Twelve hexadecimal digits, the same for equal networks on all machines and in all versions."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
     def is_quantized(self) -> bool:
-        """Whether every weight and every input of a MAC layer has at most 8 bits, as FINN needs it."""
+        """Whether all weights and all inputs of MAC layers have at most 8 bits, as FINN needs."""
         weights = [b.weight_bit_width for b in self.blocks if not isinstance(b, InputQuantizer | MaxPool | GlobalPool)]
         inputs = [s.in_bit_width for s in infer_shapes(self)[1:]]
         starts_quantized = isinstance(self.blocks[0], InputQuantizer)
@@ -200,9 +200,9 @@ def infer_shapes(architecture: ArchitectureConfig) -> tuple[BlockShape, ...]:
 
 
 def split_global_pool(length: int) -> tuple[int, ...]:
-    """Pool sizes whose product is `length`, each at most 16 where the factors allow it, largest first.
+    """Pool sizes whose product is `length`, largest first, each at most 16 where the factors allow it.
 
-    The maximum is associative, so the chain is exact; one wide pool would be FINN's bottleneck.
+    The maximum is associative, so the chain is exact. One wide pool would be FINN's bottleneck.
     """
     factors = _prime_factors(length)
     pools: list[int] = []

@@ -1,4 +1,4 @@
-"""The `space.blocks` of a study: blocks whose fields may be distributions, and groups of blocks that repeat."""
+"""`space.blocks` of a study: blocks whose fields may be distributions, and groups that repeat."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class BlockSpace:
 
 @dataclass(frozen=True)
 class RepeatSpace:
-    """A group of blocks, as many times as `repeat` says; each time draws its own values."""
+    """A group of blocks, `repeat` times in a row. Each time draws its own values."""
 
     repeat: Drawable
     blocks: tuple[BlockEntry, ...]
@@ -45,14 +45,14 @@ BlockEntry = BlockSpace | RepeatSpace
 
 @dataclass(frozen=True)
 class DrawnBlock:
-    """One block without choice, and the path of the entry it was drawn from."""
+    """One block with no choice left, and the path of its entry in the study file."""
 
     path: str
     block: FrozenModel
 
 
 def draw_blocks(entries: Iterable[BlockEntry], trial: SuggestingTrial, path: str) -> list[DrawnBlock]:
-    """The blocks in order, repeated groups unrolled; each value is drawn under its path, such as `path[1].stride`."""
+    """The blocks in order, groups unrolled. Each value is drawn under its path, such as `path[1].stride`."""
     drawn: list[DrawnBlock] = []
     for index, entry in enumerate(entries):
         place = f"{path}[{index}]"

@@ -14,7 +14,7 @@ Scalar = None | bool | int | float | str
 
 @dataclass(frozen=True)
 class Choices:
-    """One of these values, without order."""
+    """One of these values; they have no order."""
 
     choices: tuple[Scalar, ...]
 
@@ -30,7 +30,7 @@ class IntRange:
 
 @dataclass(frozen=True)
 class FloatRange:
-    """A number between low and high, both included; evenly by its logarithm where `log`."""
+    """A number from low to high, both included. With `log`, its logarithm is drawn uniformly."""
 
     low: float
     high: float
@@ -55,7 +55,7 @@ class SuggestingTrial(Protocol):
 
 
 def draw(trial: SuggestingTrial, name: str, drawable: Drawable) -> Scalar:
-    """The value itself, or what the trial suggests under `name`."""
+    """The value itself, or the one that the trial draws under `name`."""
     match drawable:
         case Choices(choices):
             return trial.suggest_categorical(name, choices)
@@ -67,7 +67,7 @@ def draw(trial: SuggestingTrial, name: str, drawable: Drawable) -> Scalar:
 
 
 def find_smallest(drawable: Drawable) -> Scalar:
-    """The least value that can be drawn; of choices that are not all numbers, the first."""
+    """The least value that can be drawn. Of choices that are not all numbers, the first."""
     match drawable:
         case Choices(choices):
             numbers = [c for c in choices if isinstance(c, int | float) and not isinstance(c, bool)]
@@ -78,7 +78,7 @@ def find_smallest(drawable: Drawable) -> Scalar:
 
 
 def parse_drawable(value: object, rule: FieldRule) -> Drawable:
-    """A value or a distribution, each value of which fits the rule. Raises InvalidValueError with all that do not."""
+    """A value or a distribution whose values all fit the rule. Raises InvalidValueError with those that do not."""
     if isinstance(value, dict):
         return _check_values(_parse_distribution(value), value, rule)
     expected = rule.find_mismatch(value)

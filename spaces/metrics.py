@@ -1,4 +1,4 @@
-"""The metrics that a study may ask for: one record each, with its name, direction, unit, and where it is read."""
+"""The metrics that a study may ask for: name, direction, unit, and where each is read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Direction = Literal["maximize", "minimize"]
 
 
 class Source(Enum):
-    """Where a metric is read."""
+    """Where a metric comes from."""
 
     NETWORK = "measured of the trained network"
     RESOURCES = "FINN's estimate, of what the FPGA has"
@@ -19,11 +19,11 @@ class Source(Enum):
 
 
 class MeasuredNetwork(Protocol):
-    """A network with its metrics, such as a trial in a report."""
+    """A network with its metrics, such as a complete trial."""
 
     @property
     def accuracy(self) -> float:
-        """Of validation frames."""
+        """On validation frames; 0 to 1."""
 
     @property
     def inference_cost(self) -> float:
@@ -39,17 +39,17 @@ class Metric:
     """A number that a study may optimize or bound."""
 
     name: str
-    """In the study file, in Optuna and in programs."""
+    """Its key in study files and in Optuna."""
     label: str
-    """For people."""
+    """Its name in texts for people."""
     direction: Direction
     number_format: str
     source: Source
     unit: str = ""
     field: str = ""
-    """Where the record that has it calls it otherwise."""
+    """Its name in that record; empty where it is the same."""
     scale: str = ""
-    """What 1 is, where the unit does not say it."""
+    """What a value of 1 means, where the unit does not say it."""
 
     @property
     def is_hardware(self) -> bool:
@@ -58,12 +58,12 @@ class Metric:
 
     @property
     def field_name(self) -> str:
-        """Its name in the record that has it, and in `search.report --json`."""
+        """Its name in the record it is read from, and in `search.report --json`."""
         return self.field or self.name
 
     @property
     def title(self) -> str:
-        """Of a column or an axis: the label, and the unit where it has one."""
+        """Title of a column or an axis: the label, and the unit if there is one."""
         return f"{self.label}, {self.unit}" if self.unit else self.label
 
     @property
@@ -72,18 +72,18 @@ class Metric:
         return "higher is better" if self.direction == "maximize" else "lower is better"
 
     def read(self, network: MeasuredNetwork) -> float:
-        """Its value of a network. Raises KeyError for a hardware metric where there is no estimate."""
+        """Its value for a network. Raises KeyError for a hardware metric without an estimate."""
         record = network.hardware if self.is_hardware else network
         if record is None:
             raise KeyError(self.name)
         return self.read_field(record)
 
     def read_field(self, record: object) -> float:
-        """Its value in the record that has it: a network, or FINN's estimate."""
+        """Its value in a record that has it: a network, or FINN's estimate."""
         return float(getattr(record, self.field_name))
 
     def number(self, value: float) -> str:
-        """The value as people read it, for a column that names the unit."""
+        """The value without its unit, for a column that names the unit."""
         return format(value, self.number_format)
 
     def text(self, value: float) -> str:
@@ -91,7 +91,7 @@ class Metric:
         return f"{self.number(value)} {self.unit}" if self.unit else self.number(value)
 
     def describe(self, network: MeasuredNetwork) -> str:
-        """Its label and its value of a network, for a sentence."""
+        """Label and value for a network, for a sentence."""
         return f"{self.label} {self.text(self.read(network))}"
 
 
@@ -110,7 +110,7 @@ METRICS = {metric.name: metric for metric in (ACCURACY, LUT, DSP, BRAM, THROUGHP
 """By name, in the order in which they are objectives."""
 
 HARDWARE_METRICS = tuple(metric for metric in METRICS.values() if metric.is_hardware)
-"""Those that FINN's estimate gives."""
+"""The metrics that FINN estimates."""
 
 
 def needs_hardware(metrics: Iterable[Metric]) -> bool:

@@ -1,4 +1,4 @@
-"""What is wrong with values from outside, each problem as one line: path is VALUE; expected ALLOWED."""
+"""What is wrong with values from outside. Each problem is one line: path is VALUE; expected ALLOWED."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_VALUE_CHARACTERS = 80
 
 @dataclass(frozen=True)
 class Problem:
-    """One wrong value: where, what was given, what is allowed."""
+    """One wrong value: where it is, what was given, what is allowed."""
 
     path: Path
     given: str
@@ -35,7 +35,7 @@ class Problem:
 
 
 class InvalidValueError(ValueError):
-    """One value has these problems; their paths are relative to it."""
+    """The problems of one value; their paths are relative to it."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -43,7 +43,7 @@ class InvalidValueError(ValueError):
 
 
 def list_problems(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
-    """All problems that pydantic found in a value for `model`, in the words of this project."""
+    """All problems that pydantic found in a value for `model`, in this project's words."""
     problems: list[Problem] = []
     for details in error.errors(include_url=False):
         path: Path = details["loc"]
@@ -64,12 +64,12 @@ def list_problems(error: ValidationError, model: type[BaseModel]) -> list[Proble
 
 
 def unknown_key(path: Path, known: Iterable[str]) -> Problem:
-    """The problem of a key that nobody reads; names the closest known one."""
+    """A key that nobody reads. The problem names the closest known one."""
     return Problem(path, "an unknown key", one_of(list(known), path[-1]))
 
 
 def one_of(names: Sequence[str], given: object) -> str:
-    """`one of a, b, c`, with a question where `given` looks like one of them."""
+    """`one of a, b, c`, and `did you mean b?` where `given` is close to one of them."""
     if len(names) < 2:
         return names[0] if names else "no key"
     closest = find_closest(names, given)
@@ -77,14 +77,14 @@ def one_of(names: Sequence[str], given: object) -> str:
 
 
 def find_closest(names: Iterable[str], given: object) -> str | None:
-    """The name that `given` most looks like, or None where it looks like none of them."""
+    """The name that is closest to `given`; None where none is close."""
     by_lower = {name.lower(): name for name in names}
     matches = difflib.get_close_matches(str(given).lower(), by_lower, n=1) if isinstance(given, str) else []
     return by_lower[matches[0]] if matches else None
 
 
 def drop_misspelt_missing(problems: Iterable[Problem]) -> list[Problem]:
-    """Without `x is missing` where the same mapping has a misspelt x, which is reported already."""
+    """Drops `x is missing` where the same mapping has a misspelt x, for that is reported anyway."""
     problems = list(problems)
     missing_names = [str(p.path[-1]) for p in problems if p.given == "missing" and p.path]
     unknown = [p.path for p in problems if p.given == "an unknown key"]
@@ -98,7 +98,7 @@ def format_path(path: Path) -> str:
 
 
 def format_value(value: object) -> str:
-    """The value as one would write it in the YAML, on one line and not too long; nothing at all is `empty`."""
+    """The value as YAML has it, on one line, shortened if it is long. Nothing at all is `empty`."""
     if value is None or value in ("", [], {}):
         return "empty"
     if isinstance(value, str):

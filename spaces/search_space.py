@@ -1,4 +1,4 @@
-"""The ranges of a study, and one point of them: suggest(trial) gives a Design with no choice left."""
+"""The ranges of a study, and one point of them: `suggest(trial)` gives a Design with no choice left."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class TrainingSettings(FrozenModel):
 
 
 class PruningStage(FrozenModel):
-    """One pruning stage: weights below epsilon become zero for good, then fine-tuning with weight decay lambda."""
+    """One pruning stage. Sets weights below epsilon to zero for good, then fine-tunes with weight decay lambda."""
 
     epsilon: Annotated[float, Field(ge=0, le=10)]
     weight_decay: Annotated[float, Field(ge=0, le=1)]
-    """The papers' lambda."""
+    """Lambda in the papers."""
     epochs: Annotated[int, Field(ge=0)]
 
 
@@ -72,7 +72,7 @@ _FIELDS = ArchitectureConfig.model_fields
 
 
 class TrainingPart(Part):
-    """How each trial is trained; the epochs are in the budget."""
+    """How each trial is trained. The epochs are in the budget."""
 
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 1024
     learning_rate: Annotated[Drawable, _LEARNING_RATE, _parse_with(_LEARNING_RATE), _AsPlain] = 0.01
@@ -89,19 +89,19 @@ class PruningStagePart(Part):
 
 
 class PruningPart(Part):
-    """The pruning stages in order; each starts from the network that the one before it left."""
+    """The pruning stages in order. Each continues with the network of the stage before."""
 
     stages: Annotated[tuple[PruningStagePart, ...], Field(strict=False)] = ()
 
 
 class SpacePart(Part):
-    """The blocks of the network, fields and repetitions left open, between the frames and the class scores."""
+    """The network from frames to class scores: its blocks, whose fields and repetitions may be ranges."""
 
     blocks: Annotated[tuple[BlockEntry, ...], PlainValidator(parse_blocks), _AsPlain]
     frame_length: Annotated[int, Field(ge=1, le=65536)] = _FIELDS["frame_length"].default
-    """Samples of a frame of the data set; RadioML 2018.01A's where not given."""
+    """Samples of a frame of the data set; by default RadioML 2018.01A's."""
     n_classes: Annotated[int, Field(ge=2, le=1024)] = _FIELDS["n_classes"].default
-    """Classes of the data set; RadioML 2018.01A's where not given."""
+    """Classes of the data set; by default RadioML 2018.01A's."""
 
     @model_validator(mode="after")
     def _check_can_be_built(self) -> SpacePart:
@@ -159,7 +159,7 @@ def _find_reason(error: ValidationError) -> str:
 
 
 def _name_entries(reason: str, paths: Sequence[str]) -> str:
-    """`blocks[3].stride ...` in words of the study file: `space.blocks[1].times[2].blocks[0].stride ...`."""
+    """Changes `blocks[3].stride` to its path in the study file, `space.blocks[1].times[2].blocks[0].stride`."""
     return re.sub(r"^blocks\[(\d+)\]", lambda match: paths[int(match[1])], reason)
 
 
@@ -181,17 +181,19 @@ def _find_space_problem(space: SpacePart) -> Problem | None:
         else:
             return None
     given = f"a list that gave no network in {len(reasons)} draws"
-    return Problem(("blocks",), given, f"blocks that can fit together; most often, {_find_most_frequent(reasons)}")
+    return Problem(
+        ("blocks",), given, f"blocks that can fit together; the most frequent problem: {_find_most_frequent(reasons)}"
+    )
 
 
 def _find_most_frequent(reasons: Sequence[str]) -> str:
-    """The first reason of the most frequent kind, values aside."""
+    """The first reason of the most frequent kind. Reasons that differ in values alone are one kind."""
     kinds = [re.sub(r" is .*?;", ";", re.sub(r"times\[\d+\]", "", reason)) for reason in reasons]
     return reasons[kinds.index(Counter(kinds).most_common(1)[0][0])]
 
 
 class _SmallestTrial:
-    """Draws the least value everywhere."""
+    """Draws the least value of each range."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
         return find_smallest(Choices(tuple(choices)))
@@ -205,7 +207,7 @@ class _SmallestTrial:
 
 @dataclass(frozen=True)
 class _RandomTrial:
-    """Draws evenly."""
+    """Draws uniformly."""
 
     generator: random.Random
 

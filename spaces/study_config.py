@@ -1,4 +1,4 @@
-"""All that one study file says: the parts, their limits, and the one reader, which reports all problems at once."""
+"""All that a study file says: its parts, their limits, and its one reader, which reports all problems at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spaces.yaml_text import YamlError, parse_yaml
 
 
 class ConfigError(Exception):
-    """A study file cannot be used; `problems` holds one line for each reason, and str() all of them."""
+    """A study file cannot be used. `problems` has one line for each reason; the message has all."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         self.problems = problems
@@ -43,7 +43,7 @@ FramesPerCell = Annotated[int, Field(ge=8, le=4096)]
 
 
 class StudyPart(Part):
-    """Who the study is, and how it chooses the next trial."""
+    """The study's name, and how it chooses the next trial."""
 
     name: Annotated[str, AfterValidator(_check_name)]
     seed: Seed
@@ -55,11 +55,11 @@ class AccuracyObjective(Part):
 
     direction: Literal["maximize"] = "maximize"
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.56
-    """From here on a design may go to hardware."""
+    """The least accuracy of a design that may go to hardware."""
 
 
 class MinimizedObjective(Part):
-    """The challenge's score eta, LUT, DSP, blocks of RAM, or microseconds; lower is better."""
+    """Inference cost, LUT, DSP, BRAM or latency; lower is better."""
 
     direction: Literal["minimize"] = "minimize"
 
@@ -71,13 +71,13 @@ class MaximizedObjective(Part):
 
 
 class AtMost(Part):
-    """The largest value that a network of use has."""
+    """The largest value that a network may have."""
 
     at_most: Annotated[float, Field(gt=0)]
 
 
 class AtLeast(Part):
-    """The smallest value that a network of use has."""
+    """The smallest value that a network may have."""
 
     at_least: Annotated[float, Field(gt=0)]
 
@@ -89,16 +89,16 @@ LowerBound = Annotated[AtLeast | None, Field(description="a mapping with the key
 
 
 class _NamedMetrics(Part):
-    """Metrics of a network, each there or not; one that is named has a value."""
+    """Metrics of a network. Each may be left out, but one that is named must have a value."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those that are there, in the order of the class."""
+        """The names that are given, in the order of the class."""
         return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Those that are there, in the same order."""
+        """The metrics of these names, in the same order."""
         return tuple(METRICS[name] for name in self.names)
 
     @model_validator(mode="after")
@@ -113,7 +113,7 @@ class _NamedMetrics(Part):
 
 
 class ObjectivesPart(_NamedMetrics):
-    """What the study optimizes, all at once: accuracy, and what is named beside it, or else inference cost."""
+    """What the study optimizes: accuracy, and the metrics named beside it, by default inference cost."""
 
     accuracy: AccuracyObjective = AccuracyObjective()
     lut: Minimized = None
@@ -133,7 +133,7 @@ class ObjectivesPart(_NamedMetrics):
 
 
 class ConstraintsPart(_NamedMetrics):
-    """What a network must keep to be of use."""
+    """Bounds that a network must keep."""
 
     inference_cost: UpperBound = None
     lut: UpperBound = None
@@ -145,7 +145,7 @@ class ConstraintsPart(_NamedMetrics):
 
 
 class TwinPart(Part):
-    """The generated stand-in for RadioML 2018.01A, or another synthetic signal set."""
+    """The synthetic stand-in for RadioML 2018.01A, or another synthetic signal set."""
 
     profile: Literal["deepsig-2018", "paper", "rothe-9", "matlab-11"] = "deepsig-2018"
     frames_per_cell: FramesPerCell = 64
@@ -156,10 +156,10 @@ class DatasetPart(Part):
     """Which frames the study trains on and measures with."""
 
     path: Annotated[str, AfterValidator(_check_path)] | None = None
-    """The real HDF5 file; without it the twin is used."""
+    """The real HDF5 file; null uses the twin."""
     twin: TwinPart = TwinPart()
     frames_per_cell: FramesPerCell | None = None
-    """Use this many frames of each cell only; all where null."""
+    """Use only so many frames of each cell; null uses all."""
     min_training_snr_db: Annotated[int, Field(ge=-20, le=30)] = -6
     validation_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
 
@@ -173,7 +173,7 @@ class DatasetPart(Part):
 
 
 class BudgetPart(Part):
-    """Where the study ends, and how long each trial trains before pruning."""
+    """When the study ends, and how long each trial trains before pruning."""
 
     trials: Annotated[int, Field(ge=1)]
     wall_clock_minutes: Annotated[float, Field(gt=0)] | None = None
@@ -181,7 +181,7 @@ class BudgetPart(Part):
 
 
 class WorkersPart(Part):
-    """What one trial occupies, and how often it is tried when a machine dies."""
+    """What one trial occupies, and how many attempts it has when machines fail."""
 
     cpus_per_trial: Annotated[float, Field(gt=0)] = 1.0
     gpus_per_trial: Annotated[float, Field(ge=0)] = 0.0
@@ -190,7 +190,7 @@ class WorkersPart(Part):
 
 
 class PromotionPart(Part):
-    """How many winners go to hardware by themselves."""
+    """How many of the best designs go to hardware by themselves."""
 
     top: Annotated[int, Field(ge=0)] = 1
 
@@ -203,14 +203,14 @@ Board = Literal[
 
 
 class FpgaPart(Part):
-    """The hardware to build for, and to estimate where a study asks for hardware metrics."""
+    """The hardware of builds, and of the estimates where the study asks for hardware metrics."""
 
     board: Board = "ZCU111"
     clk_period_ns: Annotated[float, Field(gt=0)] = 5.0
     target_fps: Annotated[int, Field(ge=1, le=10**9)] = 100_000
     timeout_s: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 1800
     output: Literal["class", "scores"] = "class"
-    """What comes out of the FPGA: the class, or the integer scores of all classes, which the host scales."""
+    """What the FPGA gives: the class, or the integer scores of all classes, which the host scales."""
     estimate_processes: Annotated[int, Field(ge=1, le=256)] = 2
     """How many of FINN's estimates run at once beside the training."""
 
@@ -247,7 +247,7 @@ class StudyConfig(_StudyFile):
 
     @property
     def fingerprint(self) -> str:
-        """Hexadecimal digits that change with everything that has an effect on the results of a trial."""
+        """Hexadecimal digits that change with everything that affects a trial's results."""
         parts = {"objectives", "dataset", "space", "training", "pruning"}
         content = self.model_dump(mode="json", include=parts)
         content["objectives"] = self.objectives.model_dump(mode="json", include=set(self.objectives.names))
@@ -271,7 +271,7 @@ def load_study_config(path: Path) -> StudyConfig:
     except IsADirectoryError:
         raise ConfigError((f"{path} is a folder; expected a study file such as spaces/dsc4.yaml",)) from None
     except UnicodeDecodeError as error:
-        raise ConfigError((f"{path} is no text ({error}); expected YAML in UTF-8",)) from None
+        raise ConfigError((f"{path} is not text ({error}); expected YAML in UTF-8",)) from None
     except OSError as error:
         raise ConfigError((f"{path} is unreadable ({error.strerror}); expected a readable study file",)) from None
     return parse_study_config(text, str(path))

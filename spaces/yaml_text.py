@@ -1,4 +1,4 @@
-"""YAML text as plain values: what the parser would let pass in silence, such as a key given twice, is an error."""
+"""YAML text as plain values. A key given twice, which the parser would accept in silence, is an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import yaml
 
 
 class YamlError(ValueError):
-    """The text is no YAML mapping. The message has file, line, column and what is wrong; one line per problem."""
+    """The text is no YAML mapping. The message has one line per problem, with file, line and column."""
 
 
 def parse_yaml(text: str, source: str) -> dict[str, object]:
@@ -24,7 +24,7 @@ def parse_yaml(text: str, source: str) -> dict[str, object]:
 
 
 class _StudyLoader(yaml.SafeLoader):
-    """SafeLoader that also reads 1e-4 as a number, as YAML 1.2 and people do."""
+    """SafeLoader that also reads 1e-4 as a number, as YAML 1.2 does."""
 
 
 _StudyLoader.add_implicit_resolver(

@@ -156,9 +156,7 @@ def test_smallest_stride_product_beyond_the_frame_is_an_error_at_load() -> None:
 def test_space_without_any_network_is_an_error_at_load_with_the_reason() -> None:
     problem = load_problem_of(conv(), {**LINEAR, "out_features": {"int": [1, 11]}})
     assert "blocks is a list that gave no network in 201 draws; expected blocks that can fit together" in problem
-    assert (
-        "most often, space.blocks[1], the last, is linear with 1 features; expected linear with one feature" in problem
-    )
+    assert "the most frequent problem: space.blocks[1], the last, is linear with 1 features; expected" in problem
 
 
 def test_space_with_few_networks_is_accepted() -> None:

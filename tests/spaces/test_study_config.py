@@ -277,7 +277,7 @@ def test_folder_is_one_clear_problem(tmp_path: Path) -> None:
 def test_binary_file_is_one_clear_problem(tmp_path: Path) -> None:
     path = tmp_path / "weights.yaml"
     path.write_bytes(b"\x89HDF\r\n\xff\xfe")
-    with pytest.raises(ConfigError, match=r"weights\.yaml is no text .*; expected YAML in UTF-8"):
+    with pytest.raises(ConfigError, match=r"weights\.yaml is not text .*; expected YAML in UTF-8"):
         load_study_config(path)
 
 
