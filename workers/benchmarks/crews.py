@@ -174,11 +174,7 @@ def _read_per_item(model: QuantizedNetwork, file: RadioMLFile, batch_size: int) 
 
 
 def _read_by_path(
-    model: QuantizedNetwork,
-    quantizer: InputQuantizer,
-    name: PathName,
-    file: RadioMLFile,
-    batch_size: int,
+    model: QuantizedNetwork, quantizer: InputQuantizer, name: PathName, file: RadioMLFile, batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     path = make_training_path(model, name)
     frames = load_training_frames(file, split_file(file), file.snrs_db[0], quantizer)

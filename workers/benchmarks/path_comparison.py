@@ -55,12 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     torch.set_num_threads(1)
     architecture = ArchitectureConfig(blocks=NETWORKS[args.network])
-    training, validation = _load_frames(ensure_twin(args.frames_per_cell, seed=2018), architecture)
+    frames = training, validation = _load_frames(ensure_twin(args.frames_per_cell, seed=2018), architecture)
     print(f"{args.network}: {len(training):,} training and {len(validation):,} validation frames, {args.epochs} epochs")
     accuracies: dict[PathName, list[float]] = {path: [] for path in args.paths}
     for seed in range(args.seeds):
         for path in args.paths:
-            accuracies[path].append(_train(architecture, path, seed, args.epochs, training, validation))
+            accuracies[path].append(_train(architecture, path, seed, args.epochs, frames))
             print(f"  seed {seed}, {path}: {accuracies[path][-1]:.2%}", flush=True)
     print(describe(args.paths, Comparison(*(tuple(accuracies[path]) for path in args.paths))))
     return 0
@@ -86,8 +86,9 @@ def _load_frames(path: Path, architecture: ArchitectureConfig) -> tuple[Frames, 
 
 
 def _train(
-    architecture: ArchitectureConfig, path: PathName, seed: int, epochs: int, training: Frames, validation: Frames
+    architecture: ArchitectureConfig, path: PathName, seed: int, epochs: int, frames: tuple[Frames, Frames]
 ) -> float:
+    training, validation = frames
     model = build_model(architecture, seed)
     phase = Phase(0, epochs, learning_rate=0.01, weight_decay=1e-4, batch_size=256, restart_epochs=epochs)
     train(model, training, phase, seed, path=make_training_path(model, path))
