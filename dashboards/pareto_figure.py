@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -66,28 +66,14 @@ def _choose_axis(data: ParetoFrontData) -> _Axis:
 
 
 def _trials_trace(points: Sequence[PlotPoint], axis: _Axis) -> go.Scatter:
-    return go.Scatter(
-        **_coordinates(points, axis),
-        mode="markers",
-        legendrank=2,
-        name=f"trials ({len(points)} dominated{axis.remark(points)})",
-        marker={"color": TRIAL_COLOUR, "size": 7},
-    )
+    trace = _markers_trace(points, axis, {"color": TRIAL_COLOUR, "size": 7})
+    return trace.update(name=f"trials ({len(points)} dominated{axis.remark(points)})", legendrank=2)
 
 
 def _infeasible_trace(points: Sequence[PlotPoint], axis: _Axis) -> go.Scatter:
-    return go.Scatter(
-        **_coordinates(points, axis),
-        mode="markers",
-        legendrank=2,
-        name=f"infeasible ({len(points)}{axis.remark(points)})",
-        marker={
-            "color": INFEASIBLE_COLOUR,
-            "size": 8,
-            "symbol": "x-thin",
-            "line": {"width": 1.5, "color": INFEASIBLE_COLOUR},
-        },
-    )
+    line = {"width": 1.5, "color": INFEASIBLE_COLOUR}
+    trace = _markers_trace(points, axis, {"color": INFEASIBLE_COLOUR, "size": 8, "symbol": "x-thin", "line": line})
+    return trace.update(name=f"infeasible ({len(points)}{axis.remark(points)})", legendrank=2)
 
 
 def _front_trace(data: ParetoFrontData, axis: _Axis) -> go.Scatter:
@@ -109,13 +95,13 @@ def _front_trace(data: ParetoFrontData, axis: _Axis) -> go.Scatter:
 
 
 def _built_trace(points: Sequence[PlotPoint], axis: _Axis) -> go.Scatter:
-    return go.Scatter(
-        **_coordinates(points, axis),
-        mode="markers",
-        legendrank=3,
-        name=f"built with FINN ({len(points)}{axis.remark(points)})",
-        marker={"color": BUILT_COLOUR, "size": 15, "symbol": "circle-open", "line": {"width": 3}},
-    )
+    marker = {"color": BUILT_COLOUR, "size": 15, "symbol": "circle-open", "line": {"width": 3}}
+    trace = _markers_trace(points, axis, marker)
+    return trace.update(name=f"built with FINN ({len(points)}{axis.remark(points)})", legendrank=3)
+
+
+def _markers_trace(points: Sequence[PlotPoint], axis: _Axis, marker: Mapping[str, object]) -> go.Scatter:
+    return go.Scatter(**_coordinates(points, axis), mode="markers", marker=marker)
 
 
 def _reference_trace(reference: ReferenceDesign, symbol: str) -> go.Scatter:
