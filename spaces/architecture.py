@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -184,16 +184,24 @@ class ArchitectureConfig(FrozenModel):
         return starts_quantized and max(weights + inputs) < FLOAT_BIT_WIDTH
 
 
+class _Tensor(NamedTuple):
+    """What passes from one block to the next."""
+
+    channels: int
+    length: int
+    bit_width: int
+
+
 def infer_shapes(architecture: ArchitectureConfig) -> tuple[BlockShape, ...]:
     """The shape of each block, in order. Raises ArchitectureError where a block does not fit the one before it."""
     if not architecture.blocks:
         raise ArchitectureError("blocks is empty; expected at least one linear block")
-    channels, length, bit_width = architecture.in_channels, architecture.frame_length, FLOAT_BIT_WIDTH
+    tensor = _Tensor(architecture.in_channels, architecture.frame_length, FLOAT_BIT_WIDTH)
     shapes: list[BlockShape] = []
     for index, block in enumerate(architecture.blocks):
         _check_order(architecture, index)
-        shape = _infer_shape(block, index, channels, length, bit_width, is_unsigned=_is_after_relu(architecture, index))
-        channels, length, bit_width = shape.out_channels, shape.out_length, shape.out_bit_width
+        shape = _infer_shape(block, index, tensor, is_unsigned=_is_after_relu(architecture, index))
+        tensor = _Tensor(shape.out_channels, shape.out_length, shape.out_bit_width)
         shapes.append(shape)
     _check_stride_product(architecture)
     return tuple(shapes)
@@ -244,35 +252,32 @@ def _is_after_relu(architecture: ArchitectureConfig, index: int) -> bool:
     return any(isinstance(b, Conv | DepthwiseSeparable | InvertedResidual | Linear) for b in before)
 
 
-def _infer_shape(block: Block, index: int, channels: int, length: int, bit_width: int, is_unsigned: bool) -> BlockShape:
+def _infer_shape(block: Block, index: int, entering: _Tensor, is_unsigned: bool) -> BlockShape:
+    channels, length, bit_width = entering
     match block:
         case InputQuantizer():
-            return BlockShape(channels, length, bit_width, channels, length, block.bit_width)
+            return BlockShape(*entering, channels, length, block.bit_width)
         case MaxPool():
-            if length % block.kernel_size:
-                raise ArchitectureError(
-                    f"blocks[{index}].kernel_size is {block.kernel_size}; "
-                    f"expected a divisor of the length there, {length}"
-                )
-            return BlockShape(channels, length, bit_width, channels, length // block.kernel_size, bit_width)
+            return BlockShape(*entering, channels, _pool_length(block, index, length), bit_width)
         case GlobalPool():
-            return BlockShape(channels, length, bit_width, channels, 1, bit_width)
+            return BlockShape(*entering, channels, 1, bit_width)
         case Linear():
-            out_bit_width = block.activation_bit_width or FLOAT_BIT_WIDTH
-            return BlockShape(channels, length, bit_width, block.out_features, 1, out_bit_width)
+            return BlockShape(*entering, block.out_features, 1, block.activation_bit_width or FLOAT_BIT_WIDTH)
     if block.kernel_size > length:
         raise ArchitectureError(
             f"blocks[{index}].kernel_size is {block.kernel_size}; expected at most the length there, {length}"
         )
-    return BlockShape(
-        channels,
-        length,
-        bit_width,
-        block.out_channels,
-        -(-length // block.stride),
-        block.activation_bit_width,
-        _is_residual(block, index, channels, is_unsigned),
-    )
+    out_length = -(-length // block.stride)
+    is_residual = _is_residual(block, index, channels, is_unsigned)
+    return BlockShape(*entering, block.out_channels, out_length, block.activation_bit_width, is_residual)
+
+
+def _pool_length(block: MaxPool, index: int, length: int) -> int:
+    if length % block.kernel_size:
+        raise ArchitectureError(
+            f"blocks[{index}].kernel_size is {block.kernel_size}; expected a divisor of the length there, {length}"
+        )
+    return length // block.kernel_size
 
 
 def _is_residual(
