@@ -36,7 +36,7 @@ PARETO_FRONT_ID = "pareto-front"
 """Id of the second objective's plot; other plots append their objective. A new plot replaces that of the same id."""
 
 MAX_WRITES = 50
-"""Per study and refresh, for the pages wait while this writes. The rest follows in the next refresh."""
+"""Most writes per study and refresh, because the pages wait for them. The rest follows in the next refresh."""
 
 OWN_NOTES_HEADING = "### Your notes (what stands below this line is kept)"
 

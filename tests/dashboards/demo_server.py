@@ -31,7 +31,7 @@ def run_module(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 @contextmanager
 def running_server(folder: Path, *arguments: str) -> Iterator[Server]:
-    """`python -m dashboards.run` in `folder`; ended when the block ends, unless the test did it."""
+    """`python -m dashboards.run` in `folder`. The end of the block ends it."""
     process = subprocess.Popen(
         [sys.executable, "-m", "dashboards.run", "--port", "0", *arguments],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""Studies as the search leaves them, made without training: real tables and costs, other metrics from formulas."""
+"""Studies as the search leaves them, but without training. Tables and costs are real; other metrics are formulas."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ DETAILED_BUILD_REPORT = replace(
     agreements=(GraphAgreement("qonnx", 100, 100), GraphAgreement("folded", 100, 100)),
     not_executed="hardware code",
 )
-"""As builds give it since they tell each layer."""
+"""A report with each layer, as newer builds give it."""
 
 
 def open_demo_database(folder: Path) -> Database:

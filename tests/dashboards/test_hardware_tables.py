@@ -1,4 +1,4 @@
-"""The tables of estimates, builds, and what tools found of the generated code; and what is said of them."""
+"""Tables and sentences of estimates, builds and cross-checks."""
 
 from __future__ import annotations
 
