@@ -74,10 +74,6 @@ class TrialMetrics(MeasuredNetwork, Protocol):
         """None where the study asks for no hardware."""
 
 
-DEFAULT_OBJECTIVES = (Objective(ACCURACY, reference=0.0), Objective(INFERENCE_COST, reference=1.0))
-"""Of a study that names no other."""
-
-
 def study_objectives(config: StudyConfig) -> tuple[Objective, ...]:
     """The study's objectives, accuracy first; those of resources and latency without a bound get no reference yet."""
     bounds = {constraint.name: constraint.bound for constraint in study_constraints(config)}

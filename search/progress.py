@@ -50,14 +50,14 @@ class RunStatus:
     n_complete_at_start: int
     running: tuple[tuple[int, Path], ...]
     """Trials with the pool, each with the folder in which its worker keeps progress.json."""
+    waiting: tuple[int, ...]
+    """Trials that are trained and wait for FINN's estimate."""
     started: float
     """time.monotonic() at the start of the run."""
     time_limit_s: float | None
     dashboard_url: str | None
     activity: str
     """What the run does just now."""
-    waiting: tuple[int, ...] = ()
-    """Trials that are trained and wait for FINN's estimate."""
 
 
 class ProgressDisplay:

@@ -11,7 +11,6 @@ import optuna
 from search.hardware_estimates import study_target
 from search.measured_trials import MeasuredTrial, load_measured_trials
 from search.objectives import (
-    DEFAULT_OBJECTIVES,
     Constraint,
     Objective,
     complete_references,
@@ -60,10 +59,10 @@ class StudyReport:
     """The feasible trials that no other one beats, by the second objective, its best value first."""
     hypervolume: float
     builds: tuple[Build, ...]
-    objectives: tuple[Objective, ...] = DEFAULT_OBJECTIVES
+    objectives: tuple[Objective, ...]
     """Accuracy is the first."""
-    constraints: tuple[Constraint, ...] = ()
-    least_fps: float = 0.0
+    constraints: tuple[Constraint, ...]
+    least_fps: float
     """Frames/s: the build of a network that FINN folds to fewer fails."""
 
     @property

@@ -34,7 +34,7 @@ STUDY_NAME = "hardware-table"
 
 STUDY_FILE = Path(__file__).parents[2] / "spaces" / "dsc4.yaml"
 
-N_PROOF_FRAMES = 200
+N_REFERENCE_FRAMES = 200
 
 SEEDS = (1, 2, 3)
 """Of the random members."""
@@ -140,8 +140,8 @@ def queue_network(
 ) -> Build:
     """Trains and exports the network where that was not done yet, and queues its build."""
     folder = store.make_evaluation_folder(STUDY_NAME, number, f"{network.architecture.architecture_id[:8]}-{epochs}")
-    model, proof = folder / "model.onnx", folder / "proof.npz"
-    if not proof.is_file():
+    model, vectors = folder / "model.onnx", folder / "proof.npz"
+    if not vectors.is_file():
         _print_progress(f"training {network.name}")
         _train_and_export(config, network, epochs, folder)
     return queue_build(
@@ -150,7 +150,7 @@ def queue_network(
             study_name=STUDY_NAME,
             trial_number=number,
             model=store.relative(model),
-            reference_vectors=store.relative(proof),
+            reference_vectors=store.relative(vectors),
             target=network.target,
             timeout_s=config.fpga.timeout_s,
             is_below_threshold=True,
@@ -206,7 +206,7 @@ def _train_and_export(config: StudyConfig, network: ExampleNetwork, epochs: int,
     frames = load_training_frames(file, split, config.dataset.min_training_snr_db, quantizer)
     weights = folder / "weights.safetensors"
     train_pruned_network(network.architecture, frames, network.sparsity, epochs, weights)
-    export_evaluation(network.architecture, weights, load_validation_sample(file, split, N_PROOF_FRAMES), folder)
+    export_evaluation(network.architecture, weights, load_validation_sample(file, split, N_REFERENCE_FRAMES), folder)
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -51,7 +51,7 @@ class Round:
     promoted_s: float
     """Until the command ended, with the network measured on the test part."""
     finished_s: float
-    """Until estimates, code and proof were in the database."""
+    """Until estimates, code and verification were in the database."""
     frames_per_cell: int
     """Of the twin; a tenth of them are the test part."""
 
@@ -112,7 +112,7 @@ def describe_rounds(rounds: Sequence[Round]) -> str:
         f"Seconds from `python -m search.promote` on, {os.cpu_count()} cores, twin of {rounds[0].frames_per_cell} "
         "frames per cell:",
         "",
-        "| network | rounds | exported and queued | measured on the test part | estimate, code and proof finished |",
+        "| network | rounds | exported and queued | measured on the test part | estimate, code, verification finished |",
         "| :-- | --: | --: | --: | --: |",
     ]
     for name in dict.fromkeys(one.network for one in rounds):
@@ -178,7 +178,7 @@ def _run_module(arguments: Sequence[str], folder: Path) -> None:
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m search.promotion_benchmark",
-        description="Seconds from promotion to finished estimate, generated code and proof of equality.",
+        description="Seconds from promotion to finished estimate, generated code and verification.",
     )
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NAME")
     parser.add_argument("--rounds", type=parse_count, default=2, help="of each network (%(default)s)")

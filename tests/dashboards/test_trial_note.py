@@ -9,9 +9,9 @@ import pytest
 
 from dashboards.trial_note import TrialFacts, code_block, trial_note
 from search.measured_trials import MeasuredTrial
-from search.objectives import DEFAULT_OBJECTIVES, Constraint, Objective
+from search.objectives import Constraint, Objective
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
-from spaces.metrics import ACCURACY, DSP, LUT, THROUGHPUT
+from spaces.metrics import ACCURACY, DSP, INFERENCE_COST, LUT, THROUGHPUT
 from spaces.search_space import Design, PruningStage, TrainingSettings
 from storage.hardware_reports import HardwareEstimate
 from storage.records import Build, BuildLevel, BuildState, BuildTarget, Cost, Evaluation
@@ -63,6 +63,7 @@ BUILD = Build(
     finished_at=datetime(2026, 1, 2, tzinfo=UTC),
 )
 RESULT = MeasuredTrial(7, DESIGN, (TRAINED, PRUNED))
+OBJECTIVES = (Objective(ACCURACY, 0.0), Objective(INFERENCE_COST, 1.0))
 FACTS = TrialFacts(
     study_name="demo",
     trial_number=7,
@@ -74,7 +75,7 @@ FACTS = TrialFacts(
     is_on_front=True,
     copied_from=None,
     message=None,
-    objectives=DEFAULT_OBJECTIVES,
+    objectives=OBJECTIVES,
     constraints=(),
 )
 UNMEASURED = replace(FACTS, trial_number=8, design=None, result=None, evaluations=(), builds=(), is_on_front=False)

@@ -3,8 +3,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from search.objectives import (
-    DEFAULT_OBJECTIVES,
     Constraint,
+    Objective,
     complete_references,
     find_front,
     measure_contributions,
@@ -12,7 +12,7 @@ from search.objectives import (
     study_constraints,
     study_objectives,
 )
-from spaces.metrics import LUT, METRICS, THROUGHPUT
+from spaces.metrics import ACCURACY, INFERENCE_COST, LUT, METRICS, THROUGHPUT
 from storage.hardware_reports import HardwareEstimate, Resources
 from tests.search.search_study import hardware_config, small_config
 
@@ -63,7 +63,10 @@ def test_hardware_metric_of_a_network_without_estimate_is_an_error() -> None:
 
 
 def test_study_that_names_no_objective_has_accuracy_and_inference_cost() -> None:
-    assert study_objectives(small_config()) == DEFAULT_OBJECTIVES
+    assert study_objectives(small_config()) == (
+        Objective(ACCURACY, reference=0.0),
+        Objective(INFERENCE_COST, reference=1.0),
+    )
     assert study_constraints(small_config()) == ()
 
 

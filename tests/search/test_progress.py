@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from search.objectives import Objective
+from search.objectives import Objective, study_objectives
 from search.progress import (
     ProgressDisplay,
     RunStatus,
@@ -21,14 +21,16 @@ from search.study_report import StudyReport, TrialCounts
 from spaces.metrics import METRICS
 from storage.hardware_reports import HardwareEstimate
 from tests.search.measured_trials import measured_trial
+from tests.search.search_study import small_config
 
 TRIAL = measured_trial(4, 0.5712, 0.0162)
 
-REPORT = StudyReport("small", 0.56, TrialCounts(3, 2, 1, 1, 0), (TRIAL,), (TRIAL,), 0.56, ())
+OBJECTIVES = study_objectives(small_config())
+REPORT = StudyReport("small", 0.56, TrialCounts(3, 2, 1, 1, 0), (TRIAL,), (TRIAL,), 0.56, (), OBJECTIVES, (), 0.0)
 
 
 def status(report: StudyReport = REPORT, running: tuple[tuple[int, Path], ...] = ()) -> RunStatus:
-    return RunStatus(report, 10, 1, running, time.monotonic() - 60, None, "http://127.0.0.1:8080", "searching")
+    return RunStatus(report, 10, 1, running, (), time.monotonic() - 60, None, "http://127.0.0.1:8080", "searching")
 
 
 def test_plain_line_tells_counts_best_front_and_hypervolume() -> None:

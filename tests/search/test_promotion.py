@@ -5,6 +5,7 @@ import pytest
 
 from search.loop import run_search
 from search.measured_trials import MeasuredTrial
+from search.objectives import study_objectives
 from search.promotion import PromotionError, choose_winners, promote_trial
 from search.stored_trial import StoredTrial
 from search.study_report import StudyReport, TrialCounts, load_study_report
@@ -19,8 +20,13 @@ from tests.search.search_study import complete, make_search, small_config
 FILE = RadioMLFile(Path("data.hdf5"), CLASS_NAMES, tuple(range(-20, 32, 2)), 8, 1024, 4992, None)
 
 
+OBJECTIVES = study_objectives(small_config())
+
+
 def report(*front: MeasuredTrial, threshold: float = 0.56) -> StudyReport:
-    return StudyReport("small", threshold, TrialCounts(len(front), 0, 0, 0, 0), front, front, 0.5, ())
+    return StudyReport(
+        "small", threshold, TrialCounts(len(front), 0, 0, 0, 0), front, front, 0.5, (), OBJECTIVES, (), 0.0
+    )
 
 
 def stored(database: Database, folder: Path, measured: MeasuredTrial) -> StoredTrial:
