@@ -10,9 +10,9 @@ from pathlib import Path
 from threading import Event
 
 from fpga.build_cache import finished_level, is_finished, lock_folder, make_build_key, mark_finished, place_inputs
-from fpga.finn_build import FULL_DISK_BYTES, FinnBuildError, finn_output, run_finn_build
+from fpga.finn_build import FULL_DISK_BYTES, FinnBuildError, FinnRun, finn_output, make_build_request, run_finn_build
 from fpga.measured_reports import read_measured_hardware
-from fpga.reports import read_build_report
+from fpga.reports import make_build_report, read_network_report
 from fpga.rtl.result import read_rtl_check
 from fpga.toolchain.finn import Finn
 from fpga.toolchain.machine_tools import TOOLS_OF_LEVEL, describe_missing_tools
@@ -53,18 +53,8 @@ def make_result(
             report = read_result(folder, build.target)
         else:
             model, proof = place_inputs(folder, store.path(build.model), store.path(build.reference_vectors))
-            run_finn_build(
-                finn,
-                model,
-                proof,
-                build.target,
-                folder,
-                timeout_s=build.timeout_s,
-                stop=stop,
-                level=level,
-                lock=lock,
-                on_event=on_event,
-            )
+            request = make_build_request(model, proof, build.target, folder, level)
+            run_finn_build(finn, request, FinnRun(build.timeout_s, stop, lock, on_event=on_event))
             report = read_result(folder, build.target)
             mark_finished(folder, level)
         reached = finished_level(folder) or level
@@ -74,7 +64,8 @@ def make_result(
 def read_result(folder: Path, target: BuildTarget) -> BuildReport:
     """The report of a folder's build, proven on the frames it was built with. Raises as make_result does."""
     output = finn_output(folder)
-    report = read_build_report(output.report_folder, verify_outputs(folder / "proof.npz", output.recorded_outputs))
+    verification = verify_outputs(folder / "proof.npz", output.recorded_outputs)
+    report = make_build_report(read_network_report(output.report_folder), verification)
     check_target(report, target)
     return read_rtl_check(folder, replace(report, measured=read_measured_hardware(folder / "output")))
 

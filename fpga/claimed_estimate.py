@@ -16,11 +16,13 @@ from fpga.finn_build import (
     MAX_KILLS,
     FinnBuildError,
     FinnKilledError,
+    FinnRun,
     FinnTimeoutError,
     UnbuildableNetworkError,
+    make_estimate_request,
     run_finn_estimate,
 )
-from fpga.reports import ReportError, read_hardware_estimate
+from fpga.reports import ReportError, make_hardware_estimate
 from fpga.toolchain.fork_server import EstimatorPythons
 from fpga.toolchain.process_group import LEAST, CommandTimeoutError, run_in_process_group, yield_to_others
 from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
@@ -46,17 +48,9 @@ def make_estimate(
     try:
         with _scratch_folder(store, estimate.key) as folder:
             model = _export(pythons.export, architecture, folder, deadline, stop)
-            report = run_finn_estimate(
-                pythons.finn,
-                model,
-                estimate.target,
-                folder,
-                timeout_s=deadline - time.monotonic(),
-                stop=stop,
-                nice=LEAST,
-                on_event=on_event,
-            )
-            return read_hardware_estimate(report)
+            run = FinnRun(deadline - time.monotonic(), stop, niceness=LEAST, on_event=on_event)
+            request = make_estimate_request(model, estimate.target, folder)
+            return make_hardware_estimate(run_finn_estimate(pythons.finn, request, run))
     except (CommandTimeoutError, FinnTimeoutError):
         raise FinnTimeoutError(f"timeout_s is {estimate.timeout_s}; the estimate took longer and was killed") from None
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from threading import Event
 
+from fpga.in_finn.network_report import NetworkReport, SweptFolding
+from fpga.in_finn.request import StepsRequest
+from fpga.in_finn.step_failure import FAILURE_FILE, REQUEST, read_failure
+from fpga.reports import read_network_report
 from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from fpga.toolchain.machine_tools import TOOLS_OF_LEVEL, make_tool_variables
 from fpga.toolchain.process_group import CommandTimeoutError, run_in_process_group, yield_to_others
 from storage.artifacts import write_text_atomically
 from storage.records import BuildLevel, BuildTarget
+
+REQUEST_FILE = "request.json"
 
 MAX_MESSAGE_LENGTH = 500
 
@@ -67,115 +72,98 @@ class FinnOutput:
     """What each form of the network gave for the recorded frames, .npz."""
 
 
-def run_finn_build(
-    finn: Finn,
-    model: Path,
-    proof: Path,
-    target: BuildTarget,
-    folder: Path,
-    *,
-    timeout_s: float,
-    stop: Event,
-    level: BuildLevel = BuildLevel.CODEGEN,
-    lock: int | None = None,
-    on_event: Callable[[str], None] = lambda _: None,
-) -> FinnOutput:
-    """Runs FINN's steps up to `level` in `folder`, which is this build's alone, behind those that are finished there.
+@dataclass(frozen=True)
+class FinnRun:
+    """How FINN is run, whatever it is asked."""
 
-    FINN's process inherits the file descriptor `lock`, and is started again where something killed it. Raises
-    FinnBuildError, its subclasses where one fits, and CommandStoppedError once `stop` is set. No process is left.
+    timeout_s: float
+    stop: Event
+    """Once it is set, FINN is killed."""
+    lock: int | None = None
+    """The descriptor of a lock, which FINN's process inherits."""
+    niceness: int = 0
+    """0 to 19, by which FINN gives way."""
+    on_event: Callable[[str], None] = lambda _: None
+    """Told when FINN goes on behind finished steps, or was killed."""
+
+
+def run_finn_build(finn: Finn, request: StepsRequest, run: FinnRun) -> FinnOutput:
+    """Runs FINN's steps up to the request's level, behind those that are finished in its folder.
+
+    FINN's process is started again where something killed it. Raises FinnBuildError, its subclasses where one fits,
+    and CommandStoppedError once `run.stop` is set. No process is left.
     """
-    request = make_request(model, target, folder) | {"proof": str(proof), "level": level.value}
-    _run_request(finn, request, folder, level, timeout_s, stop, lock, on_event)
-    return finn_output(folder)
+    _run_request(finn, request, run)
+    return finn_output(request.folder)
 
 
-def run_finn_estimate(
-    finn: Finn,
-    model: Path,
-    target: BuildTarget,
-    folder: Path,
-    *,
-    timeout_s: float,
-    stop: Event,
-    nice: int = 0,
-    on_event: Callable[[str], None] = lambda _: None,
-) -> Path:
-    """FINN's estimate alone, without recorded frames; the path of network_report.json.
+def run_finn_estimate(finn: Finn, request: StepsRequest, run: FinnRun) -> NetworkReport:
+    """FINN's estimate alone, without recorded frames. A folding that stays below the target is no error.
 
-    A folding that stays below `target.target_fps` is no error. FINN runs with its niceness raised by `nice`, 0 to 19.
     Raises as `run_finn_build` does: UnbuildableNetworkError where FINN refuses the network, other FinnBuildError where
-    time, memory or disk did not suffice or the request is wrong.
+    time, memory or disk did not suffice or the request is wrong; ReportError where FINN left no estimate.
     """
-    request = make_request(model, target, folder) | {"level": BuildLevel.ESTIMATE.value}
-    _run_request(finn, request, folder, BuildLevel.ESTIMATE, timeout_s, stop, None, on_event, nice)
-    return folder / "output" / "report" / "network_report.json"
+    _run_request(finn, request, run)
+    return read_network_report(finn_output(request.folder).report_folder)
 
 
-def run_finn_sweep(
-    finn: Finn,
-    model: Path,
-    target: BuildTarget,
-    targets_fps: Sequence[int],
-    folder: Path,
-    *,
-    timeout_s: float,
-    stop: Event,
-    lock: int | None = None,
-    on_event: Callable[[str], None] = lambda _: None,
-) -> Path:
-    """Streamlines the network once and folds it for each throughput; the path of the results, sweep.json.
+def run_finn_sweep(finn: Finn, request: StepsRequest, run: FinnRun) -> tuple[SweptFolding, ...]:
+    """Streamlines the network once and folds it for each throughput of the request.
 
     Where the folder holds the streamlined network, only the foldings are made. Raises as `run_finn_build` does.
     """
-    (folder / "output" / "intermediate_models" / "step_sweep_foldings.onnx").unlink(missing_ok=True)
-    sweep = {"level": BuildLevel.ESTIMATE.value, "sweep_targets_fps": list(targets_fps)}
-    request = make_request(model, target, folder) | sweep
-    _run_request(finn, request, folder, BuildLevel.ESTIMATE, timeout_s, stop, lock, on_event)
-    return folder / "output" / "sweep.json"
+    (request.output_dir / "intermediate_models" / "step_sweep_foldings.onnx").unlink(missing_ok=True)
+    _run_request(finn, request, run)
+    written = json.loads((request.output_dir / "sweep.json").read_text())
+    return tuple(SweptFolding.from_json(values) for values in written["points"])
 
 
-def make_request(model: Path, target: BuildTarget, folder: Path) -> dict[str, object]:
-    """What every run of fpga/in_finn/steps.py is told."""
-    return {
-        "model": str(model),
-        "output_dir": str(folder / "output"),
-        "board": target.board,
-        "clk_period_ns": target.clk_period_ns,
-        "target_fps": target.target_fps,
-        "output": target.output,
-        "parent_pid": os.getpid(),
-    }
+def make_build_request(
+    model: Path, reference_vectors: Path, target: BuildTarget, folder: Path, level: BuildLevel
+) -> StepsRequest:
+    """A build up to `level` in `folder`, which is this build's alone."""
+    return replace(make_estimate_request(model, target, folder), reference_vectors=reference_vectors, level=level)
 
 
-def _run_request(
-    finn: Finn,
-    request: Mapping[str, object],
-    folder: Path,
-    level: BuildLevel,
-    timeout_s: float,
-    stop: Event,
-    lock: int | None,
-    on_event: Callable[[str], None],
-    nice: int = 0,
-) -> None:
-    """Until FINN's process ended by itself, well or with a FinnBuildError."""
-    (folder / "output").mkdir(parents=True, exist_ok=True)
-    path = write_text_atomically(folder / "request.json", json.dumps(request, indent=2))
-    command: tuple[str | Path, ...] = (*(yield_to_others(nice) if nice else ()), finn.python, IN_FINN, "build", path)
-    deadline = time.monotonic() + timeout_s
+def make_estimate_request(model: Path, target: BuildTarget, folder: Path) -> StepsRequest:
+    """FINN's estimate alone."""
+    return StepsRequest(
+        model=model,
+        output_dir=folder / "output",
+        board=target.board,
+        clk_period_ns=target.clk_period_ns,
+        target_fps=target.target_fps,
+        output=target.output,
+        level=BuildLevel.ESTIMATE.value,
+    )
+
+
+def make_sweep_request(model: Path, target: BuildTarget, targets_fps: Sequence[int], folder: Path) -> StepsRequest:
+    """An estimate for each of several throughputs."""
+    return replace(make_estimate_request(model, target, folder), sweep_targets_fps=tuple(targets_fps))
+
+
+def _run_request(finn: Finn, request: StepsRequest, run: FinnRun) -> None:
+    """Runs FINN until it ends. Raises FinnBuildError where it fails."""
+    folder = request.folder
+    request.output_dir.mkdir(parents=True, exist_ok=True)
+    path = write_text_atomically(folder / REQUEST_FILE, request.to_json())
+    gives_way = yield_to_others(run.niceness) if run.niceness else ()
+    command: list[str | Path] = [*gives_way, finn.python, IN_FINN, "build", path]
+    deadline = time.monotonic() + run.timeout_s
     for n_killed in range(1, MAX_KILLS + 1):
         if n_finished := count_finished_steps(folder):
-            on_event(f"goes on behind {n_finished} finished steps, which are not repeated")
+            run.on_event(f"goes on behind {n_finished} finished steps, which are not repeated")
         try:
-            status = _run_finn(command, folder, level, deadline, stop, lock)
+            status = _run_finn(command, request, run, deadline)
         except CommandTimeoutError:
             raise FinnTimeoutError(
-                f"timeout_s is {timeout_s:g}; the build took longer and was killed in {last_step(folder)}"
+                f"timeout_s is {run.timeout_s:g}; the build took longer and was killed in {last_step(folder)}"
             ) from None
         if status >= 0:
             break
-        on_event(f"lost FINN to {signal.Signals(-status).name} in {last_step(folder)}, {n_killed} of {MAX_KILLS} times")
+        name = signal.Signals(-status).name
+        run.on_event(f"lost FINN to {name} in {last_step(folder)}, {n_killed} of {MAX_KILLS} times")
     if status != 0:
         raise _make_failure(folder, status)
 
@@ -202,30 +190,31 @@ def read_log_tail(folder: Path) -> str | None:
     return "\n".join(lines[-LOG_TAIL_LINES:]) or None
 
 
-def _run_finn(
-    command: Sequence[str | Path], folder: Path, level: BuildLevel, deadline: float, stop: Event, lock: int | None
-) -> int:
+def _run_finn(command: Sequence[str | Path], request: StepsRequest, run: FinnRun, deadline: float) -> int:
     """The exit status of one process of FINN; negative where a signal killed it."""
-    scratch, output, log = folder / "generated", folder / "output", folder / "finn.log"
-    if not (output / "intermediate_models" / "step_hw_codegen.onnx").is_file():
-        shutil.rmtree(scratch, ignore_errors=True)  # half of the code, of an attempt that was killed
-    scratch.mkdir(exist_ok=True)
-    for of_attempt_before in ("failure.json", "build_dataflow.log"):
-        (output / of_attempt_before).unlink(missing_ok=True)
+    folder, level = request.folder, BuildLevel(request.level)
+    scratch, log = folder / "generated", folder / "finn.log"
+    _remove_leftovers(request, scratch)
     with log.open("a") as file:
         file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {LOG_START} {level}\n")
-    variables = make_finn_variables(scratch)
-    if TOOLS_OF_LEVEL[level]:
-        variables |= make_tool_variables()
     return run_in_process_group(
         command,
         log,
         timeout_s=deadline - time.monotonic(),
-        stop=stop,
-        environment=variables,
-        keep_open=() if lock is None else (lock,),
+        stop=run.stop,
+        environment=make_finn_variables(scratch) | (make_tool_variables() if TOOLS_OF_LEVEL[level] else {}),
+        keep_open=() if run.lock is None else (run.lock,),
         ends_by_itself=True,
     )
+
+
+def _remove_leftovers(request: StepsRequest, scratch: Path) -> None:
+    """What an attempt before left that is not to be taken for this one's."""
+    if not (request.output_dir / "intermediate_models" / "step_hw_codegen.onnx").is_file():
+        shutil.rmtree(scratch, ignore_errors=True)  # half of the code, of an attempt that was killed
+    scratch.mkdir(exist_ok=True)
+    for name in (FAILURE_FILE, "build_dataflow.log"):
+        (request.output_dir / name).unlink(missing_ok=True)
 
 
 def _make_failure(folder: Path, status: int) -> FinnBuildError:
@@ -235,11 +224,9 @@ def _make_failure(folder: Path, status: int) -> FinnBuildError:
         return FinnKilledError(
             f"FINN was killed {MAX_KILLS} times, the last time in {last_step(folder)}; its log is {log}"
         )
-    noted = output / "failure.json"
-    if noted.is_file():
-        failure = json.loads(noted.read_text())
-        text = failure["error"] if failure["step"] == "request" else f"{failure['step']} failed: {failure['error']}"
-        is_refused = failure["is_of_network"] and shutil.disk_usage(folder).free >= FULL_DISK_BYTES
+    if failure := read_failure(output):
+        text = failure.error if failure.step == REQUEST else f"{failure.step} failed: {failure.error}"
+        is_refused = failure.is_of_network and shutil.disk_usage(folder).free >= FULL_DISK_BYTES
         return (UnbuildableNetworkError if is_refused else FinnBuildError)(_to_line(text))
     errors = LOG_ERROR.findall(_read(output / "build_dataflow.log"))
     errors = errors or LOG_EXCEPTION.findall(_read_last_attempt(folder))

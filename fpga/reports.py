@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+from fpga.in_finn.network_report import NetworkReport, NetworkWeights, ResourceCounts
 from fpga.resource_formulas import WeightedLayer, estimate_by_rothe
 from fpga.verification import Verification
 from storage.hardware_reports import BuildReport, HardwareEstimate, LayerReport, Resources
@@ -22,53 +22,64 @@ class ReportError(Exception):
     """A report of FINN is missing or is not what its version writes."""
 
 
-def read_build_report(folder: Path, verification: Verification) -> BuildReport:
-    """What fpga/in_finn/estimates.py wrote of the network: both totals, each layer, the board.
-
-    Raises ReportError where the file or a field is missing.
-    """
-    path = folder / "network_report.json"
-    network = _read_json(path)
+def read_network_report(report_folder: Path) -> NetworkReport:
+    """What fpga/in_finn/estimates.py found of a network. Raises ReportError where the file or a field is missing."""
+    path = report_folder / "network_report.json"
+    values = _read_json(path)
     try:
-        available = network["available"]
-        return BuildReport(
-            **network["bare"],
-            throughput_fps=float(network["throughput_fps"]),
-            latency_us=float(network["latency_us"]),
-            bottleneck_layer=network["bottleneck_layer"],
-            bottleneck_cycles=network["bottleneck_cycles"],
-            n_frames_verified=verification.n_frames,
-            n_classes_equal=verification.n_classes_equal,
-            connected=Resources(**network["connected"]),
-            n_width_converters=network["n_width_converters"],
-            n_fifos=network["n_fifos"],
-            available=None if available is None else Resources(**available),
-            by_rothe=_estimate_by_rothe(network["weights"]),
-            layers=tuple(LayerReport(**layer) for layer in network["layers"]),
-            agreements=verification.agreements,
-            not_executed=NOT_EXECUTED,
-        )
+        return NetworkReport.from_json(values)
     except KeyError as error:
-        raise ReportError(f"{path} has no field {error}; expected those of fpga/in_finn/estimates.py") from error
+        raise ReportError(f"{path} has no field {error}; expected those of fpga/in_finn/network_report.py") from error
 
 
-def read_hardware_estimate(path: Path) -> HardwareEstimate:
-    """What fpga/in_finn/estimates.py wrote of a network that was estimated and not built.
+def make_build_report(network: NetworkReport, verification: Verification) -> BuildReport:
+    """A finished build: FINN's estimates, and how its graphs did on the recorded frames."""
+    assert network.weights is not None  # only a sweep has none
+    layers_only = network.layers_only
+    return BuildReport(
+        lut=layers_only.lut,
+        bram_18k=layers_only.bram_18k,
+        uram=layers_only.uram,
+        dsp=layers_only.dsp,
+        throughput_fps=network.throughput_fps,
+        latency_us=network.latency_us,
+        bottleneck_layer=network.bottleneck_layer,
+        bottleneck_cycles=network.bottleneck_cycles,
+        n_frames_verified=verification.n_frames,
+        n_classes_equal=verification.n_classes_equal,
+        connected=to_resources(network.with_fifos),
+        n_width_converters=network.n_width_converters,
+        n_fifos=network.n_fifos,
+        available=to_resources(network.available),
+        by_rothe=_estimate_by_rothe(network.weights),
+        layers=tuple(LayerReport(**vars(layer)) for layer in network.layers),
+        agreements=verification.agreements,
+        not_executed=NOT_EXECUTED,
+    )
 
-    Raises ReportError where the file or a field is missing.
-    """
-    network = _read_json(path)
-    try:
-        connected, available = network["connected"], network["available"]
-        return HardwareEstimate(
-            **{name: int(connected[name]) for name in ("lut", "bram_18k", "uram", "dsp")},
-            throughput_fps=float(network["throughput_fps"]),
-            latency_us=float(network["latency_us"]),
-            bottleneck_layer=network["bottleneck_layer"],
-            available=None if available is None else Resources(**available),
-        )
-    except KeyError as error:
-        raise ReportError(f"{path} has no field {error}; expected those of fpga/in_finn/estimates.py") from error
+
+def make_hardware_estimate(network: NetworkReport) -> HardwareEstimate:
+    """Of a network that was estimated and not built; with FIFOs and width converters."""
+    return HardwareEstimate(
+        **network.with_fifos.to_json(),
+        throughput_fps=network.throughput_fps,
+        latency_us=network.latency_us,
+        bottleneck_layer=network.bottleneck_layer,
+        available=to_resources(network.available),
+    )
+
+
+@overload
+def to_resources(counts: ResourceCounts) -> Resources: ...
+
+
+@overload
+def to_resources(counts: ResourceCounts | None) -> Resources | None: ...
+
+
+def to_resources(counts: ResourceCounts | None) -> Resources | None:
+    """As they are stored; None stays None."""
+    return None if counts is None else Resources(**vars(counts))
 
 
 def describe_utilisation(taken: Resources, available: Resources | None) -> str:
@@ -88,9 +99,9 @@ def describe_utilisation(taken: Resources, available: Resources | None) -> str:
     return ", ".join(parts)
 
 
-def _estimate_by_rothe(weights: Mapping[str, Any]) -> Resources:
-    layers = [WeightedLayer(layer["is_convolution"], layer["n_weights"], layer["bits"]) for layer in weights["layers"]]
-    return estimate_by_rothe(layers, weights["n_max_pools"])
+def _estimate_by_rothe(weights: NetworkWeights) -> Resources:
+    layers = [WeightedLayer(layer.is_convolution, layer.n_weights, layer.bits) for layer in weights.layers]
+    return estimate_by_rothe(layers, weights.n_max_pools)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event
 
 from fpga.rtl.build_check import CheckedBuild, RtlCheckError, check_build
+from fpga.rtl.tools import CheckRun
 from fpga.toolchain.external_finn import find_finn
 from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import FinnEnvironmentError
@@ -39,17 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         database = None if args.folder else open_existing_database(args.storage)
         found = [(None, args.folder)] if database is None else find_builds(database, args)
         finn = find_finn(args.finn, print_event, stop)
+        run = CheckRun(args.frames, args.processes, args.timeout_s, stop, print_event)
         is_equal = True
         for build, folder in found:
-            checked = check_build(
-                folder.resolve(),
-                finn,
-                n_frames=args.frames,
-                n_processes=args.processes,
-                timeout_s=args.timeout_s,
-                stop=stop,
-                on_event=print_event,
-            )
+            checked = check_build(folder.resolve(), finn, run)
             if database is not None and build is not None:
                 _record(database, build, checked)
             print(describe_check(checked))
@@ -86,15 +80,8 @@ def check_recorded_build(database: Database, build: Build, folder: Path, finn: F
     Raises CommandStoppedError once `stop` is set.
     """
     try:
-        checked = check_build(
-            folder,
-            finn,
-            n_frames=N_FRAMES,
-            n_processes=count_processors(),
-            timeout_s=TIMEOUT_S,
-            stop=stop,
-            on_event=lambda _: None,
-        )
+        run = CheckRun(N_FRAMES, count_processors(), TIMEOUT_S, stop, lambda _: None)
+        checked = check_build(folder, finn, run)
         _record(database, build, checked)
     except CommandStoppedError:
         raise

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from fpga.build_cache import lock_folder, make_build_key
-from fpga.finn_build import FinnBuildError, run_finn_sweep
-from fpga.reports import describe_utilisation
+from fpga.finn_build import FinnBuildError, FinnRun, make_sweep_request, run_finn_sweep
+from fpga.in_finn.network_report import SweptFolding
+from fpga.reports import describe_utilisation, to_resources
 from fpga.toolchain.external_finn import find_finn
 from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import FinnEnvironmentError
@@ -45,9 +44,9 @@ class SweepPoint:
     target_fps: int
     throughput_fps: float
     latency_us: float
-    bare: Resources
-    connected: Resources
-    """With data width converters and FIFOs."""
+    layers_only: Resources
+    with_fifos: Resources
+    """With data width converters, too."""
     available: Resources | None
     bottleneck_layer: str
 
@@ -113,25 +112,23 @@ def sweep(
     own = folder / key
     with lock_folder(own, stop, lambda: _print_progress("waits for another sweep of this network")) as lock:
         _print_progress(f"folding {model} for {len(targets_fps)} throughputs; a minute where it is not streamlined yet")
-        path = run_finn_sweep(
-            finn, model.resolve(), target, targets_fps, own.resolve(), timeout_s=TIMEOUT_S, stop=stop, lock=lock
-        )
-        points = json.loads(path.read_text())["points"]
+        request = make_sweep_request(model.resolve(), target, targets_fps, own.resolve())
+        foldings = run_finn_sweep(finn, request, FinnRun(TIMEOUT_S, stop, lock))
     _print_progress(f"folded after {time.monotonic() - started:.0f} s")
-    return [to_point(values) for values in points]
+    return [to_point(folding) for folding in foldings]
 
 
-def to_point(values: dict[str, Any]) -> SweepPoint:
-    """From FINN's side, fpga/in_finn/sweep.py."""
-    available = values["available"]
+def to_point(folding: SweptFolding) -> SweepPoint:
+    """What of a folding is shown."""
+    report = folding.report
     return SweepPoint(
-        values["target_fps"],
-        values["throughput_fps"],
-        values["latency_us"],
-        Resources(**values["bare"]),
-        Resources(**values["connected"]),
-        None if available is None else Resources(**available),
-        values["bottleneck_layer"],
+        folding.target_fps,
+        report.throughput_fps,
+        report.latency_us,
+        layers_only=to_resources(report.layers_only),
+        with_fifos=to_resources(report.with_fifos),
+        available=to_resources(report.available),
+        bottleneck_layer=report.bottleneck_layer,
     )
 
 
@@ -144,9 +141,9 @@ def describe_points(points: Sequence[SweepPoint]) -> str:
     for point in points:
         reached = f"{point.throughput_fps:,.0f}" + ("" if point.is_reached else " (**not reached**)")
         lines.append(
-            f"| {point.target_fps:,} | {reached} | {point.latency_us:,.0f} | {point.bare.lut:,} | "
-            f"{point.connected.lut:,} | {point.connected.bram_18k:,} | {point.connected.dsp:,} | "
-            f"{describe_utilisation(point.connected, point.available)} | {point.bottleneck_layer} |"
+            f"| {point.target_fps:,} | {reached} | {point.latency_us:,.0f} | {point.layers_only.lut:,} | "
+            f"{point.with_fifos.lut:,} | {point.with_fifos.bram_18k:,} | {point.with_fifos.dsp:,} | "
+            f"{describe_utilisation(point.with_fifos, point.available)} | {point.bottleneck_layer} |"
         )
     return "\n".join(lines)
 
@@ -164,10 +161,10 @@ def write_page(path: Path, points: Sequence[SweepPoint], title: str) -> Path:
 
     speeds = [point.throughput_fps for point in points]
     curves = {
-        "LUT, bare": [point.bare.lut for point in points],
-        "LUT, with width converters and FIFOs": [point.connected.lut for point in points],
-        "DSP": [point.connected.dsp for point in points],
-        "BRAM (18 Kb)": [point.connected.bram_18k for point in points],
+        "LUT, bare": [point.layers_only.lut for point in points],
+        "LUT, with width converters and FIFOs": [point.with_fifos.lut for point in points],
+        "DSP": [point.with_fifos.dsp for point in points],
+        "BRAM (18 Kb)": [point.with_fifos.bram_18k for point in points],
     }
     figure = go.Figure(
         [go.Scatter(x=speeds, y=values, name=name, mode="lines+markers") for name, values in curves.items()]

@@ -6,12 +6,13 @@ Both ways to ask end here: a process of its own (__main__.py), and a fork of a s
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
 import time
 from pathlib import Path
+
+from .request import read_parent_pid, read_rtl_request, read_steps_request
 
 
 def prepare() -> None:
@@ -28,11 +29,11 @@ def main(arguments: list[str]) -> int:
         case ["build", path]:
             from .steps import run_steps
 
-            return run_steps(json.loads(Path(path).read_text()))
+            return run_steps(read_steps_request(Path(path)))
         case ["rtl", path]:
-            from .rtl import write_rtl_layers
+            from .rtl import write_layers_and_streams
 
-            write_rtl_layers(json.loads(Path(path).read_text()))
+            write_layers_and_streams(read_rtl_request(Path(path)))
             return 0
     raise SystemExit(f"the command is {' '.join(arguments)}; expected check-imports, build REQUEST or rtl REQUEST")
 
@@ -40,7 +41,7 @@ def main(arguments: list[str]) -> int:
 def run_program(arguments: list[str]) -> int:
     """As `main`, in a process of its own, which ends with the worker that the request names."""
     if len(arguments) == 2 and os.getppid() != 0:  # first in a container, which ends with its worker by container.py
-        _die_with(json.loads(Path(arguments[1]).read_text())["parent_pid"])
+        _die_with(read_parent_pid(Path(arguments[1])))
     return main(arguments)
 
 

@@ -1,4 +1,4 @@
-"""FINN's estimates of a folded network, bare and with all that connects its layers; runs inside FINN's environment."""
+"""FINN's estimates of a folded network: its layers only, and with FIFOs and width converters between them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from qonnx.custom_op.registry import getCustomOp
 
 from .execution import GraphRunner
 from .fifo_depths import BranchLayer, count_pixels_in_branch
+from .network_report import BranchFifo, LayerEstimate, LayerWeights, NetworkReport, NetworkWeights, ResourceCounts
 
 RESOURCES = {"lut": "LUT", "bram_18k": "BRAM_18K", "uram": "URAM", "dsp": "DSP"}
 """Our word and FINN's; it estimates no flip-flops."""
@@ -45,12 +46,10 @@ class SkipFifo:
     """In words of the fork's stream."""
 
 
-def estimate_network(model: ModelWrapper, part: str, clk_period_ns: float) -> dict[str, object]:
-    """Resources and cycles per layer, both totals and the performance of a folded network of specialized layers.
+def estimate_network(model: ModelWrapper, part: str, clk_period_ns: float) -> NetworkReport:
+    """What FINN estimates of a folded network of specialized layers, which stays as it is.
 
-    `bare` sums the layers alone; `connected` also the data width converters and FIFOs between them. The FIFOs beside
-    residual branches have computed depths, in `skip_fifos`, all others those that FINN gives without simulation. Leaves
-    `model` as it is.
+    The FIFOs beside residual branches have computed depths, all others those that FINN gives without simulation.
     """
     model = deepcopy(model).transform(GiveUniqueNodeNamesRecursive()).transform(AnnotateCycles())
     performance = model.analysis(dataflow_performance)
@@ -60,19 +59,19 @@ def estimate_network(model: ModelWrapper, part: str, clk_period_ns: float) -> di
         [node for node in connected.graph.node if node.op_type.startswith(prefix)]
         for prefix in ("StreamingDataWidthConverter", "StreamingFIFO")
     )
-    return {
-        "layers": describe_layers(model, part),
-        "bare": sum_resources(res_estimation(model, part).values()),
-        "connected": sum_resources(res_estimation(connected, part).values()),
-        "n_width_converters": len(converters),
-        "n_fifos": len(fifos),
-        "skip_fifos": [{"fork": fifo.fork, "depth": fifo.depth} for fifo in skip_fifos],
-        "bottleneck_layer": performance["max_cycles_node_name"],
-        "bottleneck_cycles": int(performance["max_cycles"]),
-        "throughput_fps": 1e9 / (clk_period_ns * int(performance["max_cycles"])),
-        "latency_us": int(performance["critical_path_cycles"]) * clk_period_ns / 1000,
-        "available": find_available(part),
-    }
+    return NetworkReport(
+        layers=describe_layers(model, part),
+        layers_only=sum_resources(res_estimation(model, part).values()),
+        with_fifos=sum_resources(res_estimation(connected, part).values()),
+        n_width_converters=len(converters),
+        n_fifos=len(fifos),
+        skip_fifos=tuple(BranchFifo(fifo.fork, fifo.depth) for fifo in skip_fifos),
+        bottleneck_layer=str(performance["max_cycles_node_name"]),
+        bottleneck_cycles=int(performance["max_cycles"]),
+        throughput_fps=1e9 / (clk_period_ns * int(performance["max_cycles"])),
+        latency_us=int(performance["critical_path_cycles"]) * clk_period_ns / 1000,
+        available=find_available(part),
+    )
 
 
 def connect_layers(model: ModelWrapper, part: str, skip_fifos: Sequence[SkipFifo]) -> ModelWrapper:
@@ -135,40 +134,41 @@ def _cycles_per_pixel(layer: Any) -> float:
     return float(layer.get_exp_cycles()) / int(np.prod(layer.get_normal_output_shape()[:-1]))
 
 
-def describe_layers(model: ModelWrapper, part: str) -> list[dict[str, object]]:
+def describe_layers(model: ModelWrapper, part: str) -> tuple[LayerEstimate, ...]:
     """Name, folding, resources and cycles of each layer, in the order of the data."""
     resources, cycles = res_estimation(model, part), exp_cycles_per_layer(model)
-    return [
-        {
-            "name": node.name,
-            **sum_resources([resources[node.name]]),
-            "cycles": int(cycles[node.name]),
-            "pe": _read_folding(node, "PE"),
-            "simd": _read_folding(node, "SIMD"),
-        }
+    return tuple(
+        LayerEstimate(
+            name=node.name,
+            **sum_resources([resources[node.name]]).to_json(),
+            cycles=int(cycles[node.name]),
+            pe=_read_folding(node, "PE"),
+            simd=_read_folding(node, "SIMD"),
+        )
         for node in model.graph.node
-    ]
+    )
 
 
-def sum_resources(estimates: Iterable[dict[str, float]]) -> dict[str, int]:
+def sum_resources(estimates: Iterable[dict[str, float]]) -> ResourceCounts:
     """The sum of FINN's estimates, by our words."""
     total = dict.fromkeys(RESOURCES, 0.0)
     for estimate in estimates:
         for name, finn_name in RESOURCES.items():
             total[name] += float(estimate.get(finn_name, 0))
-    return {name: round(value) for name, value in total.items()}
+    return ResourceCounts(**{name: round(value) for name, value in total.items()})
 
 
-def find_available(part: str) -> dict[str, int] | None:
+def find_available(part: str) -> ResourceCounts | None:
     """What the FPGA has, as in `finn.util.platforms`, all of its dies together; None where FINN does not know it."""
     boards = [board for board in platforms if part_map.get(board) == part]
     if not boards:
         return None
     dies = platforms[boards[0]]().compute_resources
-    return dict(zip(PLATFORM_COLUMNS, (int(sum(column)) for column in zip(*dies, strict=True)), strict=True))
+    counts = (int(sum(column)) for column in zip(*dies, strict=True))
+    return ResourceCounts(**dict(zip(PLATFORM_COLUMNS, counts, strict=True)))
 
 
-def count_weights(qonnx: ModelWrapper) -> dict[str, object]:
+def count_weights(qonnx: ModelWrapper) -> NetworkWeights:
     """Per MAC layer of the exported file its kind, weights that are not zero, and their bits; and its max pools."""
     constants = GraphRunner(qonnx).constants
     layers = []
@@ -177,14 +177,14 @@ def count_weights(qonnx: ModelWrapper) -> dict[str, object]:
             continue
         quantizer = qonnx.find_producer(node.input[1])
         layers.append(
-            {
-                "name": node.name,
-                "is_convolution": node.op_type == "Conv",
-                "n_weights": int(np.count_nonzero(constants[node.input[1]])),
-                "bits": int(constants[quantizer.input[3]].item()),
-            }
+            LayerWeights(
+                name=node.name,
+                is_convolution=node.op_type == "Conv",
+                n_weights=int(np.count_nonzero(constants[node.input[1]])),
+                bits=int(constants[quantizer.input[3]].item()),
+            )
         )
-    return {"layers": layers, "n_max_pools": len(qonnx.get_nodes_by_op_type("MaxPool"))}
+    return NetworkWeights(tuple(layers), len(qonnx.get_nodes_by_op_type("MaxPool")))
 
 
 def _read_folding(node: object, name: str) -> int | None:

@@ -6,8 +6,8 @@ Runs inside FINN's environment.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from finn.builder.build_dataflow_config import DataflowBuildConfig
@@ -25,6 +25,7 @@ from .host_io import read_host_io, write_final_types, write_host_io
 from .integer_graph import make_integer_network
 from .json_files import write_json
 from .proof import write_proof
+from .request import StepsRequest
 from .sweep import sweep_foldings
 
 BuildStep = Callable[[ModelWrapper, DataflowBuildConfig], ModelWrapper]
@@ -34,20 +35,18 @@ class UnmappedLayerError(Exception):
     """Part of the network would not be on the FPGA, or not in integers."""
 
 
-def make_own_steps(request: dict[str, Any]) -> dict[str, BuildStep]:
+def make_own_steps(request: StepsRequest) -> dict[str, BuildStep]:
     """Of one request, by name."""
-    qonnx = Path(str(request["model"]))
-    output_kind = str(request.get("output", "class"))
 
     def step_make_integer_graph(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
         """The QONNX file in integers, thresholds exact; what the host does is in host_io.json."""
         network = make_integer_network(model)
-        write_host_io(_folder(config), network, output_kind)
+        write_host_io(_folder(config), network, request.output)
         return network.model
 
     def step_insert_output(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
         """The class of the largest score behind the scores, where the output is to be the class."""
-        if output_kind == "scores":
+        if request.output == "scores":
             return model
         for transformation in (InsertTopK(k=1), InferShapes(), InferDataTypes()):
             model = model.transform(transformation)
@@ -56,31 +55,32 @@ def make_own_steps(request: dict[str, Any]) -> dict[str, BuildStep]:
     def step_estimate_network(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
         """Write network_report.json beside FINN's reports; the model stays as it is."""
         report = estimate_network(model, config._resolve_fpga_part(), config.synth_clk_period_ns)
-        weights = count_weights(ModelWrapper(str(qonnx)))
-        write_json(_folder(config) / "report" / "network_report.json", report | {"weights": weights})
+        report = replace(report, weights=count_weights(ModelWrapper(str(request.model))))
+        write_json(_folder(config) / "report" / "network_report.json", report.to_json())
         return model
 
     def step_run_recorded_frames(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
         """Write what the graphs give for each frame to recorded_outputs.npz; the model stays as it is."""
+        assert request.reference_vectors is not None  # else this step is not among those of the request
         folder = _folder(config)
         streamlined = ModelWrapper(str(folder / "intermediate_models" / "step_make_integer_graph.onnx"))
-        with np.load(Path(str(request["proof"])), allow_pickle=False) as recorded:
+        with np.load(request.reference_vectors, allow_pickle=False) as recorded:
             frames = recorded["frames"]  # (n, channels, length)
         outputs = folder / "recorded_outputs.npz"
-        write_proof(outputs, frames, ModelWrapper(str(qonnx)), streamlined, model, read_host_io(folder))
+        write_proof(outputs, frames, ModelWrapper(str(request.model)), streamlined, model, read_host_io(folder))
         return model
 
     def step_sweep_foldings(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
         """Write what FINN estimates of each folding to sweep.json; the model stays as it is."""
         minimize = build_dataflow_step_lookup["step_minimize_bit_width"]
-        points = sweep_foldings(
+        foldings = sweep_foldings(
             model,
-            request["sweep_targets_fps"],
+            request.sweep_targets_fps,
             config.synth_clk_period_ns,
             config._resolve_fpga_part(),
             lambda folded: step_widen_binary_weights(minimize(folded, config), config),
         )
-        write_json(_folder(config) / "sweep.json", {"points": points})
+        write_json(_folder(config) / "sweep.json", {"points": [folding.to_json() for folding in foldings]})
         return model
 
     own = (

@@ -19,6 +19,8 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
 from .proof import open_folded
+from .request import RtlRequest
+from .rtl_layers import RtlLayer, RtlLayers, write_rtl_layers
 from .rtl_words import pack_words
 
 Layer = Any
@@ -27,39 +29,35 @@ Layer = Any
 MEMORY_WRAPPER = "_memstream_wrapper.v"
 
 
-def write_rtl_layers(request: Mapping[str, Any]) -> None:
-    """Write layers.json, all layers in the order of the data, and per RTL layer NAME.in.hex and NAME.out.hex.
-
-    The request has output_dir and generated of the build, its board, the folder to write to, proof and n_frames.
+def write_layers_and_streams(request: RtlRequest) -> None:
+    """Writes layers.json, and per RTL layer NAME.in.hex and NAME.out.hex.
 
     These are the words of its input and output stream for the first `n_frames` recorded frames, one after the other,
     as the folded graph computes them in Python: one word a line, the first value of a word in its lowest bits.
     """
-    output_dir, folder = Path(request["output_dir"]), Path(request["folder"])
+    output_dir, folder = request.output_dir, request.folder
     model = ModelWrapper(str(output_dir / "intermediate_models" / "step_hw_codegen.onnx"))
-    layers = [describe_layer(node, Path(request["generated"]), folder / "library") for node in model.graph.node]
+    layers = [describe_layer(node, request.generated, folder / "library") for node in model.graph.node]
     host_io = json.loads((output_dir / "host_io.json").read_text())
-    with np.load(request["proof"], allow_pickle=False) as recorded:
-        frames = recorded["frames"][: request["n_frames"]]  # (n, channels, length)
+    with np.load(request.reference_vectors, allow_pickle=False) as recorded:
+        frames = recorded["frames"][: request.n_frames]  # (n, channels, length)
     graph = open_folded(model, host_io)
     run = graph.make_runner()
     activations = [run(frame) for frame in frames]
     for node, layer in zip(model.graph.node, layers, strict=True):
-        if layer["top"] is not None:
+        if layer.top is not None:
             for end, words in make_streams(node, model, activations).items():
                 (folder / f"{node.name}.{end}.hex").write_text("".join(f"{word}\n" for word in words))
-    described = {"part": part_map[request["board"]], "n_frames": len(frames), "layers": layers}
-    (folder / "layers.json").write_text(json.dumps(described, indent=2))
+    write_rtl_layers(folder, RtlLayers(part_map[request.board], len(frames), tuple(layers)))
 
 
-def describe_layer(node: NodeProto, generated: Path, copies: Path) -> dict[str, object]:
+def describe_layer(node: NodeProto, generated: Path, copies: Path) -> RtlLayer:
     """Name, FINN's operator, and of an RTL layer its Verilog files with the top module, and its weight memory's.
 
     Files of FINN's library are copied to the folder `copies`.
     """
-    description: dict[str, object] = {"name": node.name, "operator": node.op_type, "top": None}
     if not node.op_type.endswith("_rtl"):
-        return description
+        return RtlLayer(node.name, node.op_type)
     layer = getCustomOp(node)
     folder = generated / Path(layer.get_nodeattr("code_gen_dir_ipgen")).name  # also where the build was moved to
     layer.set_nodeattr("code_gen_dir_ipgen", str(folder))
@@ -67,16 +65,18 @@ def describe_layer(node: NodeProto, generated: Path, copies: Path) -> dict[str, 
     library = Path(get_settings().finn_rtllib)
     memory_files = [library / "axi/hdl/axilite.sv", *sorted((library / "memstream/hdl").glob("memstream*.sv"))]
     files = [Path(path) for path in layer.get_rtl_file_list(abspath=True)]
-    return description | {
-        "top": layer.get_nodeattr("gen_top_module"),
-        "files": [str(keep_file(path, library, copies)) for path in files],
-        "memory_top": memories[0].stem if memories else None,
-        "memory_files": [str(keep_file(path, library, copies)) for path in (*memory_files, *memories) if memories],
-        "data_files": [str(path) for path in sorted(folder.glob("*.dat"))],
-        "in_bits": int(layer.get_instream_width_padded(0)),
-        "out_bits": int(layer.get_outstream_width_padded(0)),
-        "payload_bits": int(layer.get_outstream_width(0)),
-    }
+    return RtlLayer(
+        name=node.name,
+        operator=node.op_type,
+        top=layer.get_nodeattr("gen_top_module"),
+        files=tuple(keep_file(path, library, copies) for path in files),
+        memory_top=memories[0].stem if memories else None,
+        memory_files=tuple(keep_file(path, library, copies) for path in (*memory_files, *memories) if memories),
+        data_files=tuple(sorted(folder.glob("*.dat"))),
+        in_bits=int(layer.get_instream_width_padded(0)),
+        out_bits=int(layer.get_outstream_width_padded(0)),
+        payload_bits=int(layer.get_outstream_width(0)),
+    )
 
 
 def keep_file(path: Path, library: Path, copies: Path) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import finn.xsi
 
@@ -21,8 +20,9 @@ from finn.util.basic import alveo_part_map, part_map
 from qonnx.core.modelwrapper import ModelWrapper
 
 from .host_io import OUTPUT_KINDS
-from .json_files import write_json
 from .network_steps import BuildStep, make_own_steps
+from .request import StepsRequest
+from .step_failure import FAILURE_FILE, REQUEST, StepFailure, write_failure
 
 ESTIMATE_STEPS = (
     "step_make_integer_graph",
@@ -67,23 +67,20 @@ class BuildRequestError(Exception):
     """What was asked cannot be built; the message says what is allowed."""
 
 
-def run_steps(request: dict[str, Any]) -> int:
-    """Run the steps of one build that are not finished yet; 0, or 1 with failure.json in the output folder.
+def run_steps(request: StepsRequest) -> int:
+    """Runs the steps of one build that are not finished yet; 0, or 1 with failure.json in the output folder.
 
-    `request` has model, output_dir, board, clk_period_ns, target_fps, output ("class", "scores"), level and parent_pid.
-    With proof, its recorded frames are run; without it nothing comes behind the estimate. With sweep_targets_fps, the
-    network is folded for each of these instead of being built. The models that the finished steps left, in this output
-    folder and of this file's steps, are where it goes on.
+    Finished steps left their models in the output folder: the build goes on there.
     """
-    output_dir = Path(str(request["output_dir"]))
-    (output_dir / "failure.json").unlink(missing_ok=True)
+    output_dir = request.output_dir
+    (output_dir / FAILURE_FILE).unlink(missing_ok=True)
     try:
         check_request(request)
     except BuildRequestError as error:
-        write_json(output_dir / "failure.json", {"step": "request", "error": str(error), "is_of_network": False})
+        write_failure(output_dir, StepFailure(REQUEST, str(error), is_of_network=False))
         return 1
     ModelWrapper.save = _save_by_rename
-    levels = _levels_up_to(str(request["level"]))
+    levels = _levels_up_to(request.level)
     steps = list_steps(request, levels)
     n_finished = count_finished_steps(output_dir, steps)
     for name in steps[:n_finished]:
@@ -93,25 +90,25 @@ def run_steps(request: dict[str, Any]) -> int:
     available = build_dataflow_step_lookup | make_own_steps(request)
     config = DataflowBuildConfig(
         output_dir=str(output_dir),
-        board=str(request["board"]),
-        synth_clk_period_ns=float(str(request["clk_period_ns"])),
-        target_fps=int(str(request["target_fps"])),
+        board=request.board,
+        synth_clk_period_ns=request.clk_period_ns,
+        target_fps=request.target_fps,
         standalone_thresholds=True,
         generate_outputs=[output for level in levels for output in OUTPUTS_OF_LEVEL.get(level, ())],
-        shell_flow_type=_find_shell_flow(str(request["board"])) if "bitfile" in levels else None,
+        shell_flow_type=_find_shell_flow(request.board) if "bitfile" in levels else None,
         steps=[_note_failure(available[name]) for name in steps],
         start_step=steps[n_finished] if n_finished else None,
     )
-    model = "" if n_finished else str(request["model"])
+    model = "" if n_finished else str(request.model)
     return 0 if build_dataflow_cfg(model, config) == 0 else 1
 
 
-def list_steps(request: dict[str, Any], levels: Sequence[str]) -> list[str]:
+def list_steps(request: StepsRequest, levels: Sequence[str]) -> list[str]:
     """The names of all steps of a request, in order."""
     steps = [name for level in levels for name in STEPS_OF_LEVEL[level]]
-    if "sweep_targets_fps" in request:
+    if request.sweep_targets_fps:
         return [*steps[: steps.index("step_fold_for_target")], "step_sweep_foldings"]
-    return steps if request.get("proof") else steps[: steps.index("step_estimate_network") + 1]
+    return steps if request.reference_vectors else steps[: steps.index("step_estimate_network") + 1]
 
 
 def count_finished_steps(output_dir: Path, steps: Sequence[str]) -> int:
@@ -120,18 +117,18 @@ def count_finished_steps(output_dir: Path, steps: Sequence[str]) -> int:
     return next((index for index, model in enumerate(models) if not model.is_file()), len(steps))
 
 
-def check_request(request: dict[str, Any]) -> None:
+def check_request(request: StepsRequest) -> None:
     """Raises BuildRequestError where FINN would fail late, or not say what it misses."""
-    if request["board"] not in part_map:
-        raise BuildRequestError(f"board is {request['board']}; expected one of {', '.join(sorted(part_map))}")
-    if request.get("output", "class") not in OUTPUT_KINDS:
-        raise BuildRequestError(f"output is {request['output']}; expected one of {', '.join(OUTPUT_KINDS)}")
-    if request["level"] not in STEPS_OF_LEVEL:
-        raise BuildRequestError(f"level is {request['level']}; expected one of {', '.join(STEPS_OF_LEVEL)}")
+    if request.board not in part_map:
+        raise BuildRequestError(f"board is {request.board}; expected one of {', '.join(sorted(part_map))}")
+    if request.output not in OUTPUT_KINDS:
+        raise BuildRequestError(f"output is {request.output}; expected one of {', '.join(OUTPUT_KINDS)}")
+    if request.level not in STEPS_OF_LEVEL:
+        raise BuildRequestError(f"level is {request.level}; expected one of {', '.join(STEPS_OF_LEVEL)}")
     try:
-        ModelWrapper(str(request["model"]))
+        ModelWrapper(str(request.model))
     except Exception as error:  # whatever a broken file makes protobuf and onnx raise
-        raise BuildRequestError(f"model is {request['model']}, which is no readable ONNX file: {error}") from error
+        raise BuildRequestError(f"model is {request.model}, which is no readable ONNX file: {error}") from error
 
 
 def _levels_up_to(level: str) -> list[str]:
@@ -162,12 +159,9 @@ def _note_failure(step: BuildStep) -> BuildStep:
             return step(model, config)
         except Exception as error:
             text = " ".join(str(error).split()) or "no message"
-            failure = {
-                "step": step.__name__,
-                "error": f"{type(error).__name__}: {text}",
-                "is_of_network": not isinstance(error, (OSError, MemoryError)),
-            }
-            write_json(Path(str(config.output_dir)) / "failure.json", failure)
+            is_of_network = not isinstance(error, (OSError, MemoryError))
+            failure = StepFailure(step.__name__, f"{type(error).__name__}: {text}", is_of_network)
+            write_failure(Path(str(config.output_dir)), failure)
             raise
 
     noting_step.__name__ = step.__name__

@@ -9,6 +9,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 
 from .estimates import estimate_network
 from .folding import fold_for_target
+from .network_report import SweptFolding
 
 
 def sweep_foldings(
@@ -17,13 +18,13 @@ def sweep_foldings(
     clk_period_ns: float,
     part: str,
     finish: Callable[[ModelWrapper], ModelWrapper],
-) -> list[dict[str, object]]:
+) -> list[SweptFolding]:
     """Per target what `estimate_network` says of the smallest folding that reaches it, or comes nearest.
 
     `model` has specialized layers; `finish` is what a build does between folding and estimate.
     """
-    points = []
+    foldings = []
     for target_fps in targets_fps:
         folded = finish(fold_for_target(deepcopy(model), target_fps, clk_period_ns, part))
-        points.append({"target_fps": target_fps, **estimate_network(folded, part, clk_period_ns)})
-    return points
+        foldings.append(SweptFolding(target_fps, estimate_network(folded, part, clk_period_ns)))
+    return foldings

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fpga.in_finn.rtl_layers import RtlLayer
 from fpga.rtl.edits import EDITS, Tool, apply_edits
-from fpga.rtl.sources import RtlLayer, copy_sources
+from fpga.rtl.sources import copy_sources
 from fpga.rtl.tools import Call, run_tool
 
 BENCH = (Path(__file__).with_name("bench.sv"), Path(__file__).with_name("bench.cpp"))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from fpga.in_finn.rtl_layers import RtlLayer
 
 TOP = "finn_layer"
 """The module around each layer."""
@@ -27,41 +26,6 @@ PORT = re.compile(r"^(input|output)\s+(?:wire\s+|logic\s+|reg\s+)?(?:\[.*\]\s*)?
 
 class RtlSourceError(Exception):
     """A layer's generated code is not there, or is not what FINN's version generates."""
-
-
-@dataclass(frozen=True)
-class RtlLayer:
-    """One layer of a build; of an HLS layer only name and operator are known."""
-
-    name: str
-    operator: str
-    """FINN's, such as Thresholding_rtl."""
-    top: str | None = None
-    """Its Verilog module; None of an HLS layer."""
-    files: tuple[Path, ...] = ()
-    memory_top: str | None = None
-    """The module that streams its weights from on-chip memory; None where it has none."""
-    memory_files: tuple[Path, ...] = ()
-    data_files: tuple[Path, ...] = ()
-    """What `$readmemh` reads: thresholds, weights."""
-    in_bits: int = 0
-    """Width of a word of the input stream."""
-    out_bits: int = 0
-    payload_bits: int = 0
-    """Of a word of the output stream; the rest up to a whole byte means nothing."""
-
-    @property
-    def sources(self) -> tuple[Path, ...]:
-        """All Verilog files, in the order in which they are read, each once."""
-        return tuple(dict.fromkeys((*self.files, *self.memory_files)))
-
-
-def load_rtl_layers(path: Path) -> tuple[RtlLayer, ...]:
-    """What fpga/in_finn/rtl.py wrote to layers.json, in the order of the data. Raises RtlSourceError."""
-    try:
-        return tuple(_to_layer(layer) for layer in json.loads(path.read_text())["layers"])
-    except (OSError, ValueError, KeyError) as error:
-        raise RtlSourceError(f"{path} cannot be read: {error}; expected what fpga/in_finn/rtl.py writes") from error
 
 
 def copy_sources(layer: RtlLayer, folder: Path) -> list[Path]:
@@ -183,10 +147,3 @@ def _find_text(files: tuple[Path, ...], module: str) -> str:
         if re.search(rf"\bmodule\s+{re.escape(module)}\b", text):
             return text
     raise RtlSourceError(f"there is no module {module} in {', '.join(path.name for path in files)}")
-
-
-def _to_layer(values: Mapping[str, Any]) -> RtlLayer:
-    if values["top"] is None:
-        return RtlLayer(values["name"], values["operator"])
-    paths = {name: tuple(Path(path) for path in values[name]) for name in ("files", "memory_files", "data_files")}
-    return RtlLayer(**{**values, **paths})

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fpga.in_finn.rtl_layers import RtlLayer
 from fpga.rtl.edits import Tool, apply_edits
-from fpga.rtl.sources import TOP, RtlLayer, copy_sources
+from fpga.rtl.sources import TOP, copy_sources
 from fpga.rtl.tools import Call, run_tool
 from fpga.toolchain.finn import Finn
 from storage.hardware_reports import Resources

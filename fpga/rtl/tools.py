@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -19,6 +19,20 @@ KILL_OF_CHILD = re.compile(r"threw signal (?:9|15)\b|\bKilled\b|[Cc]annot alloca
 
 class ToolKilledError(Exception):
     """Something killed the tool, such as the kernel for want of memory; that says nothing about the layer."""
+
+
+@dataclass(frozen=True)
+class CheckRun:
+    """How a build is checked."""
+
+    n_frames: int
+    """Recorded frames to simulate."""
+    n_processes: int
+    """Layers at once."""
+    timeout_s: float
+    """Of each call of a tool; a layer that takes longer has that as its note."""
+    stop: Event
+    on_event: Callable[[str], None]
 
 
 @dataclass(frozen=True)

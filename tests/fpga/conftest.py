@@ -9,7 +9,6 @@ from threading import Event
 
 import pytest
 
-from fpga.finn_build import run_finn_build
 from fpga.run import BuildWorker
 from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import ensure_finn_environment
@@ -19,7 +18,14 @@ from storage.builds import queue_build
 from storage.database import Database, open_database
 from storage.leases import make_lease_owner
 from storage.records import Build, BuildRequest, BuildTarget
-from tests.fpga.exported_networks import NETWORKS, ZCU111, BuiltNetwork, export_tiny_network, export_trained_network
+from tests.fpga.exported_networks import (
+    NETWORKS,
+    ZCU111,
+    BuiltNetwork,
+    build_exported,
+    export_tiny_network,
+    export_trained_network,
+)
 
 Queue = Callable[..., Build]
 
@@ -54,15 +60,7 @@ def build_network(
     def build(name: str) -> BuiltNetwork:
         if name not in built:
             exported, folder = export_network(name), tmp_path_factory.mktemp(f"build_{name}")
-            output = run_finn_build(
-                finn,
-                exported / "model.onnx",
-                exported / "proof.npz",
-                ZCU111,
-                folder,
-                timeout_s=600,
-                stop=Event(),
-            )
+            output = build_exported(finn, exported, folder)
             built[name] = BuiltNetwork(exported, folder, output)
         return built[name]
 

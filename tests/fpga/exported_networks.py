@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import torch
 
-from fpga.finn_build import FinnOutput
+from fpga.finn_build import FinnOutput, FinnRun, make_build_request, run_finn_build
+from fpga.toolchain.finn import Finn
 from spaces.architecture import (
     ArchitectureConfig,
     Block,
@@ -21,7 +23,7 @@ from spaces.architecture import (
     MaxPool,
 )
 from storage.dataset.frames import Frames
-from storage.records import BuildTarget
+from storage.records import BuildLevel, BuildTarget
 from workers.checkpoint import write_weights
 from workers.model import build_model
 from workers.pruning import prune_weights
@@ -131,6 +133,19 @@ def export_tiny_network(folder: Path, seed: int) -> None:
     train(model, frames, Phase(0, 1, 0.01, 1e-4, 32, 5), seed=seed)
     write_weights(folder / "weights.safetensors", model)
     export_evaluation(architecture, folder / "weights.safetensors", frames.select(np.arange(8)), folder, n_checked=4)
+
+
+def build_exported(
+    finn: Finn,
+    exported: Path,
+    folder: Path,
+    target: BuildTarget = ZCU111,
+    level: BuildLevel = BuildLevel.CODEGEN,
+    timeout_s: float = 600,
+) -> FinnOutput:
+    """Builds the model and reference vectors of the folder `exported`."""
+    request = make_build_request(exported / "model.onnx", exported / "proof.npz", target, folder, level)
+    return run_finn_build(finn, request, FinnRun(timeout_s, Event()))
 
 
 def make_tone_frames(n_frames: int) -> Frames:

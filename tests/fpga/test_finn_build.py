@@ -12,14 +12,14 @@ from threading import Event
 import numpy as np
 import pytest
 
-from fpga.finn_build import FinnBuildError, FinnOutput, run_finn_build
-from fpga.reports import read_build_report
+from fpga.finn_build import FinnBuildError, FinnOutput, FinnRun, make_build_request, run_finn_build
+from fpga.reports import make_build_report, read_network_report
 from fpga.toolchain.finn import Finn
 from fpga.toolchain.process_group import CommandStoppedError
 from fpga.verification import GRAPHS, Verification, verify_outputs
 from storage.hardware_reports import GraphAgreement
-from storage.records import BuildLevel, BuildTarget
-from tests.fpga.exported_networks import N_PROOF_FRAMES, NETWORKS, ZCU111, BuiltNetwork
+from storage.records import BuildLevel
+from tests.fpga.exported_networks import N_PROOF_FRAMES, NETWORKS, ZCU111, BuiltNetwork, build_exported
 from tests.fpga.running_processes import find_processes
 
 ALL_RIGHT = tuple(GraphAgreement(graph, 1, 1) for graph in GRAPHS)
@@ -27,18 +27,6 @@ ALL_RIGHT = tuple(GraphAgreement(graph, 1, 1) for graph in GRAPHS)
 Export = Callable[[str], Path]
 
 BuildOnce = Callable[[str], BuiltNetwork]
-
-
-def build(
-    finn: Finn,
-    network: Path,
-    folder: Path,
-    target: BuildTarget = ZCU111,
-    timeout_s: float = 600,
-    level: BuildLevel = BuildLevel.CODEGEN,
-) -> FinnOutput:
-    model, proof = network / "model.onnx", network / "proof.npz"
-    return run_finn_build(finn, model, proof, target, folder, timeout_s=timeout_s, stop=Event(), level=level)
 
 
 @pytest.mark.slow
@@ -57,7 +45,8 @@ def test_all_graphs_give_the_networks_integer_scores(name: str, build_network: B
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_estimates_are_those_of_a_folded_network(name: str, build_network: BuildOnce) -> None:
-    report = read_build_report(build_network(name).output.report_folder, Verification(1, ALL_RIGHT))
+    network = read_network_report(build_network(name).output.report_folder)
+    report = make_build_report(network, Verification(1, ALL_RIGHT))
 
     assert report.connected is not None
     assert 1_000 < report.lut < report.connected.lut < 80_000
@@ -69,9 +58,9 @@ def test_estimates_are_those_of_a_folded_network(name: str, build_network: Build
 
 @pytest.mark.slow
 def test_fifos_beside_residual_branches_are_deeper_than_their_windows(build_network: BuildOnce) -> None:
-    report = json.loads((build_network("residual").output.report_folder / "network_report.json").read_text())
+    report = read_network_report(build_network("residual").output.report_folder)
 
-    depths = [fifo["depth"] for fifo in report["skip_fifos"]]
+    depths = [fifo.depth for fifo in report.skip_fifos]
 
     assert len(depths) == 2
     assert depths[0] > depths[1] > 7  # words; windows of 9 and of 7 samples
@@ -102,7 +91,7 @@ def test_two_builds_at_once_give_what_each_gives_alone(finn: Finn, build_network
 
     def build_one(index: int) -> None:
         together[index] = read_total(
-            build(finn, alone[index].exported, tmp_path / str(index), level=BuildLevel.ESTIMATE)
+            build_exported(finn, alone[index].exported, tmp_path / str(index), level=BuildLevel.ESTIMATE)
         )
 
     threads = [threading.Thread(target=build_one, args=(index,)) for index in range(2)]
@@ -117,7 +106,7 @@ def test_two_builds_at_once_give_what_each_gives_alone(finn: Finn, build_network
 @pytest.mark.slow
 def test_unknown_board_is_one_clear_line(finn: Finn, export_network: Export, tmp_path: Path) -> None:
     with pytest.raises(FinnBuildError, match=r"^board is ZCU999; expected one of .*ZCU111.*$"):
-        build(finn, export_network("residual"), tmp_path, replace(ZCU111, board="ZCU999"))
+        build_exported(finn, export_network("residual"), tmp_path, replace(ZCU111, board="ZCU999"))
 
 
 @pytest.mark.slow
@@ -128,7 +117,7 @@ def test_broken_model_is_one_clear_line(finn: Finn, export_network: Export, tmp_
     (broken / "proof.npz").write_bytes((export_network("residual") / "proof.npz").read_bytes())
 
     with pytest.raises(FinnBuildError, match=r"model.onnx, which is no readable ONNX file: ") as caught:
-        build(finn, broken, tmp_path / "build")
+        build_exported(finn, broken, tmp_path / "build")
 
     assert "\n" not in str(caught.value)
 
@@ -141,13 +130,13 @@ def test_failing_step_is_named(finn: Finn, export_network: Export, tmp_path: Pat
     np.savez(network / "proof.npz", logits=np.zeros((1, 24)))
 
     with pytest.raises(FinnBuildError, match=r"^step_run_recorded_frames failed: KeyError: .*frames"):
-        build(finn, network, tmp_path / "build")
+        build_exported(finn, network, tmp_path / "build")
 
 
 @pytest.mark.slow
 def test_timeout_leaves_no_process(finn: Finn, export_network: Export, tmp_path: Path) -> None:
     with pytest.raises(FinnBuildError, match=r"^timeout_s is 2; the build took longer and was killed in "):
-        build(finn, export_network("residual"), tmp_path, timeout_s=2)
+        build_exported(finn, export_network("residual"), tmp_path, timeout_s=2)
 
     assert find_processes(str(tmp_path / "request.json")) == []
 
@@ -155,10 +144,11 @@ def test_timeout_leaves_no_process(finn: Finn, export_network: Export, tmp_path:
 @pytest.mark.slow
 def test_stop_leaves_no_process(finn: Finn, export_network: Export, tmp_path: Path) -> None:
     network, stop = export_network("residual"), Event()
+    request = make_build_request(network / "model.onnx", network / "proof.npz", ZCU111, tmp_path, BuildLevel.CODEGEN)
     threading.Timer(2, stop.set).start()
 
     with pytest.raises(CommandStoppedError):
-        run_finn_build(finn, network / "model.onnx", network / "proof.npz", ZCU111, tmp_path, timeout_s=60, stop=stop)
+        run_finn_build(finn, request, FinnRun(60, stop))
 
     assert find_processes(str(tmp_path / "request.json")) == []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -11,8 +10,17 @@ from threading import Event
 
 import pytest
 
-from fpga.finn_build import FinnBuildError, FinnTimeoutError, UnbuildableNetworkError, run_finn_estimate
+from fpga.finn_build import (
+    FinnBuildError,
+    FinnRun,
+    FinnTimeoutError,
+    UnbuildableNetworkError,
+    make_estimate_request,
+    run_finn_estimate,
+)
+from fpga.in_finn.network_report import NetworkReport
 from fpga.toolchain.finn import Finn
+from fpga.toolchain.process_group import LEAST
 from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer
 from storage.records import BuildTarget
 from tests.fpga.exported_networks import ZCU111, conv, linear
@@ -24,19 +32,19 @@ pytestmark = pytest.mark.slow
 
 
 def estimate(
-    finn: Finn, model: Path, folder: Path, target: BuildTarget = ZCU111, timeout_s: float = 300, nice: int = 0
-) -> Path:
-    return run_finn_estimate(finn, model, target, folder, timeout_s=timeout_s, stop=Event(), nice=nice)
+    finn: Finn, model: Path, folder: Path, target: BuildTarget = ZCU111, timeout_s: float = 300, niceness: int = 0
+) -> NetworkReport:
+    request = make_estimate_request(model, target, folder)
+    return run_finn_estimate(finn, request, FinnRun(timeout_s, Event(), niceness=niceness))
 
 
 def test_estimate_ends_with_the_report_and_runs_no_frames(
     finn: Finn, export_tiny: Callable[[int], Path], tmp_path: Path
 ) -> None:
-    report = estimate(finn, export_tiny(0) / "model.onnx", tmp_path, nice=19)
+    report = estimate(finn, export_tiny(0) / "model.onnx", tmp_path, niceness=LEAST)
 
-    values = json.loads(report.read_text())
-    assert values["throughput_fps"] >= ZCU111.target_fps
-    assert values["connected"]["lut"] > values["bare"]["lut"] > 100
+    assert report.throughput_fps >= ZCU111.target_fps
+    assert report.with_fifos.lut > report.layers_only.lut > 100
     assert not list(tmp_path.rglob("recorded_outputs.npz"))
     assert not list((tmp_path / "generated").rglob("*.v"))
 
@@ -48,7 +56,7 @@ def test_folding_below_the_target_is_an_estimate_too(
 
     report = estimate(finn, export_tiny(0) / "model.onnx", tmp_path, unreachable)
 
-    assert 0 < json.loads(report.read_text())["throughput_fps"] < 100_000_000
+    assert 0 < report.throughput_fps < 100_000_000
 
 
 def test_global_pool_does_not_limit_what_a_network_can_reach(finn: Finn, tmp_path: Path) -> None:
@@ -57,10 +65,9 @@ def test_global_pool_does_not_limit_what_a_network_can_reach(finn: Finn, tmp_pat
 
     report = estimate(finn, tmp_path / "model.onnx", tmp_path, replace(ZCU111, target_fps=1_000_000))
 
-    values = json.loads(report.read_text())
-    pairs = [pair for pair in pairwise(values["layers"]) if pair[1]["name"].startswith("Pool")]
+    pairs = [pair for pair in pairwise(report.layers) if pair[1].name.startswith("Pool")]
     assert len(pairs) == 3  # each behind the layer that makes its windows
-    assert max(layer["cycles"] for pair in pairs for layer in pair) < 0.8 * values["bottleneck_cycles"]
+    assert max(layer.cycles for pair in pairs for layer in pair) < 0.8 * report.bottleneck_cycles
 
 
 def test_network_that_finn_refuses_is_unbuildable(finn: Finn, tmp_path: Path) -> None:

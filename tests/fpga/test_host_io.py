@@ -6,17 +6,15 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 
 import numpy as np
 import pytest
 
-from fpga.finn_build import run_finn_build
 from fpga.host_io import HostIo, HostIoError, read_host_io
 from fpga.toolchain.finn import Finn
 from fpga.verification import GRAPHS, verify_outputs
 from storage.records import BuildLevel
-from tests.fpga.exported_networks import ZCU111, BuiltNetwork
+from tests.fpga.exported_networks import ZCU111, BuiltNetwork, build_exported
 
 HOST_IO = HostIo(
     frame_shape=(2, 3),
@@ -97,16 +95,7 @@ def test_graph_whose_output_is_the_scores_is_proven_by_them(
     network = export_network("residual")
     target = replace(ZCU111, output="scores")
 
-    output = run_finn_build(
-        finn,
-        network / "model.onnx",
-        network / "proof.npz",
-        target,
-        tmp_path,
-        timeout_s=300,
-        stop=Event(),
-        level=BuildLevel.ESTIMATE,
-    )
+    output = build_exported(finn, network, tmp_path, target, BuildLevel.ESTIMATE)
 
     host_io = read_host_io(tmp_path / "output" / "host_io.json")
     assert (host_io.output_kind, host_io.output_shape) == ("scores", (1, 24))

@@ -13,6 +13,7 @@ import pytest
 from fpga.claimed_build import read_result
 from fpga.rtl.build_check import CheckedBuild, check_build
 from fpga.rtl.simulation import find_verilator
+from fpga.rtl.tools import CheckRun
 from fpga.rtl_check import describe_check, main
 from fpga.run import BuildWorker, run_queue
 from fpga.toolchain.finn import Finn, FinnKind
@@ -79,7 +80,7 @@ def worked(finn: Finn, export_tiny: Callable[[int], Path], tmp_path_factory: pyt
 
 
 def check_again(folder: Path, finn: Finn, events: list[str]) -> CheckedBuild:
-    return check_build(folder, finn, n_frames=4, n_processes=2, timeout_s=300, stop=Event(), on_event=events.append)
+    return check_build(folder, finn, CheckRun(4, 2, 300, Event(), events.append))
 
 
 @pytest.mark.slow

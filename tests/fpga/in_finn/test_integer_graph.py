@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 from types import ModuleType
 
 import numpy as np
@@ -15,13 +14,13 @@ from onnx import NodeProto, helper
 from qonnx.core.modelwrapper import ModelWrapper
 from torch import nn
 
-from fpga.finn_build import FinnOutput, UnbuildableNetworkError, run_finn_build
+from fpga.finn_build import FinnOutput, UnbuildableNetworkError
 from fpga.toolchain.finn import Finn
 from fpga.verification import GRAPHS, verify_outputs
 from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer, InvertedResidual
 from storage.dataset.frames import Frames
 from storage.records import BuildLevel
-from tests.fpga.exported_networks import ZCU111, conv, dsc, linear
+from tests.fpga.exported_networks import build_exported, conv, dsc, linear
 from workers.architecture_export import export_architecture
 from workers.checkpoint import write_weights
 from workers.model import QuantizedNetwork, build_model
@@ -234,14 +233,5 @@ def train_network() -> tuple[QuantizedNetwork, Frames]:
 def build(finn: Finn, model: QuantizedNetwork, frames: Frames, folder: Path) -> FinnOutput:
     write_weights(folder / "weights.safetensors", model)
     proof = frames.select(np.arange(N_FRAMES))
-    model_path, proof_path = export_evaluation(ARCHITECTURE, folder / "weights.safetensors", proof, folder, 2)
-    return run_finn_build(
-        finn,
-        model_path,
-        proof_path,
-        ZCU111,
-        folder / "build",
-        timeout_s=300,
-        stop=Event(),
-        level=BuildLevel.ESTIMATE,
-    )
+    export_evaluation(ARCHITECTURE, folder / "weights.safetensors", proof, folder, 2)
+    return build_exported(finn, folder, folder / "build", level=BuildLevel.ESTIMATE)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 
 import pytest
 
-from fpga.finn_build import run_finn_build
 from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from storage.records import BuildLevel
-from tests.fpga.exported_networks import ZCU111
+from tests.fpga.exported_networks import build_exported
 
 PROVE_WITH_NARROW_SUMS = """
 import sys
@@ -47,16 +45,7 @@ def test_sums_beyond_the_bits_of_their_stream_are_an_error(
     export_tiny: Callable[[int], Path], finn: Finn, tmp_path: Path
 ) -> None:
     exported, build = export_tiny(0), tmp_path / "build"
-    run_finn_build(
-        finn,
-        exported / "model.onnx",
-        exported / "proof.npz",
-        ZCU111,
-        build,
-        timeout_s=300,
-        stop=Event(),
-        level=BuildLevel.ESTIMATE,
-    )
+    build_exported(finn, exported, build, level=BuildLevel.ESTIMATE)
     said = [
         subprocess.run(
             [

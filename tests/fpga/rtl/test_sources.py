@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fpga.rtl.sources import RtlLayer, RtlSourceError, copy_sources, hash_sources, list_ports, write_wrapper
+from fpga.in_finn.rtl_layers import RtlLayer
+from fpga.rtl.sources import RtlSourceError, copy_sources, hash_sources, list_ports, write_wrapper
 
 LAYER = """\
 /* module Other(input nothing); */

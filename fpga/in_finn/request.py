@@ -1,0 +1,90 @@
+"""What FINN's Python can be asked: one record per command, written as JSON by who asks and read back in FINN's Python.
+
+Standard library alone: both sides import it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class StepsRequest:
+    """FINN's steps up to a level, for one network and target."""
+
+    model: Path
+    """QONNX."""
+    output_dir: Path
+    """What FINN writes; models that steps left there are where it goes on."""
+    board: str
+    """As FINN names it."""
+    clk_period_ns: float
+    target_fps: int
+    """Frames per second that the folding is to reach."""
+    output: str
+    """class or scores: what the FPGA puts out."""
+    level: str
+    """A key of `STEPS_OF_LEVEL` in steps.py."""
+    reference_vectors: Path | None = None
+    """Recorded frames to run; without them nothing comes behind the estimate."""
+    sweep_targets_fps: tuple[int, ...] = ()
+    """With these, the network is folded for each of them instead of being built."""
+    parent_pid: int = field(default_factory=os.getpid)
+    """The process that asks: FINN's ends with it."""
+
+    @property
+    def folder(self) -> Path:
+        """The build's own, with the request, FINN's log and `output_dir` in it."""
+        return self.output_dir.parent
+
+    def to_json(self) -> str:
+        """The text that `read_steps_request` reads."""
+        values = asdict(self)
+        return json.dumps({"proof": values.pop("reference_vectors"), **values}, default=str, indent=2)
+
+
+@dataclass(frozen=True)
+class RtlRequest:
+    """The RTL layers of a finished build, and what flows through them."""
+
+    output_dir: Path
+    """The build's, as `generated`."""
+    generated: Path
+    """Where the generated code lies."""
+    board: str
+    folder: Path
+    """To write to."""
+    reference_vectors: Path
+    n_frames: int
+    """The first ones that are run."""
+    parent_pid: int = field(default_factory=os.getpid)
+
+    def to_json(self) -> str:
+        """The text that `read_rtl_request` reads."""
+        values = asdict(self)
+        return json.dumps({"proof": values.pop("reference_vectors"), **values}, default=str, indent=2)
+
+
+def read_steps_request(path: Path) -> StepsRequest:
+    """Also one of a build that was made before a field was there."""
+    values = json.loads(path.read_text())
+    vectors = values.pop("proof", None)
+    values["reference_vectors"] = None if vectors is None else Path(vectors)
+    values["sweep_targets_fps"] = tuple(values.get("sweep_targets_fps", ()))
+    return StepsRequest(**values | {name: Path(values[name]) for name in ("model", "output_dir")})
+
+
+def read_rtl_request(path: Path) -> RtlRequest:
+    """As it was written."""
+    values = json.loads(path.read_text())
+    values["reference_vectors"] = values.pop("proof")
+    paths = ("output_dir", "generated", "folder", "reference_vectors")
+    return RtlRequest(**values | {name: Path(values[name]) for name in paths})
+
+
+def read_parent_pid(path: Path) -> int:
+    """Of any request."""
+    return int(json.loads(path.read_text())["parent_pid"])
