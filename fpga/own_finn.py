@@ -1,4 +1,4 @@
-"""The command `python -m fpga.own_finn`; what it does stands in fpga/toolchain/external_finn.py."""
+"""The command `python -m fpga.own_finn`, the name by which `python -m fpga.external_finn` was known."""
 
 import sys
 

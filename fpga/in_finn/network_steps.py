@@ -24,7 +24,7 @@ from .folding import fold_for_target
 from .host_io import read_host_io, write_final_types, write_host_io
 from .integer_graph import make_integer_network
 from .json_files import write_json
-from .proof import write_proof
+from .reference_vectors import write_proof
 from .request import StepsRequest
 from .sweep import sweep_foldings
 

@@ -18,7 +18,7 @@ from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
-from .proof import open_folded
+from .reference_vectors import open_folded
 from .request import RtlRequest
 from .rtl_layers import RtlLayer, RtlLayers, write_rtl_layers
 from .rtl_words import pack_words

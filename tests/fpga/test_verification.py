@@ -23,7 +23,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from in_finn import steps  # sets up FINN
 import numpy as np
-from in_finn.proof import write_proof
+from in_finn.reference_vectors import write_proof
 from qonnx.core.modelwrapper import ModelWrapper
 
 build, exported, index, written = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), Path(sys.argv[5])

@@ -20,7 +20,7 @@ sys.path.insert(0, sys.argv[1])
 from in_finn import steps  # sets up FINN
 import numpy as np
 from in_finn.host_io import read_host_io
-from in_finn.proof import BitWidthError, write_proof
+from in_finn.reference_vectors import BitWidthError, write_proof
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
