@@ -23,6 +23,9 @@ from storage.records import BuildLevel, BuildTarget
 IN_FINN_CODE = tuple(sorted(IN_FINN.glob("*.py")))
 """Our code that runs in FINN's Python: other code, other builds."""
 
+REFERENCE_FILE = "proof.npz"
+"""The reference vectors in a build's folder; a stored name."""
+
 LOCK_POLL_S = 0.5
 
 
@@ -54,27 +57,27 @@ def lock_folder(folder: Path, stop: Event, on_wait: Callable[[], None]) -> Itera
         yield file.fileno()
 
 
-def place_inputs(folder: Path, model: Path, proof: Path) -> tuple[Path, Path]:
-    """The folder's own copies of the network and of its recorded frames.
+def place_inputs(folder: Path, model: Path, reference_vectors: Path) -> tuple[Path, Path]:
+    """The folder's own copies of the network and of its reference vectors.
 
     Where the folder was begun at another path, or with other frames and has no level yet, it starts over: what FINN's
     steps left names that path, and is of those frames.
     """
-    own_model, own_proof = folder / "model.onnx", folder / "proof.npz"
+    own_model, own_vectors = folder / "model.onnx", folder / REFERENCE_FILE
     begun_at = folder / "path.txt"
     is_moved = begun_at.is_file() and begun_at.read_text() != str(folder)
-    is_other_proof = own_proof.is_file() and own_proof.read_bytes() != proof.read_bytes()
-    if is_moved or (is_other_proof and finished_level(folder) is None):
+    has_other_vectors = own_vectors.is_file() and own_vectors.read_bytes() != reference_vectors.read_bytes()
+    if is_moved or (has_other_vectors and finished_level(folder) is None):
         _start_over(folder)
-    for own, given in ((own_model, model), (own_proof, proof)):
+    for own, given in ((own_model, model), (own_vectors, reference_vectors)):
         if not own.is_file():
             write_bytes_atomically(own, given.read_bytes())
     write_text_atomically(begun_at, str(folder))
-    return own_model, own_proof
+    return own_model, own_vectors
 
 
 def finished_level(folder: Path) -> BuildLevel | None:
-    """The last level whose steps are done and whose graph was proven equal; None before the first."""
+    """The last level whose steps are done and whose graph was verified; None before the first."""
     path = folder / "finished.json"
     return BuildLevel(json.loads(path.read_text())["level"]) if path.is_file() else None
 
@@ -92,7 +95,7 @@ def mark_finished(folder: Path, level: BuildLevel) -> None:
 
 def _start_over(folder: Path) -> None:
     (folder / "finished.json").unlink(missing_ok=True)
-    (folder / "proof.npz").unlink(missing_ok=True)
+    (folder / REFERENCE_FILE).unlink(missing_ok=True)
     for name in ("output", "generated"):
         shutil.rmtree(folder / name, ignore_errors=True)
 

@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
-from fpga.build_cache import finished_level, is_finished, lock_folder, make_build_key, mark_finished, place_inputs
+from fpga.build_cache import (
+    REFERENCE_FILE,
+    finished_level,
+    is_finished,
+    lock_folder,
+    make_build_key,
+    mark_finished,
+    place_inputs,
+)
 from fpga.finn_build import FULL_DISK_BYTES, FinnBuildError, FinnRun, finn_output, make_build_request, run_finn_build
 from fpga.measured_reports import read_measured_hardware
 from fpga.reports import make_build_report, read_network_report
@@ -41,7 +49,7 @@ def make_result(
     stop: Event,
     on_event: Callable[[str], None],
 ) -> BuildResult:
-    """Runs what is left of the build's next levels among `levels`, and reads and proves what they made.
+    """Runs what is left of the build's next levels among `levels`, and reads and verifies what they made.
 
     Raises FinnBuildError, VerificationError, ReportError, OSError, and CommandStoppedError on `stop`.
     """
@@ -52,8 +60,8 @@ def make_result(
             on_event(f"was built before, and is not built again: {folder}")
             report = read_result(folder, build.target)
         else:
-            model, proof = place_inputs(folder, store.path(build.model), store.path(build.reference_vectors))
-            request = make_build_request(model, proof, build.target, folder, level)
+            model, vectors = place_inputs(folder, store.path(build.model), store.path(build.reference_vectors))
+            request = make_build_request(model, vectors, build.target, folder, level)
             run_finn_build(finn, request, FinnRun(build.timeout_s, stop, lock, on_event=on_event))
             report = read_result(folder, build.target)
             mark_finished(folder, level)
@@ -62,9 +70,9 @@ def make_result(
 
 
 def read_result(folder: Path, target: BuildTarget) -> BuildReport:
-    """The report of a folder's build, proven on the frames it was built with. Raises as make_result does."""
+    """The report of a folder's build, verified on its reference vectors. Raises as make_result does."""
     output = finn_output(folder)
-    verification = verify_outputs(folder / "proof.npz", output.recorded_outputs)
+    verification = verify_outputs(folder / REFERENCE_FILE, output.recorded_outputs)
     report = make_build_report(read_network_report(output.report_folder), verification)
     check_target(report, target)
     return read_rtl_check(folder, replace(report, measured=read_measured_hardware(folder / "output")))

@@ -15,7 +15,7 @@ from fpga.claimed_estimate import describe_failure, make_estimate
 from fpga.finn_build import UnbuildableNetworkError
 from fpga.toolchain.external_finn import find_finn
 from fpga.toolchain.finn_environment import FinnEnvironmentError
-from fpga.toolchain.fork_server import EstimatorPythons, preload_estimator
+from fpga.toolchain.fork_server import EstimatorPythons, start_fork_servers
 from fpga.toolchain.process_group import LEAST, CommandStoppedError
 from fpga.worker_process import (
     EXIT_STOPPED,
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
         finn = find_finn(args.finn, print_event, stop)
         store = ArtifactStore(args.artifacts)
         owner = make_lease_owner()
-        with preload_estimator(finn, LEAST) as pythons:
+        with start_fork_servers(finn, LEAST) as pythons:
             worker = EstimateWorker(database, store, pythons, owner, stop, print_event, args.processes)
             run_queue(worker, is_draining=args.drain)
     except CommandStoppedError:

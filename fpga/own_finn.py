@@ -5,4 +5,4 @@ import sys
 from fpga.toolchain.external_finn import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(command="fpga.own_finn"))

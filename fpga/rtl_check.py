@@ -1,4 +1,4 @@
-"""A second opinion on a build's generated RTL by open-source tools, layer by layer; its command."""
+"""A cross-check of a build's generated RTL by open-source tools, layer by layer; its command."""
 
 from __future__ import annotations
 

@@ -133,9 +133,9 @@ def to_point(folding: SweptFolding) -> SweepPoint:
 
 
 def describe_points(points: Sequence[SweepPoint]) -> str:
-    """A Markdown table, one line per target; LUT bare and with what connects the layers."""
+    """A Markdown table, one line per target."""
     lines = [
-        "| asked, frames/s | reached | latency, us | LUT bare | connected | BRAM18 | DSP | of the board | slowest |",
+        "| asked, frames/s | reached | latency, us | LUT, layers only | LUT | BRAM18 | DSP | of the board | slowest |",
         "| --: | --: | --: | --: | --: | --: | --: | :-- | :-- |",
     ]
     for point in points:
@@ -161,8 +161,8 @@ def write_page(path: Path, points: Sequence[SweepPoint], title: str) -> Path:
 
     speeds = [point.throughput_fps for point in points]
     curves = {
-        "LUT, bare": [point.layers_only.lut for point in points],
-        "LUT, with width converters and FIFOs": [point.with_fifos.lut for point in points],
+        "LUT, layers only": [point.layers_only.lut for point in points],
+        "LUT, with FIFOs and width converters": [point.with_fifos.lut for point in points],
         "DSP": [point.with_fifos.dsp for point in points],
         "BRAM (18 Kb)": [point.with_fifos.bram_18k for point in points],
     }

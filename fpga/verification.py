@@ -39,15 +39,18 @@ class Verification:
         return min(agreement.n_classes_equal for agreement in self.agreements)
 
 
-def verify_outputs(proof: Path, recorded_outputs: Path) -> Verification:
-    """Compares the integer scores of all graphs with the logits of the Brevitas model in `proof`.
+def verify_outputs(reference_vectors: Path, recorded_outputs: Path) -> Verification:
+    """Compares the integer scores of all graphs with the logits of the Brevitas model in the reference vectors.
 
     Raises VerificationError, which names the first layer that differs, where fewer than MIN_AGREEMENT of the frames get
     the network's scores, where a frame gets another class although its two largest scores differ, where the folded
     graph is not equal to the streamlined one on every frame, where the class that comes out of it is not one of its
     largest score, or where there is nothing to compare.
     """
-    with np.load(proof, allow_pickle=False) as recorded, np.load(recorded_outputs, allow_pickle=False) as outputs:
+    with (
+        np.load(reference_vectors, allow_pickle=False) as recorded,
+        np.load(recorded_outputs, allow_pickle=False) as outputs,
+    ):
         expected = to_integer_scores(recorded["logits"], float(outputs["logit_scale"]))
         classes = outputs["folded_classes"]
         found = {graph: (outputs[f"{graph}_scores"], str(outputs[f"{graph}_differs_in"])) for graph in GRAPHS}

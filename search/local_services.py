@@ -76,7 +76,7 @@ def choose_finn(given: str | None) -> None:
     """
     if not (given := given or os.environ.get(FINN_VARIABLE)):
         return
-    command = [sys.executable, "-m", "fpga.own_finn", given]
+    command = [sys.executable, "-m", "fpga.external_finn", given]
     checked = subprocess.run(command, env=module_environment(), capture_output=True, text=True, check=False)
     if checked.returncode != 0:
         raise ServiceError(checked.stderr.strip())

@@ -16,6 +16,7 @@ COMMANDS = (
     "dashboards.run",
     "fpga.estimate_worker",
     "fpga.finn_environment",
+    "fpga.external_finn",
     "fpga.own_finn",
     "fpga.rtl_check",
     "fpga.run",

@@ -1,4 +1,4 @@
-"""A graph run on many frames, node by node; runs inside FINN's environment.
+"""A graph run on many frames, node by node.
 
 The nodes compute what `qonnx.core.onnx_exec.execute_onnx` makes them compute. It sets up each node anew for each frame
 and checks that integers are integers, which takes most of its time; here each node is set up once, and those that its

@@ -1,4 +1,4 @@
-"""The nodes that QONNX and FINN execute slowest, to the same integers, faster; runs inside FINN's environment."""
+"""The nodes that QONNX and FINN execute slowest, to the same integers, faster."""
 
 from __future__ import annotations
 

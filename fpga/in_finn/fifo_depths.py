@@ -1,4 +1,4 @@
-"""How deep the FIFO beside a residual branch must be, computed, not simulated; runs inside FINN's environment.
+"""How deep the FIFO beside a residual branch must be, computed, not simulated.
 
 A fork gives each pixel to the branch and to the FIFO; the sum behind takes from both. Until the branch gives its first
 pixel, the FIFO must take all that the branch takes in, else the fork waits for the sum, the branch for the fork, and

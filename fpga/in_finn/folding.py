@@ -1,4 +1,4 @@
-"""The smallest folding that reaches a throughput; runs inside FINN's environment.
+"""The smallest folding that reaches a throughput.
 
 FINN's own step stops at weight streams of 36 bits per PE, and gives a layer the first SIMD that is enough, whatever it
 costs. Here the streams may be as wide as its layers take, and the cheapest folding of each matrix layer is taken.

@@ -1,7 +1,4 @@
-"""What a host has to do for the FPGA, written to host_io.json, whose reader says what is in it: fpga/host_io.py.
-
-Runs inside FINN's environment.
-"""
+"""What a host has to do for the FPGA, written to host_io.json, whose reader says what is in it: fpga/host_io.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A QONNX file as a graph of integers, in the form that FINN makes hardware layers of; runs inside FINN's environment.
+"""A QONNX file as a graph of integers, in the form that FINN makes hardware layers of.
 
 Between integer inputs and integer class scores there are sums of products (Im2Col and MatMul), counts of thresholds
 (MultiThreshold), sums of two branches and pools, all channels last; no scale is left in between. FINN's own

@@ -1,4 +1,4 @@
-"""The nodes of an integer graph as FINN's hardware layers are inferred from them; runs inside FINN's environment."""
+"""The nodes of an integer graph as FINN's hardware layers are inferred from them."""
 
 from __future__ import annotations
 

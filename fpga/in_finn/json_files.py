@@ -1,4 +1,4 @@
-"""JSON files that are whole whenever they are there; runs inside FINN's environment."""
+"""JSON files that are whole whenever they are there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The steps among FINN's that are this project's own, from the QONNX file to estimate and proof.
-
-Runs inside FINN's environment.
-"""
+"""The steps among FINN's that are this project's own, from the QONNX file to estimate and recorded outputs."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ from .folding import fold_for_target
 from .host_io import read_host_io, write_final_types, write_host_io
 from .integer_graph import make_integer_network
 from .json_files import write_json
-from .reference_vectors import write_proof
+from .reference_vectors import write_graph_outputs
 from .request import StepsRequest
 from .sweep import sweep_foldings
 
@@ -67,7 +64,7 @@ def make_own_steps(request: StepsRequest) -> dict[str, BuildStep]:
         with np.load(request.reference_vectors, allow_pickle=False) as recorded:
             frames = recorded["frames"]  # (n, channels, length)
         outputs = folder / "recorded_outputs.npz"
-        write_proof(outputs, frames, ModelWrapper(str(request.model)), streamlined, model, read_host_io(folder))
+        write_graph_outputs(outputs, frames, ModelWrapper(str(request.model)), streamlined, model, read_host_io(folder))
         return model
 
     def step_sweep_foldings(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:

@@ -1,4 +1,4 @@
-"""The recorded frames through the QONNX file, the streamlined and the folded graph; runs inside FINN's environment."""
+"""The recorded frames through the QONNX file, the streamlined and the folded graph."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BitWidthError(Exception):
 
 
 @dataclass(frozen=True)
-class ProvenGraph:
+class RunnableGraph:
     """One form of the network: how frames go in, and where its integers can be read."""
 
     model: ModelWrapper
@@ -47,7 +47,7 @@ class ProvenGraph:
         return lambda frame: runner.run(self.to_input(frame))
 
 
-def write_proof(
+def write_graph_outputs(
     path: Path,
     frames: np.ndarray,
     qonnx: ModelWrapper,
@@ -84,7 +84,7 @@ def write_proof(
     path.with_name(path.name + ".partial").replace(path)
 
 
-def _run_frames(graph: ProvenGraph, frames: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+def _run_frames(graph: RunnableGraph, frames: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
     run = graph.make_runner()
     for frame in frames:
         tensors = run(frame)
@@ -92,12 +92,12 @@ def _run_frames(graph: ProvenGraph, frames: np.ndarray) -> Iterator[tuple[np.nda
         yield graph.read_scores(tensors), graph.read_class(tensors)
 
 
-def open_qonnx(model: ModelWrapper, logit_scale: float) -> ProvenGraph:
+def open_qonnx(model: ModelWrapper, logit_scale: float) -> RunnableGraph:
     """The file as exported: floats, whose quantizers give integers times a scale."""
     quantizers = _find_activation_quantizers(model)
     scales = [model.get_initializer(node.input[1]) for node in quantizers]
     output = model.graph.output[0].name
-    return ProvenGraph(
+    return RunnableGraph(
         model,
         to_input=lambda frame: frame[np.newaxis].astype(np.float32),  # (1, channels, length)
         read_scores=lambda tensors: tensors[output].ravel() / logit_scale,
@@ -109,12 +109,12 @@ def open_qonnx(model: ModelWrapper, logit_scale: float) -> ProvenGraph:
     )
 
 
-def open_streamlined(model: ModelWrapper, host_io: Mapping[str, Any]) -> ProvenGraph:
+def open_streamlined(model: ModelWrapper, host_io: Mapping[str, Any]) -> RunnableGraph:
     """Integers between thresholds, standard ONNX otherwise; its output is the scores."""
     return _open_integers(model, host_io, "MultiThreshold", model.graph.output[0].name)
 
 
-def open_folded(model: ModelWrapper, host_io: Mapping[str, Any]) -> ProvenGraph:
+def open_folded(model: ModelWrapper, host_io: Mapping[str, Any]) -> RunnableGraph:
     """The hardware layers with their final folding and bit widths, in Python: neither their C++ nor their Verilog."""
     model = despecialize_model(model)
     top = model.get_nodes_by_op_type("LabelSelect")
@@ -145,9 +145,9 @@ def make_bit_width_check(model: ModelWrapper) -> Callable[[Tensors], None]:
     return check
 
 
-def _open_integers(model: ModelWrapper, host_io: Mapping[str, Any], quantizer: str, scores: str) -> ProvenGraph:
+def _open_integers(model: ModelWrapper, host_io: Mapping[str, Any], quantizer: str, scores: str) -> RunnableGraph:
     thresholds = [model.graph.input[0].name, *(node.output[0] for node in model.get_nodes_by_op_type(quantizer))]
-    return ProvenGraph(
+    return RunnableGraph(
         model,
         to_input=lambda frame: quantize_frame(host_io, frame),
         read_scores=lambda tensors: tensors[scores].ravel(),
@@ -156,7 +156,7 @@ def _open_integers(model: ModelWrapper, host_io: Mapping[str, Any], quantizer: s
     )
 
 
-def find_first_difference(frame: np.ndarray, reference: ProvenGraph, other: ProvenGraph) -> str:
+def find_first_difference(frame: np.ndarray, reference: RunnableGraph, other: RunnableGraph) -> str:
     """The layer of the QONNX file after which the integers of one frame part ways."""
     expected, found = (graph.read_activations(graph.make_runner()(frame)) for graph in (reference, other))
     names = name_activations(reference.model)

@@ -9,6 +9,12 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+
+FILE_NAMES = {"reference_vectors": "proof"}
+"""Fields that the files call otherwise."""
+
+PATHS = ("model", "output_dir", "generated", "folder", "reference_vectors")
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class StepsRequest:
     level: str
     """A key of `STEPS_OF_LEVEL` in steps.py."""
     reference_vectors: Path | None = None
-    """Recorded frames to run; without them nothing comes behind the estimate."""
+    """A file of recorded frames to run; without it nothing comes behind the estimate."""
     sweep_targets_fps: tuple[int, ...] = ()
     """With these, the network is folded for each of them instead of being built."""
     parent_pid: int = field(default_factory=os.getpid)
@@ -42,8 +48,7 @@ class StepsRequest:
 
     def to_json(self) -> str:
         """The text that `read_steps_request` reads."""
-        values = asdict(self)
-        return json.dumps({"proof": values.pop("reference_vectors"), **values}, default=str, indent=2)
+        return _to_json(asdict(self))
 
 
 @dataclass(frozen=True)
@@ -64,27 +69,31 @@ class RtlRequest:
 
     def to_json(self) -> str:
         """The text that `read_rtl_request` reads."""
-        values = asdict(self)
-        return json.dumps({"proof": values.pop("reference_vectors"), **values}, default=str, indent=2)
+        return _to_json(asdict(self))
 
 
 def read_steps_request(path: Path) -> StepsRequest:
-    """Also one of a build that was made before a field was there."""
-    values = json.loads(path.read_text())
-    vectors = values.pop("proof", None)
-    values["reference_vectors"] = None if vectors is None else Path(vectors)
+    """Also one that was written before a field was there."""
+    values = _read(path)
     values["sweep_targets_fps"] = tuple(values.get("sweep_targets_fps", ()))
-    return StepsRequest(**values | {name: Path(values[name]) for name in ("model", "output_dir")})
+    return StepsRequest(**values)
 
 
 def read_rtl_request(path: Path) -> RtlRequest:
     """As it was written."""
-    values = json.loads(path.read_text())
-    values["reference_vectors"] = values.pop("proof")
-    paths = ("output_dir", "generated", "folder", "reference_vectors")
-    return RtlRequest(**values | {name: Path(values[name]) for name in paths})
+    return RtlRequest(**_read(path))
 
 
 def read_parent_pid(path: Path) -> int:
     """Of any request."""
     return int(json.loads(path.read_text())["parent_pid"])
+
+
+def _to_json(values: dict[str, Any]) -> str:
+    return json.dumps({FILE_NAMES.get(name, name): value for name, value in values.items()}, default=str, indent=2)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    names = {file_name: name for name, file_name in FILE_NAMES.items()}
+    values = {names.get(name, name): value for name, value in json.loads(path.read_text()).items()}
+    return values | {name: Path(values[name]) for name in PATHS if values.get(name) is not None}

@@ -1,4 +1,4 @@
-"""Integers as the words of an AXI stream; runs inside FINN's environment."""
+"""Integers as the words of an AXI stream."""
 
 from __future__ import annotations
 

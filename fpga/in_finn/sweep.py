@@ -1,4 +1,4 @@
-"""One streamlined network, folded for several throughputs; runs inside FINN's environment."""
+"""One streamlined network, folded for several throughputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From which integer sum on a quantizer puts out which code, decided exactly; runs inside FINN's environment.
+"""From which integer sum on a quantizer puts out which code, decided exactly.
 
 The definition is the real-valued one, of the float numbers that the QONNX file holds:
 

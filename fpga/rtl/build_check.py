@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fpga.build_cache import is_finished, lock_folder
+from fpga.build_cache import REFERENCE_FILE, is_finished, lock_folder
 from fpga.finn_build import REQUEST_FILE
 from fpga.in_finn.network_report import read_layers
 from fpga.in_finn.request import RtlRequest, read_steps_request
@@ -80,7 +80,7 @@ def write_streams(folder: Path, own: Path, finn: Finn, run: CheckRun, lock: int)
         generated=folder / "generated",
         board=read_steps_request(folder / REQUEST_FILE).board,
         folder=own,
-        reference_vectors=folder / "proof.npz",
+        reference_vectors=folder / REFERENCE_FILE,
         n_frames=run.n_frames,
     )
     path, log = write_text_atomically(own / REQUEST_FILE, request.to_json()), own / "finn.log"

@@ -1,4 +1,4 @@
-"""An existing FINN in place of the made environment: the path of its python, or a container image."""
+"""An external FINN in place of the made environment: the path of its Python, or a container image."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def find_finn(
     packages = _read_packages(given, command, stop)
     version = _find_version(given, packages)
     digest = hashlib.sha256(json.dumps([identity, packages]).encode()).hexdigest()[:12]
-    folder = (cache or platformdirs.user_cache_path("fpga-modulation-search")) / f"finn-{version}-own-{digest}"
+    name = f"finn-{version}-own-{digest}"  # stored folders are called so, and builds are known by it
+    folder = (cache or platformdirs.user_cache_path("fpga-modulation-search")) / name
     finn = Finn.in_folder(folder, kind)
     make_cache_folder(finn.python.parent)
     if not (folder / "complete.json").is_file():
@@ -75,9 +76,9 @@ def find_finn(
     return finn
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m fpga.own_finn PYTHON|IMAGE`: whether FINN can be run so; 1 and one line where it cannot."""
-    parser = argparse.ArgumentParser(prog="python -m fpga.own_finn", description=main.__doc__)
+def main(arguments: Sequence[str] | None = None, command: str = "fpga.external_finn") -> int:
+    """`python -m fpga.external_finn PYTHON|IMAGE`: checks that builds can run with it; 1 where they cannot."""
+    parser = argparse.ArgumentParser(prog=f"python -m {command}", description=main.__doc__)
     parser.add_argument("finn", metavar="PYTHON|IMAGE", help=EXPECTED)
     given = parser.parse_args(arguments).finn
     try:
@@ -176,7 +177,3 @@ def _write_script(script: Path, text: str) -> None:
 def _last_line(said: str) -> str:
     lines = [line for line in said.splitlines() if line.strip()]
     return lines[-1].strip() if lines else "nothing"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Pythons that have done their imports, for the length of a block: each call starts behind them, in its own process."""
+"""Fork servers: Pythons that have done their imports, and fork a process for each call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from fpga.toolchain.process_group import kill_process_group, yield_to_others
 from storage.child_processes import module_environment
 
-PRELOADED = Path(__file__).with_name("forked_calls.py")
+FORKED_CALLS = Path(__file__).with_name("forked_calls.py")
 
 BACKLOG = 64
 """Calls that may wait for the imports."""
@@ -35,30 +35,30 @@ class EstimatorPythons:
 
 
 @contextmanager
-def preload_estimator(finn: Finn, niceness: int) -> Iterator[EstimatorPythons]:
-    """Both, behind their imports, which take as long as an estimate itself; a container's FINN is left as it is."""
-    export = preload(Path(sys.executable), "workers.architecture_export", module_environment(), niceness)
+def start_fork_servers(finn: Finn, niceness: int) -> Iterator[EstimatorPythons]:
+    """Both programs as calls of fork servers: imports take as long as an estimate. A container's FINN has none."""
+    export = fork_server(Path(sys.executable), "workers.architecture_export", module_environment(), niceness)
     with tempfile.TemporaryDirectory(prefix="finn-") as scratch, export as export_python:
         if finn.is_container:
             yield EstimatorPythons(export_python, finn)
             return
-        with preload(
+        with fork_server(
             finn.python, str(IN_FINN / "commands.py"), make_finn_variables(Path(scratch)), niceness
         ) as finn_python:
             yield EstimatorPythons(export_python, replace(finn, python=finn_python))
 
 
 @contextmanager
-def preload(python: Path, module: str, variables: Mapping[str, str], niceness: int) -> Iterator[Path]:
-    """A program to call as `python FILE ARGUMENT...`: `module.main(arguments)` runs in FILE's place, imports done.
+def fork_server(python: Path, module: str, variables: Mapping[str, str], niceness: int) -> Iterator[Path]:
+    """A program to call as `python FILE ARGUMENT...`: a fork of the server runs `module.main(arguments)`.
 
-    It behaves as a process of `python` does, and is one where the preloaded process has died, or where the temporary
-    folder takes no socket or lets nothing be run. `variables` are the environment in which the module is imported; each
+    It behaves as a process of `python` does. It is one where the fork server has died, or where the temporary folder
+    takes no socket or lets nothing be run. `variables` are the environment in which the module is imported; each
     call has its caller's.
     """
-    with tempfile.TemporaryDirectory(prefix="preloaded-") as name:
+    with tempfile.TemporaryDirectory(prefix="fork-server-") as name:
         path, program = Path(name) / "socket", Path(name) / "python"
-        here = [str(PRELOADED), "call", str(path), str(python)]
+        here = [str(FORKED_CALLS), "call", str(path), str(python)]
         program.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-IS", *here])} "$@"\n')
         program.chmod(0o700)
         server = _start_server(python, module, path, variables, niceness) if os.access(program, os.X_OK) else None
@@ -75,13 +75,13 @@ def _start_server(
     python: Path, module: str, path: Path, variables: Mapping[str, str], niceness: int
 ) -> subprocess.Popen[bytes] | None:
     """None where the socket's path has more than the about 100 characters that Linux allows."""
-    with socket.socket(socket.AF_UNIX) as listener:  # of the preloaded process alone, so that it ends with that
+    with socket.socket(socket.AF_UNIX) as listener:  # of the fork server alone, so that it ends with that
         try:
             listener.bind(str(path))
         except OSError:
             return None
         listener.listen(BACKLOG)
-        command: tuple[str | Path, ...] = (*yield_to_others(niceness), python, PRELOADED, "serve")
+        command: tuple[str | Path, ...] = (*yield_to_others(niceness), python, FORKED_CALLS, "serve")
         return subprocess.Popen(
             (*command, str(listener.fileno()), str(os.getpid()), module),
             env={**variables, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},

@@ -94,7 +94,7 @@ def _run_call(connection: socket.socket, main: object) -> None:
         sys.stderr.flush()
         connection.sendall(bytes([status & 255]))
     finally:
-        os._exit(status)  # also where the caller is gone: the loop of the preloaded process is not this one's
+        os._exit(status)  # also where the caller is gone: the fork server's loop is not this one's
 
 
 def _end_with(connection: socket.socket) -> None:

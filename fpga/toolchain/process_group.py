@@ -54,7 +54,7 @@ def run_in_process_group(
 
     `on_wait` is called a few times a second meanwhile; the command inherits the file descriptors `keep_open`.
     Raises CommandTimeoutError after `timeout_s` seconds and CommandStoppedError when `stop` is set; however this
-    function ends, the whole process group is gone, and what has the output from it (a preloaded Python's call). Where
+    function ends, the whole process group is gone, and what has the output from it (a fork server's call). Where
     this process is killed, so is the command, but not what that started; a command that `ends_by_itself` then, with all
     it started, is left to do so.
     """

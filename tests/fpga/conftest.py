@@ -32,7 +32,7 @@ Queue = Callable[..., Build]
 
 @pytest.fixture(scope="session")
 def finn() -> Finn:
-    """The interpreter of the user's own FINN environment, made here when it is missing."""
+    """The FINN of the user's environment, made here when it is missing."""
     return ensure_finn_environment()
 
 

@@ -30,7 +30,7 @@ from workers.pruning import prune_weights
 from workers.qonnx_export import export_evaluation
 from workers.training import Phase, train
 
-N_PROOF_FRAMES = 200
+N_REFERENCE_FRAMES = 200
 
 ZCU111 = BuildTarget(board="ZCU111", clk_period_ns=5.0, target_fps=100_000)
 
@@ -105,7 +105,7 @@ NETWORKS: dict[str, tuple[Block, ...]] = {
 
 
 def export_trained_network(architecture: ArchitectureConfig, folder: Path) -> None:
-    """Trained, pruned, fine-tuned and exported, with the proof of N_PROOF_FRAMES frames."""
+    """Trained, pruned, fine-tuned and exported, with reference vectors of N_REFERENCE_FRAMES frames."""
     torch.set_num_threads(1)
     frames = make_tone_frames(1200)
     model = build_model(architecture, seed=0)
@@ -113,14 +113,14 @@ def export_trained_network(architecture: ArchitectureConfig, folder: Path) -> No
     masks = prune_weights(model, epsilon=0.05)
     train(model, frames, Phase(1, 1, 0.003, 1e-4, 50, 5), seed=0, masks=masks)
     write_weights(folder / "weights.safetensors", model)
-    proof = frames.select(np.arange(N_PROOF_FRAMES))
-    export_evaluation(architecture, folder / "weights.safetensors", proof, folder, n_checked=4)
+    vectors = frames.select(np.arange(N_REFERENCE_FRAMES))
+    export_evaluation(architecture, folder / "weights.safetensors", vectors, folder, n_checked=4)
 
 
 def export_tiny_network(folder: Path, seed: int) -> None:
     """A network of two layers with random weights, of its own for each seed, on frames of 32 samples.
 
-    The proof holds 8 frames of noise.
+    The reference vectors are 8 frames of noise.
     """
     torch.set_num_threads(1)
     architecture = ArchitectureConfig(

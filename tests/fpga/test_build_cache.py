@@ -93,22 +93,22 @@ def test_other_frames_start_an_unfinished_build_over(inputs: tuple[Path, Path], 
     step = _leave_step(folder)
     inputs[1].write_bytes(b"other frames")
 
-    _, proof = place_inputs(folder, *inputs)
+    _, vectors = place_inputs(folder, *inputs)
 
-    assert proof.read_bytes() == b"other frames"
+    assert vectors.read_bytes() == b"other frames"
     assert not step.exists()
 
 
-def test_finished_level_keeps_the_frames_it_was_proven_on(inputs: tuple[Path, Path], tmp_path: Path) -> None:
+def test_finished_level_keeps_the_frames_it_was_verified_on(inputs: tuple[Path, Path], tmp_path: Path) -> None:
     folder = tmp_path / "builds"
     place_inputs(folder, *inputs)
     step = _leave_step(folder)
     mark_finished(folder, BuildLevel.CODEGEN)
     inputs[1].write_bytes(b"other frames")
 
-    _, proof = place_inputs(folder, *inputs)
+    _, vectors = place_inputs(folder, *inputs)
 
-    assert proof.read_bytes() == b"frames"
+    assert vectors.read_bytes() == b"frames"
     assert step.is_file()
 
 

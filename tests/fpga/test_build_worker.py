@@ -309,9 +309,9 @@ def test_build_that_computes_other_scores_than_were_recorded_fails(
     worker: BuildWorker, queue_network: Queue, store: ArtifactStore, database: Database
 ) -> None:
     build = queue_network("residual", trial_number=1)
-    with np.load(store.path(build.reference_vectors)) as proof:
+    with np.load(store.path(build.reference_vectors)) as vectors:
         swapped = io.BytesIO()
-        np.savez(swapped, frames=proof["frames"], logits=np.roll(proof["logits"], 1, axis=1))
+        np.savez(swapped, frames=vectors["frames"], logits=np.roll(vectors["logits"], 1, axis=1))
     store.write_bytes(build.reference_vectors, swapped.getvalue())
 
     run_queue(worker, max_builds=1)

@@ -18,7 +18,7 @@ from sqlalchemy import update
 
 from fpga.estimate_worker import EstimateWorker, main, run_queue
 from fpga.toolchain.finn import Finn, FinnKind
-from fpga.toolchain.fork_server import EstimatorPythons, preload_estimator
+from fpga.toolchain.fork_server import EstimatorPythons, start_fork_servers
 from fpga.toolchain.process_group import LEAST
 from spaces.architecture import ArchitectureConfig, Block, GlobalPool, InputQuantizer
 from storage.artifacts import ArtifactStore
@@ -56,7 +56,7 @@ def start_worker(database: Database, store: ArtifactStore, *options: str) -> sub
 
 
 def find_finn(store: ArtifactStore) -> list[int]:
-    """What prints to FINN's log: the call, and behind a preloaded Python its fork."""
+    """What prints to FINN's log: the call, and behind a fork server its fork."""
     return find_users(store.root.glob("estimates/*/finn.log"))
 
 
@@ -75,8 +75,8 @@ def left_files(store: ArtifactStore) -> list[str]:
 
 @pytest.fixture(scope="module")
 def pythons(finn: Finn) -> Iterator[EstimatorPythons]:
-    """As `main` preloads them, once for all tests."""
-    with preload_estimator(finn, LEAST) as pythons:
+    """As `main` starts them, once for all tests."""
+    with start_fork_servers(finn, LEAST) as pythons:
         yield pythons
 
 
@@ -113,7 +113,7 @@ def test_estimate_is_made_and_leaves_no_files(
 
 
 @pytest.mark.slow
-def test_estimate_is_made_without_preloaded_pythons_too(
+def test_estimate_is_made_without_fork_servers_too(
     estimate_worker: EstimateWorker, database: Database, finn: Finn
 ) -> None:
     plain = replace(estimate_worker, pythons=EstimatorPythons(Path(sys.executable), finn))

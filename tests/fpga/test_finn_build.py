@@ -19,7 +19,7 @@ from fpga.toolchain.process_group import CommandStoppedError
 from fpga.verification import GRAPHS, Verification, verify_outputs
 from storage.hardware_reports import GraphAgreement
 from storage.records import BuildLevel
-from tests.fpga.exported_networks import N_PROOF_FRAMES, NETWORKS, ZCU111, BuiltNetwork, build_exported
+from tests.fpga.exported_networks import N_REFERENCE_FRAMES, NETWORKS, ZCU111, BuiltNetwork, build_exported
 from tests.fpga.running_processes import find_processes
 
 ALL_RIGHT = tuple(GraphAgreement(graph, 1, 1) for graph in GRAPHS)
@@ -36,10 +36,10 @@ def test_all_graphs_give_the_networks_integer_scores(name: str, build_network: B
 
     verification = verify_outputs(built.exported / "proof.npz", built.output.recorded_outputs)
 
-    agreements = tuple(GraphAgreement(graph, N_PROOF_FRAMES, N_PROOF_FRAMES) for graph in GRAPHS)
-    assert verification == Verification(N_PROOF_FRAMES, agreements)
+    agreements = tuple(GraphAgreement(graph, N_REFERENCE_FRAMES, N_REFERENCE_FRAMES) for graph in GRAPHS)
+    assert verification == Verification(N_REFERENCE_FRAMES, agreements)
     classes = np.load(built.output.recorded_outputs)["folded_scores"].argmax(axis=1)
-    assert len(np.unique(classes)) > 5  # frames that all get one class would prove little
+    assert len(np.unique(classes)) > 5  # frames that all get one class would show little
 
 
 @pytest.mark.slow

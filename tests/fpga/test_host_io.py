@@ -76,20 +76,20 @@ def test_host_gets_the_recorded_classes_and_the_quantizers_integers(
 ) -> None:
     built = build_network("eight_bits")
     host_io = read_host_io(built.folder / "output" / "host_io.json")
-    proof, outputs = np.load(built.exported / "proof.npz"), np.load(built.output.recorded_outputs)
+    vectors, outputs = np.load(built.exported / "proof.npz"), np.load(built.output.recorded_outputs)
 
     scores = replace(host_io, output_kind="scores").to_scores(outputs["folded_scores"])
-    integers = host_io.to_fpga_input(proof["frames"])
+    integers = host_io.to_fpga_input(vectors["frames"])
 
     assert (host_io.output_kind, host_io.output_shape, host_io.input_datatype) == ("class", (1, 1), "INT8")
-    assert np.abs(scores - proof["logits"]).max() < 1e-9
-    assert (scores.argmax(axis=1) == proof["logits"].argmax(axis=1)).all()
-    expected = np.clip(np.rint(proof["frames"].astype(np.float64) / host_io.input_scale), -128, 127)
+    assert np.abs(scores - vectors["logits"]).max() < 1e-9
+    assert (scores.argmax(axis=1) == vectors["logits"].argmax(axis=1)).all()
+    expected = np.clip(np.rint(vectors["frames"].astype(np.float64) / host_io.input_scale), -128, 127)
     assert (integers[:, :, 0] == np.moveaxis(expected, 1, 2)).all()
 
 
 @pytest.mark.slow
-def test_graph_whose_output_is_the_scores_is_proven_by_them(
+def test_graph_whose_output_is_the_scores_is_verified_by_them(
     finn: Finn, export_network: Callable[[str], Path], tmp_path: Path
 ) -> None:
     network = export_network("residual")

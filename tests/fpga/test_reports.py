@@ -68,7 +68,7 @@ def test_throughput_is_that_of_the_bottleneck_at_the_clock() -> None:
     assert max(layer.cycles for layer in report.layers) == report.bottleneck_cycles
 
 
-def test_layers_sum_up_to_the_bare_total() -> None:
+def test_layers_sum_up_to_the_total_of_layers_only() -> None:
     report = make_build_report(read_network_report(RECORDED), VERIFIED)
 
     assert len(report.layers) == 36

@@ -32,7 +32,9 @@ def test_table_has_both_totals_and_marks_what_is_not_reached() -> None:
 def test_page_holds_all_curves_and_needs_no_network(tmp_path: Path) -> None:
     text = write_page(tmp_path / "sweep.html", POINTS, "a network").read_text()
 
-    assert all(name in text for name in ("LUT, bare", "LUT, with width converters and FIFOs", "DSP", "BRAM (18 Kb)"))
+    assert all(
+        name in text for name in ("LUT, layers only", "LUT, with FIFOs and width converters", "DSP", "BRAM (18 Kb)")
+    )
     assert 'src="http' not in text
 
 

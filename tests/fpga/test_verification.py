@@ -13,7 +13,7 @@ from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from fpga.verification import GRAPHS, Verification, VerificationError, has_right_class, verify_outputs
 from storage.hardware_reports import GraphAgreement
-from tests.fpga.exported_networks import N_PROOF_FRAMES, BuiltNetwork
+from tests.fpga.exported_networks import N_REFERENCE_FRAMES, BuiltNetwork
 
 STEP = 0.1
 
@@ -23,7 +23,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from in_finn import steps  # sets up FINN
 import numpy as np
-from in_finn.reference_vectors import write_proof
+from in_finn.reference_vectors import write_graph_outputs
 from qonnx.core.modelwrapper import ModelWrapper
 
 build, exported, index, written = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), Path(sys.argv[5])
@@ -34,7 +34,7 @@ damaged = folded.get_nodes_by_op_type("Thresholding_rtl")[index].input[1]
 folded.set_initializer(damaged, folded.get_initializer(damaged) + 40)
 frames = np.load(exported / "proof.npz")["frames"]
 host_io = json.loads((build / "output" / "host_io.json").read_text())
-write_proof(written, frames, ModelWrapper(str(exported / "model.onnx")), streamlined, folded, host_io)
+write_graph_outputs(written, frames, ModelWrapper(str(exported / "model.onnx")), streamlined, folded, host_io)
 """
 
 
@@ -148,7 +148,7 @@ def test_frames_without_scores_fail_the_build(tmp_path: Path) -> None:
         verify_outputs(*write_files(tmp_path, STEP * scores, folded=scores[:9]))
 
 
-def test_proof_without_frames_fails_the_build(tmp_path: Path) -> None:
+def test_reference_vectors_without_frames_fails_the_build(tmp_path: Path) -> None:
     with pytest.raises(VerificationError, match=r"for 0 recorded frames"):
         verify_outputs(*write_files(tmp_path, np.zeros((0, 24))))
 
@@ -174,7 +174,7 @@ def test_layer_with_other_thresholds_is_named(
     )
 
     outputs = np.load(tmp_path / "out.npz")
-    assert len(outputs["folded_scores"]) == N_PROOF_FRAMES
+    assert len(outputs["folded_scores"]) == N_REFERENCE_FRAMES
     with pytest.raises(VerificationError, match="the folded graph gives other integer scores") as caught:
         verify_outputs(built.exported / "proof.npz", tmp_path / "out.npz")
     assert f"the first layer that differs from the QONNX file is {layer}" in str(caught.value)

@@ -232,6 +232,6 @@ def train_network() -> tuple[QuantizedNetwork, Frames]:
 
 def build(finn: Finn, model: QuantizedNetwork, frames: Frames, folder: Path) -> FinnOutput:
     write_weights(folder / "weights.safetensors", model)
-    proof = frames.select(np.arange(N_FRAMES))
-    export_evaluation(ARCHITECTURE, folder / "weights.safetensors", proof, folder, 2)
+    vectors = frames.select(np.arange(N_FRAMES))
+    export_evaluation(ARCHITECTURE, folder / "weights.safetensors", vectors, folder, 2)
     return build_exported(finn, folder, folder / "build", level=BuildLevel.ESTIMATE)

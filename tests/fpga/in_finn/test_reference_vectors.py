@@ -1,4 +1,4 @@
-"""The proof of the folded graph looks at the bits of its streams, too, which Python's floats do not have."""
+"""Verification of the folded graph looks at the bits of its streams, too, which Python's floats do not have."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fpga.toolchain.finn_environment import IN_FINN, make_finn_variables
 from storage.records import BuildLevel
 from tests.fpga.exported_networks import build_exported
 
-PROVE_WITH_NARROW_SUMS = """
+RUN_WITH_NARROW_SUMS = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from in_finn import steps  # sets up FINN
 import numpy as np
 from in_finn.host_io import read_host_io
-from in_finn.reference_vectors import BitWidthError, write_proof
+from in_finn.reference_vectors import BitWidthError, write_graph_outputs
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
@@ -34,7 +34,7 @@ if output_type:
 frames = np.load(exported / "proof.npz")["frames"]
 qonnx, host_io = ModelWrapper(str(exported / "model.onnx")), read_host_io(build / "output")
 try:
-    write_proof(Path(sys.argv[5]), frames, qonnx, streamlined, folded, host_io)
+    write_graph_outputs(Path(sys.argv[5]), frames, qonnx, streamlined, folded, host_io)
 except BitWidthError as error:
     print(error, file=sys.__stdout__)
 """
@@ -51,7 +51,7 @@ def test_sums_beyond_the_bits_of_their_stream_are_an_error(
             [
                 finn.python,
                 "-c",
-                PROVE_WITH_NARROW_SUMS,
+                RUN_WITH_NARROW_SUMS,
                 IN_FINN.parent,
                 build,
                 exported,

@@ -154,7 +154,7 @@ def test_container_has_no_levels_that_need_tools() -> None:
 
 
 @pytest.mark.slow
-def test_own_python_is_loaded_once_and_known_by_version_and_folder(finn: Finn, tmp_path: Path) -> None:
+def test_external_python_is_loaded_once_and_known_by_version_and_folder(finn: Finn, tmp_path: Path) -> None:
     lines: list[str] = []
 
     first = find_finn(str(finn.python), lines.append, cache=tmp_path)

@@ -1,4 +1,4 @@
-"""A preloaded Python is called as Python itself would be: what it prints, how it ends, and who it ends with."""
+"""A call of a fork server is as one of Python itself: what it prints, how it ends, and who it ends with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fpga.toolchain.fork_server import PRELOADED, preload
+from fpga.toolchain.fork_server import FORKED_CALLS, fork_server
 from tests.fpga.running_processes import find_processes, is_running, wait_until
 
 MODULE = """
@@ -52,7 +52,7 @@ def module(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def program(module: Path) -> Iterator[Path]:
-    with preload(Path(sys.executable), module.stem, {**os.environ, "PYTHONPATH": str(module.parent)}, 3) as program:
+    with fork_server(Path(sys.executable), module.stem, {**os.environ, "PYTHONPATH": str(module.parent)}, 3) as program:
         yield program
 
 
@@ -118,7 +118,7 @@ def test_call_ends_with_a_caller_that_has_not_read_that_it_started(program: Path
     assert wait_until(lambda: not is_running(int(noted.read_text())), timeout_s=10)
 
 
-def test_call_runs_plainly_where_the_preloaded_process_has_died(program: Path, module: Path) -> None:
+def test_call_runs_plainly_where_the_fork_server_has_died(program: Path, module: Path) -> None:
     (server,) = wait_until(lambda: find_processes(module.stem), timeout_s=10)  # while it execs it has no command line
     os.kill(server, signal.SIGKILL)
     assert wait_until(lambda: not is_running(server), timeout_s=10)
@@ -130,7 +130,7 @@ def test_call_runs_plainly_where_the_preloaded_process_has_died(program: Path, m
 
 
 def test_call_runs_plainly_where_the_module_cannot_be_imported(module: Path) -> None:
-    with preload(Path(sys.executable), "no_such_module", dict(os.environ), 0) as program:
+    with fork_server(Path(sys.executable), "no_such_module", dict(os.environ), 0) as program:
         assert run(program, module, "7").stdout.startswith("plain\n")
 
 
@@ -140,7 +140,7 @@ def test_calls_run_plainly_where_the_temporary_folder_has_a_long_name(
     long = tmp_path / ("long" * 30)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
-    with preload(Path(sys.executable), module.stem, {**os.environ, "PYTHONPATH": str(module.parent)}, 0) as program:
+    with fork_server(Path(sys.executable), module.stem, {**os.environ, "PYTHONPATH": str(module.parent)}, 0) as program:
         assert run(program, module, "7").stdout.startswith("plain\n['7']")
     assert list(long.iterdir()) == []
 
@@ -149,25 +149,25 @@ def test_calls_run_plainly_where_the_temporary_folder_lets_nothing_be_run(
     module: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # as on a file system mounted noexec
-    with preload(Path(sys.executable), module.stem, {**os.environ, "PYTHONPATH": str(module.parent)}, 0) as program:
+    with fork_server(Path(sys.executable), module.stem, {**os.environ, "PYTHONPATH": str(module.parent)}, 0) as program:
         assert run(program, module, "7").stdout.startswith("plain\n['7']")
 
 
 def test_nothing_is_left_behind_the_block(module: Path) -> None:
-    with preload(Path(sys.executable), module.stem, {**os.environ, "PYTHONPATH": str(module.parent)}, 0) as program:
+    with fork_server(Path(sys.executable), module.stem, {**os.environ, "PYTHONPATH": str(module.parent)}, 0) as program:
         run(program, module, "0")
-        assert find_processes(str(PRELOADED))
+        assert find_processes(str(FORKED_CALLS))
 
     assert not program.parent.exists()
     assert not find_processes(module.stem)
 
 
-def test_preloaded_process_ends_with_the_one_that_started_it(module: Path) -> None:
+def test_fork_server_ends_with_the_one_that_started_it(module: Path) -> None:
     script = (
-        "import os, sys, time; from pathlib import Path; from fpga.toolchain.fork_server import preload\n"
-        "with preload(Path(sys.executable), sys.argv[1], dict(os.environ), 0): time.sleep(60)"
+        "import os, sys, time; from pathlib import Path; from fpga.toolchain.fork_server import fork_server\n"
+        "with fork_server(Path(sys.executable), sys.argv[1], dict(os.environ), 0): time.sleep(60)"
     )
-    environment = {**os.environ, "PYTHONPATH": f"{PRELOADED.parents[2]}{os.pathsep}{module.parent}"}
+    environment = {**os.environ, "PYTHONPATH": f"{FORKED_CALLS.parents[2]}{os.pathsep}{module.parent}"}
     starter = subprocess.Popen([sys.executable, "-c", script, module.stem], env=environment)
     assert wait_until(lambda: len(find_processes(module.stem)) == 2, timeout_s=30)
 
