@@ -42,10 +42,11 @@ def make_build_key(model: Path, target: BuildTarget, environment: str) -> str:
 
 @contextmanager
 def lock_folder(folder: Path, stop: Event, on_wait: Callable[[], None]) -> Iterator[int]:
-    """The folder for one worker at a time; gives the lock's file descriptor, which FINN's process is to inherit.
+    """Locks the folder for one worker; gives the lock's file descriptor, which FINN's process is to inherit.
 
-    The kernel frees the lock when the last process that has it ends, however it ends. `on_wait` is called once where
-    another has it. Raises CommandStoppedError once `stop` is set.
+    The kernel frees the lock when the last process that has it ends, however it ends. By hand: filelock gives no
+    descriptor, and its release would free the lock of a FINN that still runs. `on_wait` is called once where another
+    has it. Raises CommandStoppedError once `stop` is set.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:

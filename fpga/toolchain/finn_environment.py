@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 from threading import Event
 
 import platformdirs
+from filelock import FileLock, Timeout
 
 from fpga.toolchain.finn import Finn, FinnKind, python_in
 from fpga.toolchain.finnlib_corrections import CORRECTIONS, CorrectionError, apply_corrections
@@ -34,6 +34,8 @@ IN_FINN = Path(__file__).parents[1] / "in_finn"
 INSTALL_TIMEOUT_S = 1800
 
 HEARTBEAT_S = 15
+
+LOCK_POLL_S = 0.5
 
 LOG_TAIL_LINES = 5
 
@@ -185,25 +187,17 @@ def _tail(log: Path) -> str:
 
 @contextmanager
 def _lock(path: Path, on_progress: Progress, stop: Event) -> Iterator[None]:
-    """Held by one maker at a time; the kernel frees it when the maker dies."""
-    with path.open("w") as file:
-        is_told = False
-        while not _try_lock(file.fileno()):
-            if not is_told:
-                on_progress("FINN's environment is being made by another process; waiting for it")
-                is_told = True
-            if stop.wait(0.5):
-                raise CommandStoppedError
-        yield
-
-
-def _try_lock(descriptor: int) -> bool:
+    """Held by one maker at a time; it falls with its process. Raises CommandStoppedError once `stop` is set."""
+    lock = FileLock(path, fallback_to_soft=False)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        lock.acquire(blocking=False)
+    except Timeout:
+        on_progress("FINN's environment is being made by another process; waiting for it")
+        try:
+            lock.acquire(poll_interval=LOCK_POLL_S, cancel_check=stop.is_set)
+        except Timeout:
+            raise CommandStoppedError from None
+    try:
+        yield
+    finally:
+        lock.release()

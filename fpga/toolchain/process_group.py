@@ -85,14 +85,20 @@ def yield_to_others(niceness: int) -> tuple[str, ...]:
 
 
 def kill_process_group(process: subprocess.Popen[bytes]) -> None:
-    """Kills the process and all children it started, and waits for it."""
+    """Kills the process and all children it started, and waits for it.
+
+    By the kernel's process group: psutil's list of children lacks those whose parent has ended.
+    """
     with contextlib.suppress(ProcessLookupError):  # all of them have ended already
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def _wait_until_closed(log: Path) -> None:
-    """Until nobody has the output open: a lock is held as long as one process has the file that was locked."""
+    """Waits until nobody has the output open: a lock is held as long as one process has the file that was locked.
+
+    By a lock: psutil would read the open files of all processes, and not see those of another user.
+    """
     deadline = time.monotonic() + END_S
     with contextlib.suppress(OSError), log.open("rb") as output:  # the log is gone, or its file system has no locks
         while time.monotonic() < deadline:

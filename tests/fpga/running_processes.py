@@ -1,4 +1,4 @@
-"""Which processes are alive, from /proc."""
+"""Which processes are alive."""
 
 from __future__ import annotations
 
@@ -8,43 +8,34 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
+
 Value = TypeVar("Value")
 
 
 def is_running(pid: int) -> bool:
     """False for one that has ended, also where nobody has waited for it yet."""
     try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 def find_processes(argument: str) -> list[int]:
     """Processes with `argument` in their command line."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue  # it ended meanwhile
-        if argument in command and is_running(int(path.parent.name)):
-            found.append(int(path.parent.name))
-    return found
+    processes = psutil.process_iter(["pid", "cmdline"])
+    return [process.pid for process in processes if argument in (process.info["cmdline"] or ())]
 
 
 def find_users(paths: Iterable[Path]) -> list[int]:
     """Processes that have one of the files open, but this one."""
     wanted = {str(path.resolve()) for path in paths}
-    found = set()
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            target = str(link.readlink())
-        except OSError:
-            continue  # closed or ended meanwhile, or another user's
-        if target in wanted:
-            found.add(int(link.parts[2]))
-    return sorted(found - {os.getpid()})
+    processes = psutil.process_iter(["pid", "open_files"])
+    return [
+        process.pid
+        for process in processes
+        if process.pid != os.getpid() and any(file.path in wanted for file in process.info["open_files"] or ())
+    ]
 
 
 def wait_until(condition: Callable[[], Value], timeout_s: float) -> Value:
