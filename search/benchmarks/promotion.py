@@ -112,7 +112,7 @@ def describe_rounds(rounds: Sequence[Round]) -> str:
         f"Seconds from `python -m search.promote` on, {os.cpu_count()} cores, twin of {rounds[0].frames_per_cell} "
         "frames per cell:",
         "",
-        "| network | rounds | exported and queued | measured on the test part | estimate, code, verification finished |",
+        "| network | rounds | exported and queued | measured on the test part | estimate, code, verification done |",
         "| :-- | --: | --: | --: | --: |",
     ]
     for name in dict.fromkeys(one.network for one in rounds):
