@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 
 import pytest
+from filelock import FileLock
 
+from fpga.estimate_worker import EstimateWorker
+from fpga.finn_build import finn_output
 from fpga.run import BuildWorker
 from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import ensure_finn_environment
+from fpga.toolchain.fork_server import EstimatorPythons, start_fork_servers
+from fpga.toolchain.process_group import LEAST
 from spaces.architecture import ArchitectureConfig
 from storage.artifacts import ArtifactStore
 from storage.builds import queue_build
@@ -37,48 +43,71 @@ def finn() -> Finn:
 
 
 @pytest.fixture(scope="session")
-def export_network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of a network's model.onnx and proof.npz, each network trained once per session."""
-    folders: dict[str, Path] = {}
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of one run of the tests have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def export_network(shared_folder: Path) -> Callable[[str], Path]:
+    """The folder of a network's model.onnx and proof.npz; each network is trained once per run."""
 
     def export(name: str) -> Path:
-        if name not in folders:
-            folders[name] = tmp_path_factory.mktemp(name)
-            export_trained_network(ArchitectureConfig(blocks=NETWORKS[name]), folders[name])
-        return folders[name]
+        architecture = ArchitectureConfig(blocks=NETWORKS[name])
+        return make_once(shared_folder / name, lambda folder: export_trained_network(architecture, folder))
 
     return export
 
 
 @pytest.fixture(scope="session")
 def build_network(
-    export_network: Callable[[str], Path], finn: Finn, tmp_path_factory: pytest.TempPathFactory
+    export_network: Callable[[str], Path], finn: Finn, shared_folder: Path
 ) -> Callable[[str], BuiltNetwork]:
-    """A network of NETWORKS, exported and built for ZCU111 up to code generation, once per session."""
-    built: dict[str, BuiltNetwork] = {}
+    """A network of NETWORKS, exported and built for ZCU111 up to code generation, once per run. Not to be changed."""
 
     def build(name: str) -> BuiltNetwork:
-        if name not in built:
-            exported, folder = export_network(name), tmp_path_factory.mktemp(f"build_{name}")
-            output = build_exported(finn, exported, folder)
-            built[name] = BuiltNetwork(exported, folder, output)
-        return built[name]
+        exported = export_network(name)
+        folder = make_once(shared_folder / f"build_{name}", lambda folder: build_exported(finn, exported, folder))
+        return BuiltNetwork(exported, folder, finn_output(folder))
 
     return build
 
 
 @pytest.fixture(scope="session")
-def export_tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
-    """The folder of model.onnx and proof.npz of the tiny network of this seed, each exported once per session."""
-    folders: dict[int, Path] = {}
+def export_tiny(shared_folder: Path) -> Callable[[int], Path]:
+    """The folder of model.onnx and proof.npz of the tiny network of this seed, each exported once per run."""
 
     def export(seed: int) -> Path:
-        if seed not in folders:
-            folders[seed] = tmp_path_factory.mktemp("tiny")
-            export_tiny_network(folders[seed], seed)
-        return folders[seed]
+        return make_once(shared_folder / f"tiny{seed}", lambda folder: export_tiny_network(folder, seed))
 
     return export
+
+
+def make_once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """The folder, which the first process that asks for it makes; the others wait for that one."""
+    made = folder.with_name(f"{folder.name}.made")
+    with FileLock(folder.with_name(f"{folder.name}.lock"), fallback_to_soft=False):
+        if not made.is_file():
+            shutil.rmtree(folder, ignore_errors=True)  # of a test that failed while making it
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pythons(finn: Finn) -> Iterator[EstimatorPythons]:
+    """As the estimate worker starts them, once for all tests of a file."""
+    with start_fork_servers(finn, LEAST) as pythons:
+        yield pythons
+
+
+@pytest.fixture
+def estimate_worker(
+    database: Database, store: ArtifactStore, pythons: EstimatorPythons, events: list[str]
+) -> EstimateWorker:
+    return EstimateWorker(database, store, pythons, make_lease_owner(), Event(), events.append)
 
 
 @pytest.fixture
