@@ -10,10 +10,10 @@ from search.study_report import TrialCounts, count_trials
 from spaces.study_config import StudyConfig
 
 ASKED_PER_TRIAL = 3
-"""Trials asked at most for each one that is to complete, so that a space of unbuildable designs ends too."""
+"""At most so many trials are asked for each one wanted, so that a search in a space of unbuildable designs ends."""
 
 EXTENSION = "extension"
-"""Study attribute that keeps an extension over an interruption."""
+"""Study attribute that keeps an extension when a run is interrupted."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class Limits:
     """When a run stops."""
 
     n_complete: int
-    """Complete trials wanted, those of earlier runs included."""
+    """Complete trials wanted, with those of earlier runs."""
     n_asked: int
-    """All trials at most, those of earlier runs included."""
+    """Trials asked at most, with those of earlier runs."""
     time_limit_s: float | None
 
     def wants_more(self, counts: TrialCounts) -> bool:
-        """Whether another trial is to be asked."""
+        """Whether to ask for another trial."""
         is_missing = counts.complete + counts.running < self.n_complete
         return is_missing and counts.total - counts.waiting < self.n_asked
 
@@ -35,7 +35,7 @@ class Limits:
 def choose_limits(
     study: optuna.Study, config: StudyConfig, trials: int | None, extend: int | None, time_limit_s: float | None
 ) -> Limits:
-    """The budget of the YAML file, unless the command says otherwise; an extension is kept with the study."""
+    """The budget of the study file, unless the command says otherwise. An extension is kept with the study."""
     if time_limit_s is None and config.budget.wall_clock_minutes is not None:
         time_limit_s = config.budget.wall_clock_minutes * 60
     if trials is not None:
@@ -53,7 +53,7 @@ def choose_limits(
 
 
 def describe_budget(counts: TrialCounts, limits: Limits) -> str:
-    """What the budget was used for, in one sentence."""
+    """How the budget was used, in one sentence."""
     if counts.complete >= limits.n_complete:
         return f"all {counts.complete} trials are complete"
     return (

@@ -1,4 +1,4 @@
-"""Machines of a Ray cluster that have Vivado: they take a run's builds through the later levels.
+"""Machines of a Ray cluster that have Vivado: they take builds through the later levels.
 
 Such a machine joins with `ray start --address HOST:PORT --resources='{"vivado": 1}'`.
 """
@@ -18,26 +18,26 @@ from storage.records import Build, BuildLevel, BuildState
 RESOURCE = "vivado"
 
 LEVELS = (BuildLevel.STITCHED_IP, BuildLevel.OUT_OF_CONTEXT_SYNTH, BuildLevel.BITFILE)
-"""Those behind code generation."""
+"""Those after code generation."""
 
 POLL_S = 0.5
 
 WAITING_NOTICE_S = 30.0
-"""A machine that trains, or builds for another run, keeps its worker waiting; after this long that is said."""
+"""A worker waits while its machine is busy. After this long, the user is told."""
 
 MAX_ERROR_LENGTH = 300
 
 ENDING_S = 25.0
-"""More than a worker has to give its build back."""
+"""A worker takes less time to give its build back."""
 
 
 def run_vivado_workers(
     ray_address: str, storage: str, artifacts: Path, on_line: Callable[[str], None], interrupts: Interrupts
 ) -> int:
-    """Lets each machine with Vivado work the queue empty: 0, or 1 where a worker ended badly. Lines are their output.
+    """Runs a build worker on each machine with Vivado until the queue is empty, and passes on what they print.
 
-    `storage` and `artifacts` must be reachable from there. Connects to the cluster anew, and leaves it. A cluster that
-    has no such machine is told, and is 0. Raises SearchInterrupted after Ctrl-C; builds in work are then given back.
+    Returns 0, or 1 where a worker failed; 0 with a remark where no machine has Vivado. The machines must reach
+    `storage` and `artifacts`. Raises SearchInterrupted after Ctrl-C; running builds are then given back.
     """
     from workers.pool import start_ray  # imports torch
 
@@ -58,19 +58,19 @@ def run_vivado_workers(
 
 
 def builds_for_vivado(builds: Sequence[Build]) -> list[Build]:
-    """Those that wait for one of LEVELS."""
+    """The builds that wait for one of LEVELS."""
     return [build for build in builds if build.next_level in LEVELS and build.state is not BuildState.FAILED]
 
 
 def run_build_worker_there(storage: str, artifacts: str) -> Iterator[str | int]:
-    """On the machine with Vivado: what its build worker prints, line by line, and at last its exit code."""
+    """Runs on the machine with Vivado. Yields the lines of its build worker, then the exit code."""
     arguments = ["fpga.run", "--storage", storage, "--artifacts", artifacts, "--levels", ",".join(LEVELS), "--drain"]
     with tempfile.TemporaryDirectory(prefix="build-worker-") as folder:
         worker = Service("build worker", arguments, Path(folder) / "log")
         try:
             with worker.log.open(errors="replace") as log:
                 while worker.exit_code is None:
-                    time.sleep(POLL_S)  # Ray interrupts a sleep where it does not a wait for a process
+                    time.sleep(POLL_S)  # Ray can interrupt a sleep, but not a wait for a process
                     yield from _read_lines(log)
                 yield from _read_lines(log)
             yield worker.exit_code
@@ -79,7 +79,7 @@ def run_build_worker_there(storage: str, artifacts: str) -> Iterator[str | int]:
 
 
 def _follow(ray: Any, workers: list[Any], on_line: Callable[[str], None], interrupts: Interrupts) -> int:
-    """Passes on the workers' lines until all have ended."""
+    """Passes on the workers' lines until all have ended; 1 where one failed, else 0."""
     running, exit_codes = list(workers), []
     started, has_begun = time.monotonic(), False
     try:
@@ -87,7 +87,7 @@ def _follow(ray: Any, workers: list[Any], on_line: Callable[[str], None], interr
             if not has_begun and time.monotonic() - started > WAITING_NOTICE_S:
                 on_line(f"waits for a machine with the resource {RESOURCE} that is free")
                 has_begun = True
-            interrupts.check()  # between calls: inside of one, Ray makes another exception of it
+            interrupts.check()  # between Ray's calls, which turn it into another exception
             ready, _ = ray.wait(running, num_returns=1, timeout=POLL_S)
             for worker in ready:
                 has_begun = True
@@ -104,12 +104,12 @@ def _follow(ray: Any, workers: list[Any], on_line: Callable[[str], None], interr
 
 
 def _next_of(ray: Any, worker: Any) -> str | int:
-    """A line, or the exit code, which is 1 where there was none."""
+    """The worker's next line, or its exit code; 1 where it ended without one."""
     try:
         said: str | int = ray.get(next(worker))
     except StopIteration:
         return 1
-    except ray.exceptions.RayError as error:  # the machine is lost, or its project is another
+    except ray.exceptions.RayError as error:  # the machine is lost, or has another version of this project
         return f"is lost: {' '.join(str(error).split())[:MAX_ERROR_LENGTH]}"
     return said if isinstance(said, int) else f"says {said}"
 
@@ -130,6 +130,6 @@ def _read_lines(log: Any) -> Iterator[str]:
 
 
 def _make_absolute(storage: str) -> str:
-    """A file of SQLite is named from this folder, and a worker of Ray runs in another."""
+    """With an absolute path to an SQLite file: a worker of Ray runs in another folder."""
     scheme, separator, path = storage.partition(":///")
     return f"{scheme}:///{Path(path).resolve()}" if scheme == "sqlite" and separator else storage

@@ -1,4 +1,4 @@
-"""Whether the machines can hold a trial, and the pool that runs them."""
+"""Whether the machines have the cores and GPUs of a trial, and the pool that runs trials there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/gpus")
-"""One folder for each GPU, where NVIDIA's driver runs."""
+"""NVIDIA's driver has a folder here for each GPU."""
 
 PROBE_TIMEOUT_S = 5.0
 
@@ -24,7 +24,7 @@ EXPECTED_ADDRESS = "expected HOST:PORT or auto"
 
 
 class CapacityError(Exception):
-    """No worker can hold one trial."""
+    """No machine can run a trial."""
 
 
 def check_machine(workers: WorkersPart) -> None:
@@ -41,7 +41,7 @@ def check_machine(workers: WorkersPart) -> None:
 
 
 def count_gpus() -> int:
-    """The NVIDIA GPUs of this machine that CUDA_VISIBLE_DEVICES leaves to this process; without torch or Ray."""
+    """How many NVIDIA GPUs this process may use, by CUDA_VISIBLE_DEVICES. Needs neither torch nor Ray."""
     n_gpus = sum(1 for _ in NVIDIA_DRIVER.iterdir()) if NVIDIA_DRIVER.is_dir() else _ask_nvidia_smi()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
@@ -50,9 +50,9 @@ def count_gpus() -> int:
 
 
 def check_cluster(ray_address: str) -> None:
-    """Raises CapacityError where the address is none of Ray's, or nobody answers there.
+    """Raises CapacityError where the address is malformed or nobody answers there.
 
-    Of "auto", only where RAY_ADDRESS says it; else Ray looks for the cluster itself.
+    For "auto" the address in RAY_ADDRESS is checked; without one, Ray finds the cluster itself.
     """
     address = (os.environ.get("RAY_ADDRESS") or "auto") if ray_address == "auto" else ray_address
     if address == "auto":
@@ -70,7 +70,7 @@ def check_cluster(ray_address: str) -> None:
 
 
 def open_pool(workers: WorkersPart, is_local: bool, ray_address: str | None) -> Pool:
-    """The pool to train in. Raises CapacityError where it cannot hold one trial, or there is no cluster."""
+    """The pool to train in. Raises CapacityError where it cannot run a trial, or there is no cluster."""
     from workers.pool import LocalPool, PoolError, RayPool  # imports torch
 
     if is_local:

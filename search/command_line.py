@@ -49,7 +49,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def drop_extension(arguments: Sequence[str]) -> list[str]:
-    """The same arguments without --extend, in any way that argparse reads it, and its value."""
+    """The arguments without --extend and its value, however they are written."""
     kept, is_value = [], False
     for argument in arguments:
         name, has_value, _ = argument.partition("=")

@@ -1,4 +1,4 @@
-"""The right to drive a study, held for as long as this process runs it."""
+"""The lease on a study: one process at a time drives it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ RENEWAL_S = LEASE_S / 4
 
 
 class LeaseLostError(Exception):
-    """Another process took the study over, or may have; this one must not tell it anything more."""
+    """Another process drives the study now, or may do so. This one must not write to it any more."""
 
 
 class DriverLease:
-    """Whether this process still holds the study."""
+    """This process's lease on a study, renewed by a thread."""
 
     def __init__(self, database: Database, study_name: str) -> None:
         self._database, self._study_name = database, study_name
@@ -29,9 +29,9 @@ class DriverLease:
         self._renewed = time.monotonic()
 
     def check(self) -> None:
-        """Raises LeaseLostError where another driver took the study, or may have, as it was not renewed in time.
+        """Raises LeaseLostError where another driver took the study, or the lease was not renewed in time.
 
-        Looks at the clock itself, for the renewing thread may wait for a database that does not answer.
+        Compares clocks itself: the thread that renews may be waiting for the database.
         """
         if self._is_lost:
             raise LeaseLostError(
@@ -46,12 +46,12 @@ class DriverLease:
 
     def acquire(self) -> None:
         """Raises StudyLeaseError where another driver holds the study."""
-        self._renewed = time.monotonic()  # before the database sets the lease's end, so never too late
+        self._renewed = time.monotonic()  # first: this process must never count on a longer lease than the database
         acquire_study_lease(self._database, self._study_name, self.owner, LEASE_S)
         threading.Thread(target=self._renew, name="study lease", daemon=True).start()
 
     def release(self) -> None:
-        """Frees the study for the next driver."""
+        """Ends the lease."""
         self._released.set()
         release_study_lease(self._database, self._study_name, self.owner)
 
@@ -60,7 +60,7 @@ class DriverLease:
             asked = time.monotonic()
             try:
                 is_held = renew_study_lease(self._database, self._study_name, self.owner, LEASE_S)
-            except Exception:  # the database may be away in any way; the lease outlives that for a while
+            except Exception:  # of whatever kind: the database may be away for a while
                 continue
             if not is_held:
                 self._is_lost = not self._released.is_set()
@@ -70,11 +70,11 @@ class DriverLease:
 
 @contextmanager
 def hold_study(database: Database, study_name: str) -> Iterator[DriverLease]:
-    """Drives the study for the length of the block. Raises StudyLeaseError where another process does."""
+    """Holds the lease inside the block. Raises StudyLeaseError where another process has it."""
     lease = DriverLease(database, study_name)
     lease.acquire()
     try:
         yield lease
     finally:
-        with suppress(Exception):  # the database may be away in any way; the lease then ends by itself
+        with suppress(Exception):  # of whatever kind: the lease then expires
             lease.release()

@@ -1,4 +1,4 @@
-"""FINN's estimates that the trials of one run ask for: asked once for each architecture, and looked up until there."""
+"""FINN's estimates for the trials of one run: requested once per architecture, then looked up."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from storage.estimates import load_estimates, make_estimate_key, request_estimat
 from storage.records import BuildTarget, Estimate, EstimateState
 
 LASTING = (EstimateState.ESTIMATED, EstimateState.UNBUILDABLE)
-"""States of an estimate that is never made again."""
+"""An estimate in one of these states is final."""
 
 PENDING = (EstimateState.QUEUED, EstimateState.RUNNING)
 
 
 def study_target(config: StudyConfig) -> BuildTarget:
-    """The hardware that the study builds for."""
+    """The hardware for which the study builds and estimates."""
     fpga = config.fpga
     return BuildTarget(fpga.board, fpga.clk_period_ns, fpga.target_fps, fpga.output)
 
 
 class HardwareEstimates:
-    """The estimates of one run: made by another process, kept in the database for all studies."""
+    """The estimates of one run. Another process makes them, and the database keeps them for all studies."""
 
     def __init__(self, database: Database, config: StudyConfig) -> None:
         self._database, self._timeout_s = database, config.fpga.timeout_s
@@ -31,19 +31,19 @@ class HardwareEstimates:
         self._was_there: dict[str, bool] = {}
 
     def request(self, architecture: ArchitectureConfig) -> Estimate:
-        """Asks for the architecture's estimate; one that is there already is returned with its metrics."""
+        """Queues the architecture's estimate unless it exists, and returns it as it is now."""
         estimate = request_estimate(self._database, architecture, self._target, self._timeout_s)
         self._was_there.setdefault(estimate.key, estimate.state in LASTING)
         return estimate
 
     def look_up(self, architectures: Mapping[int, ArchitectureConfig]) -> dict[int, Estimate]:
-        """The estimates of trials' architectures that are no longer waited for, by the trials' numbers."""
+        """The estimates that have ended, by trial number; `architectures` are those of the waiting trials."""
         keys = {number: make_estimate_key(one, self._target) for number, one in architectures.items()}
         ended = self._load_ended(set(keys.values())) if keys else {}
         return {number: ended[key] for number, key in keys.items() if key in ended}
 
     def count(self) -> tuple[int, int]:
-        """How many architectures were estimated in this run, and how many had been before."""
+        """How many estimates this run had made, and how many existed before."""
         asked = [key for key, was_there in self._was_there.items() if not was_there]
         n_made = sum(estimate.state in LASTING for estimate in load_estimates(self._database, asked).values())
         return n_made, len(self._was_there) - len(asked)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one ends the run in good order, the second one at once."""
+"""Ctrl-C and SIGTERM: the first ends the run in good order, the second at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SearchInterrupted(KeyboardInterrupt):
 
 
 class Interrupts:
-    """Remembers that a stop was asked for. Only inside `breakable` does the signal break what runs."""
+    """Remembers a signal. It breaks running code inside `breakable` alone."""
 
     def __init__(self) -> None:
         self.is_requested = False
@@ -24,7 +24,7 @@ class Interrupts:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Takes over SIGINT and SIGTERM for the length of the block; main thread only."""
+        """Handles SIGINT and SIGTERM inside the block. Main thread only."""
         before = {number: signal.getsignal(number) for number in SIGNALS}
         self.install()
         try:
@@ -34,16 +34,13 @@ class Interrupts:
                 signal.signal(number, handler)
 
     def install(self) -> None:
-        """Takes the signals over once more, after a library that installed handlers of its own."""
+        """Sets the handlers again, after a library has set its own."""
         for number in SIGNALS:
             signal.signal(number, self._handle)
 
     @contextmanager
     def breakable(self) -> Iterator[None]:
-        """A stretch of work that can be left at any point: a signal raises SearchInterrupted here.
-
-        Also when it came just before.
-        """
+        """Inside the block, a signal raises SearchInterrupted at any point; one that came before raises it at once."""
         self._is_breakable = True
         try:
             self.check()

@@ -1,4 +1,4 @@
-"""The report of a study that runs: made anew when a trial or a build changed, else used again."""
+"""The report of a running study: rebuilt when a trial or a build changed, else reused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from storage.database import Database
 
 @dataclass
 class LiveReport:
-    """A display asks for it each second; with many trials its hypervolume alone takes longer."""
+    """For a display that asks each second: with many trials, the hypervolume alone takes longer."""
 
     database: Database
     study: optuna.Study

@@ -1,4 +1,4 @@
-"""The processes that a run starts beside itself: the build worker, the estimate worker and the dashboard."""
+"""The processes that a run starts: build worker, estimate worker and dashboard."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LOOPBACK = "127.0.0.1"
 
 
 class ServiceError(Exception):
-    """A process beside the run cannot be started."""
+    """A process of the run cannot be started."""
 
 
 class Service:
-    """A subprocess that ends with this one, however this one ends; its output goes to a log file."""
+    """A subprocess that ends with this process, also when that is killed. Its output goes to a log file."""
 
     def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
         self.name, self.log = name, log
@@ -47,19 +47,19 @@ class Service:
         return self._process.poll()
 
     def last_line(self) -> str:
-        """What it printed last."""
+        """The last line that it printed."""
         lines = self.log.read_text(errors="replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), "")
 
     def describe_end(self) -> str | None:
-        """That it ended, and its last line; None while it runs."""
+        """One line with its exit code and last output; None while it runs."""
         if self.exit_code is None:
             return None
         last_line = self.last_line() or "it said nothing"
         return f"the {self.name} ended with exit code {self.exit_code}: {last_line}; see {self.log}"
 
     def stop(self) -> None:
-        """Asks it to end, and ends it where it does not."""
+        """Sends SIGTERM, and after STOP_TIMEOUT_S SIGKILL."""
         if self.exit_code is None:
             self._process.terminate()
             try:
@@ -70,9 +70,9 @@ class Service:
 
 
 def choose_finn(given: str | None) -> None:
-    """Lets all that this run starts use an existing FINN, its python or an image. Raises ServiceError where it cannot.
+    """Makes all workers of this run use an external FINN, by its Python or its image.
 
-    Without `given`, what the environment variable FPGA_FINN says is checked.
+    Without `given`, the one that FPGA_FINN names is checked. Raises ServiceError where it cannot be used.
     """
     if not (given := given or os.environ.get(FINN_VARIABLE)):
         return
@@ -85,7 +85,7 @@ def choose_finn(given: str | None) -> None:
 
 @contextmanager
 def run_build_worker(database_url: str, artifacts: Path, log: Path) -> Iterator[Service]:
-    """A build worker for the length of the block; it makes FINN's environment first where that is missing."""
+    """Runs a build worker inside the block. It makes FINN's environment where that is missing."""
     arguments = ["fpga.run", "--database", database_url, "--artifacts", str(artifacts)]
     service = Service("build worker", arguments, log)
     try:
@@ -96,7 +96,7 @@ def run_build_worker(database_url: str, artifacts: Path, log: Path) -> Iterator[
 
 @contextmanager
 def run_estimate_worker(database_url: str, artifacts: Path, n_processes: int, log: Path) -> Iterator[Service]:
-    """A maker of hardware estimates for the length of the block; it makes FINN's environment where that is missing."""
+    """Runs an estimate worker inside the block. It makes FINN's environment where that is missing."""
     options = ["--storage", database_url, "--artifacts", str(artifacts), "--processes", str(n_processes)]
     service = Service("estimate worker", ["fpga.estimate_worker", *options], log)
     try:
@@ -107,7 +107,7 @@ def run_estimate_worker(database_url: str, artifacts: Path, n_processes: int, lo
 
 @contextmanager
 def run_dashboard(database_url: str, artifacts: Path, study_name: str, port: int, log: Path) -> Iterator[Service]:
-    """The dashboard for the length of the block, on the loopback interface."""
+    """Runs the dashboard inside the block, on the loopback interface."""
     options = ["--storage", database_url, "--artifacts", str(artifacts), "--study", study_name]
     service = Service("dashboard", ["dashboards.run", *options, "--host", LOOPBACK, "--port", str(port)], log)
     try:
@@ -117,7 +117,7 @@ def run_dashboard(database_url: str, artifacts: Path, study_name: str, port: int
 
 
 def find_free_port(wanted: int | None = None) -> int:
-    """The wanted port, else the first from FIRST_PORT on that nothing listens on. Raises ServiceError."""
+    """The wanted port, or the first free one from FIRST_PORT on. Raises ServiceError where none is free."""
     candidates = range(FIRST_PORT, FIRST_PORT + 100) if wanted is None else (wanted,)
     for port in candidates:
         if _is_free(port):

@@ -1,4 +1,4 @@
-"""Asks for designs, hands them to the pool, and tells what became of each, until the budget or the time is used up."""
+"""The search: asks for designs, has them trained and estimated, and tells the results, until a limit is reached."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ WAIT_S = 1.0
 ESTIMATE_POLL_S = 0.5
 MAX_FAILURES_IN_A_ROW = 3
 WAITING_PER_WORKER = 2
-"""Trained trials that may wait for estimates, for each that trains at once: with more the sampler knows too little."""
+"""Trained trials that may wait for estimates, per training slot: with more, the sampler would know too few results."""
 
 ESTIMATE_FAILURE = "EstimateFailed"
-"""The kind of a failure that was the estimate's."""
+"""The kind of a failure where FINN's estimate failed."""
 
 
 class StopReason(Enum):
-    """Why the search ended."""
+    """Why a search ended."""
 
     BUDGET = "the budget is used up"
     TIME_LIMIT = "the time limit is reached"
@@ -61,7 +61,7 @@ class StopReason(Enum):
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """How the search ended."""
+    """How a search ended."""
 
     reason: StopReason
     message: str
@@ -69,7 +69,7 @@ class SearchOutcome:
 
 @dataclass(frozen=True)
 class TrainedTrial:
-    """A trial whose evaluations are recorded."""
+    """A trial that is trained, and whose evaluations are in the database."""
 
     trial: RunningTrial
     evaluations: Sequence[Evaluation]
@@ -78,7 +78,7 @@ class TrainedTrial:
 
 @dataclass
 class Search:
-    """One run of the loop: its parts, the trials that are with the pool, and those that wait for an estimate."""
+    """One run of the search: what it works with, the trials in the pool, and those that wait for an estimate."""
 
     config: StudyConfig
     study: optuna.Study
@@ -93,27 +93,27 @@ class Search:
     estimates: HardwareEstimates | None = None
     """None where the study asks for no hardware."""
     find_estimate_problem: Callable[[], str | None] = lambda: None
-    """Why no estimate will be made any more, in one line."""
+    """Says in one line why no more estimates will be made; None while they are."""
     pool: Pool = field(init=False)
-    """Given before the search begins; a study that is finished needs none."""
+    """Set before the search begins; a finished study needs none."""
     designs: dict[Design, int] = field(default_factory=dict)
     """Number of the first complete trial of each design."""
     running: dict[int, RunningTrial] = field(default_factory=dict)
     waiting: dict[int, TrainedTrial] = field(default_factory=dict)
-    """Trained, but not yet estimated; by number, in the order they were trained."""
+    """Trained but not yet estimated, by number, in the order they were trained."""
     retried: dict[int, bool] = field(default_factory=dict)
-    """Those of `waiting` whose estimate failed, and whether it has been asked for again; meanwhile none starts."""
+    """Trials of `waiting` whose estimate failed, and whether it was requested again. Meanwhile no trial starts."""
     requests: dict[int, EvaluationRequest] = field(default_factory=dict)
-    """What was submitted for each trial, by its number."""
+    """What was submitted to the pool, by trial number."""
     started: float = field(default_factory=time.monotonic)
     failure_kinds: list[str] = field(default_factory=list)
-    """Of the failures since the last trial that succeeded."""
+    """Kinds of the failures since the last trial that succeeded."""
 
 
 def run_search(search: Search) -> SearchOutcome:
-    """Runs until the first limit. Trials that still run then stay RUNNING, for the next run to adopt.
+    """Runs until the first limit. Trials that still run then stay RUNNING, and the next run adopts them.
 
-    Every trial that is asked is told exactly once, by this run or a later one. Raises LeaseLostError.
+    Each trial is told exactly once, by this run or a later one. Raises LeaseLostError.
     """
     search.designs = completed_designs(search.study)
     for trial in adopt_trials(search.study, search.config.search_space):
@@ -172,7 +172,7 @@ def _describe_missing_estimates(search: Search, problem: str) -> str:
 
 
 def _has_room(search: Search) -> bool:
-    """One trial more than runs at once, so that no worker waits for the sampler; none where too many wait already."""
+    """Whether to ask for a trial: one more than run at once, so that no worker waits for the sampler."""
     counts = count_trials(search.study)
     capacity = search.pool.capacity()
     most = min(capacity + 1, search.config.workers.max_concurrent or capacity + 1)
@@ -186,7 +186,7 @@ def _has_room(search: Search) -> bool:
 
 
 def _start(search: Search, trial: RunningTrial) -> None:
-    """Asks for the estimate before the training, which then runs beside it; a network FINN refuses is not trained."""
+    """Requests the estimate, then submits the trial; both run side by side. What FINN refuses is not trained."""
     refusal = None if search.estimates is None else _find_refusal(search.estimates, trial.design.architecture)
     if refusal is not None:
         tell_unbuildable(search.study, trial.trial, refusal)
@@ -199,7 +199,7 @@ def _start(search: Search, trial: RunningTrial) -> None:
 
 
 def _find_refusal(estimates: HardwareEstimates, architecture: ArchitectureConfig) -> str | None:
-    """Asks for the estimate, unless it is known already that there is none; then the reason."""
+    """Requests the estimate. Returns the reason where FINN is known to refuse the network."""
     if not architecture.is_quantized:
         return NOT_QUANTIZED
     estimate = estimates.request(architecture)
@@ -258,7 +258,7 @@ def _finish(search: Search, trained: TrainedTrial) -> None:
 
 
 def _settle_waiting(search: Search) -> None:
-    """Tells the trained trials whose estimates are there."""
+    """Tells the trained trials whose estimates have ended."""
     if search.estimates is None:
         return
     waiting = {number: trained.trial.design.architecture for number, trained in search.waiting.items()}
@@ -278,7 +278,7 @@ def _settle_waiting(search: Search) -> None:
 
 
 def _retry_estimate(search: Search, number: int, failed: Estimate) -> None:
-    """Once nothing trains: then it has the cores and the memory that trainings did not leave to it."""
+    """Requests it again once nothing trains: then all cores and memory are free for it."""
     if number not in search.retried:
         search.on_notice(
             f"the estimate of trial {number} failed, and is made again when no trial trains: {_name_reason(failed)}"

@@ -1,4 +1,4 @@
-"""Trials that are measured to the end: their designs, evaluations and hardware estimates, read from our tables."""
+"""Completely measured trials: their designs, evaluations and hardware estimates, read from our tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from storage.records import Cost, Estimate, Evaluation
 
 @dataclass(frozen=True)
 class MeasuredTrial:
-    """What is known of one trial's network."""
+    """A trial whose network is trained, pruned and measured."""
 
     trial_number: int
     design: Design
@@ -55,9 +55,9 @@ class MeasuredTrial:
 
 
 def load_measured_trials(database: Database, study: optuna.Study) -> tuple[MeasuredTrial, ...]:
-    """The complete trials of our searches, in the order they were asked; one query for each table.
+    """The complete trials in the order they were asked, by one query for each table.
 
-    Those that somebody completed by hand in Optuna dashboard have no evaluations, and are left out.
+    Leaves out trials that somebody completed in Optuna dashboard: nothing was measured of them.
     """
     told = list_told_trials(study)
     evaluations = group_by_trial(load_evaluations(database, study.study_name))
@@ -69,7 +69,7 @@ def load_measured_trials(database: Database, study: optuna.Study) -> tuple[Measu
 
 
 def list_told_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that a search of ours told complete, in the order they were asked."""
+    """The trials that a search told COMPLETE, in the order they were asked."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return [trial for trial in complete if trial_attributes.is_measured(trial)]
 

@@ -14,13 +14,13 @@ from storage.hardware_reports import HardwareEstimate
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric that a study makes as good as it can."""
+    """A metric that a study optimizes."""
 
     metric: Metric
     reference: float | None
-    """Value from which on a network adds to the hypervolume; None where it is not known yet."""
+    """A network must be better than this to add to the hypervolume; None while it is not known."""
     unit: float = 1.0
-    """Difference of values that is 1 in the hypervolume: from the reference to the best value there can be, if any."""
+    """Difference in the metric that counts as 1 in the hypervolume: from the reference to the best possible value."""
 
     @property
     def name(self) -> str:
@@ -30,7 +30,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class Constraint:
-    """A bound on a metric; one of the two is there."""
+    """A bound on a metric: `at_least` or `at_most`, never both."""
 
     metric: Metric
     at_least: float | None = None
@@ -43,13 +43,13 @@ class Constraint:
 
     @property
     def bound(self) -> float:
-        """The one that is there."""
+        """Whichever of the two is given."""
         bound = self.at_most if self.at_least is None else self.at_least
         assert bound is not None  # StudyConfig's constraints have one
         return bound
 
     def excess(self, network: TrialMetrics) -> float:
-        """How far the network is beyond the bound, as a fraction of it; the constraint holds at 0 and below."""
+        """How far the network exceeds the bound, as a fraction of it. The constraint holds at 0 and below."""
         value = self.metric.read(network)
         beyond = value - self.bound if self.at_least is None else self.bound - value
         return beyond / self.bound
@@ -75,7 +75,7 @@ class TrialMetrics(MeasuredNetwork, Protocol):
 
 
 def study_objectives(config: StudyConfig) -> tuple[Objective, ...]:
-    """The study's objectives, accuracy first; those of resources and latency without a bound get no reference yet."""
+    """The study's objectives, accuracy first. Resources and latency without a bound have no reference yet."""
     bounds = {constraint.name: constraint.bound for constraint in study_constraints(config)}
     target_fps = config.fpga.target_fps
     return tuple(_objective(metric, bounds.get(metric.name), target_fps) for metric in config.objectives.metrics)
@@ -93,9 +93,9 @@ def keeps_all(constraints: Iterable[Constraint], network: TrialMetrics) -> bool:
 
 
 def complete_references(objectives: Sequence[Objective], trials: Sequence[TrialMetrics]) -> tuple[Objective, ...]:
-    """The objectives with the references that only trials tell: the board's resources, else the largest value.
+    """Fills in missing references from the trials: the board's resources, else the largest value.
 
-    Without any trial they stay None.
+    Without trials they stay None.
     """
     return tuple(
         objective if objective.reference is not None else _with_reference(objective, _find_reference(objective, trials))
@@ -104,12 +104,12 @@ def complete_references(objectives: Sequence[Objective], trials: Sequence[TrialM
 
 
 def find_front(objectives: Sequence[Objective], trials: Sequence[TrialMetrics]) -> list[int]:
-    """Indices of the trials that no other beats or equals in all objectives, by the second, its best first."""
+    """Indices of the non-dominated trials, sorted by the second objective from its best value."""
     return non_dominated([_point(objectives, trial) for trial in trials], _directions(objectives))
 
 
 def measure_hypervolume(objectives: Sequence[Objective], trials: Sequence[TrialMetrics]) -> float:
-    """What the trials cover, each objective in its unit; at most 1 but for throughput. Higher is better."""
+    """The hypervolume, each objective in its unit. Higher is better; at most 1, except with throughput."""
     if not trials:
         return 0.0
     points = [_scaled_point(objectives, trial) for trial in trials]
@@ -117,7 +117,7 @@ def measure_hypervolume(objectives: Sequence[Objective], trials: Sequence[TrialM
 
 
 def measure_contributions(objectives: Sequence[Objective], trials: Sequence[TrialMetrics]) -> list[float]:
-    """What only this trial covers, for each of them; its unit is the hypervolume's."""
+    """For each trial, the hypervolume that it alone covers."""
     if not trials:
         return []
     points = [_scaled_point(objectives, trial) for trial in trials]

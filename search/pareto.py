@@ -1,4 +1,4 @@
-"""Which points no other point beats, and how much of the space of objectives they cover; for any number of them."""
+"""Non-dominated points and their hypervolume, for any number of objectives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Losses = tuple[float, ...]
 
 
 def non_dominated(points: Sequence[Sequence[float]], directions: Sequence[Direction]) -> list[int]:
-    """Indices of the points that no other point beats or equals in all objectives, by the second, its best first.
+    """Indices of the non-dominated points, sorted by the second objective from its best value.
 
     Of equal points the first is kept. Points with NaN are left out.
     """
@@ -31,10 +31,10 @@ def non_dominated(points: Sequence[Sequence[float]], directions: Sequence[Direct
 def hypervolume(
     points: Sequence[Sequence[float]], reference: Sequence[float], directions: Sequence[Direction]
 ) -> float:
-    """Volume between the front of `points` and `reference`, the product of their distances; higher is better.
+    """Exact volume between the front of `points` and `reference`; higher is better.
 
-    Points that do not beat the reference in all objectives add nothing. Exact;
-    by exclusive volumes in slices (While, Bradstreet, Barone 2012, "A Fast Way of Calculating Exact Hypervolumes").
+    Points that do not beat the reference in all objectives add nothing. By exclusive volumes in slices (While,
+    Bradstreet, Barone 2012, "A Fast Way of Calculating Exact Hypervolumes").
     """
     corner = _losses(reference, directions)
     front = [_losses(points[index], directions) for index in non_dominated(points, directions)]
@@ -44,7 +44,7 @@ def hypervolume(
 def hypervolume_contributions(
     points: Sequence[Sequence[float]], reference: Sequence[float], directions: Sequence[Direction]
 ) -> list[float]:
-    """Volume that only this point covers, for each of `points`; 0 for dominated and for equal points."""
+    """For each of `points`, the volume that it alone covers; 0 for dominated and for equal points."""
     before = hypervolume(points, reference, directions)
     front = set(non_dominated(points, directions))
     return [
@@ -64,7 +64,7 @@ def _is_covered(point: Losses, other: Losses) -> bool:
 
 
 def _volume(front: Sequence[Losses], corner: Losses) -> float:
-    """Of points before the corner that do not dominate each other, sorted by the second objective."""
+    """Of a front, sorted by the second objective, whose points all beat the corner."""
     if len(corner) == 2:
         return _area(front, corner)
     rest = [_without_second(point) for point in front]

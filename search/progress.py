@@ -1,4 +1,4 @@
-"""What a running search looks like on the terminal: a live panel, or plain lines where there is no terminal."""
+"""The progress of a run: a live panel on a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLAIN_INTERVAL_S = 30.0
 
 @contextmanager
 def show_work(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for work before the search; called with what is done, how much of it, and how much there is."""
+    """A progress bar for work before the search. Yields a function of the activity, what is done, and the total."""
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
 
@@ -49,7 +49,7 @@ class RunStatus:
     """Complete trials at which the study ends."""
     n_complete_at_start: int
     running: tuple[tuple[int, Path], ...]
-    """Trials with the pool, each with the folder in which its worker keeps progress.json."""
+    """Trials in the pool, each with the folder of its progress.json."""
     waiting: tuple[int, ...]
     """Trials that are trained and wait for FINN's estimate."""
     started: float
@@ -57,11 +57,11 @@ class RunStatus:
     time_limit_s: float | None
     dashboard_url: str | None
     activity: str
-    """What the run does just now."""
+    """What the run is doing."""
 
 
 class ProgressDisplay:
-    """Shows the latest status; between updates the clock and the epochs of running trials go on."""
+    """Shows the latest status. Between updates, the clock and the epochs of running trials go on."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -88,7 +88,7 @@ class ProgressDisplay:
             self._print_if_new(status)
 
     def notice(self, text: str) -> None:
-        """A line that stays."""
+        """Prints a line that stays."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _render(self) -> RenderableType:
@@ -118,7 +118,7 @@ def render_status(status: RunStatus) -> RenderableType:
 
 
 def plain_line(status: RunStatus) -> str:
-    """The status in one line, without what changes all the time."""
+    """The status in one line, without clock and epochs."""
     counts, builds = status.report.counts, _describe_builds(status.report.builds)
     parts = [
         f"{counts.complete} of {status.n_wanted} trials complete",
@@ -134,7 +134,7 @@ def plain_line(status: RunStatus) -> str:
 
 
 def estimate_seconds_left(status: RunStatus, now: float) -> float | None:
-    """From the trials completed in this run, at most the time limit; None before the first."""
+    """From the rate of this run, at most the time limit; None before its first complete trial."""
     elapsed = now - status.started
     n_done = status.report.counts.complete - status.n_complete_at_start
     n_left = max(0, status.n_wanted - status.report.counts.complete)
@@ -172,7 +172,7 @@ def _facts(status: RunStatus) -> list[tuple[str, str]]:
 
 def _describe_time(status: RunStatus, now: float) -> str:
     elapsed = f"{format_duration(now - status.started)} elapsed"
-    if status.report.counts.complete >= status.n_wanted:  # promotion and builds, whose length nobody knows
+    if status.report.counts.complete >= status.n_wanted:  # promotion and builds take an unknown time
         return elapsed
     seconds_left = estimate_seconds_left(status, now)
     return f"{elapsed}, {'?' if seconds_left is None else format_duration(seconds_left)} left"

@@ -21,7 +21,7 @@ from storage.records import Build
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the build; exit code 2 where study, trial or data are not there, or the network cannot be built."""
+    """Prints the build. Exit code 2 where study, trial or data are missing, or the network cannot be built."""
     args = _parse_arguments(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

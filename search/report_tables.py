@@ -1,4 +1,4 @@
-"""What a study has found so far, as tables for people."""
+"""A study's report for people: tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def print_tables(report: StudyReport, console: Console) -> None:
 
 
 def front_as_table(report: StudyReport) -> Table:
-    """The front for people, with what the study is about; trials that reach the threshold are marked."""
+    """The front, with what the study is about. A star marks trials that reach the threshold."""
     table = Table(title=f"{report.study_name}: the front", title_justify="left")
     metrics = (INFERENCE_COST, *HARDWARE_METRICS) if report.asks_for_hardware else (INFERENCE_COST,)
     others = () if report.asks_for_hardware else ("bit_ops", "weight_bits", "parameters")
@@ -46,7 +46,7 @@ def front_as_table(report: StudyReport) -> Table:
 
 
 def builds_as_table(builds: Sequence[Build]) -> Table:
-    """The builds and FINN's estimates, for people."""
+    """The builds, with FINN's estimates."""
     table = Table(title="FINN builds (estimates)", title_justify="left")
     titles = (metric.title for metric in BUILD_METRICS)
     for column in ("trial", "state", "level", "board", "LUT, layers only", *titles, "same class"):
@@ -59,7 +59,7 @@ def builds_as_table(builds: Sequence[Build]) -> Table:
 
 
 def describe_stops(builds: Sequence[Build]) -> list[str]:
-    """A line for each build that failed, or that went no further than its level: which, and why."""
+    """One line for each build that failed or stopped early: which, and why."""
     failed = [f"build of trial {build.trial_number}: {build.message}" for build in builds if build.message]
     stopped = [
         f"build of trial {build.trial_number} stopped at {build.level.value}: {build.level_note}"

@@ -52,7 +52,7 @@ EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0: done; 1: failed on the way; 2: nothing was started, for the reason printed; 130: interrupted."""
+    """Exit code 0: done; 1: failed on the way; 2: not started, for the printed reason; 130: interrupted."""
     args = parse_arguments(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -81,11 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class StudyInterrupted(KeyboardInterrupt):
-    """Ctrl-C after the study was opened: it keeps an extension, which the same command would add once more."""
+    """Ctrl-C after the study was opened. The study keeps an extension, which the same command would add again."""
 
 
 def run_study(args: argparse.Namespace, console: Console) -> int:
-    """Checks everything that can be wrong before the first file is written, then drives the study."""
+    """Checks all input before it writes the first file, then runs the study."""
     config = load_study_config(args.study_file)
     if args.ray_address is None:
         check_machine(config.workers)
@@ -124,7 +124,7 @@ def _drive_to_results(run: StudyRun, console: Console) -> int:
 
 
 def drive_study(run: StudyRun) -> int:
-    """Search, promotion, builds; the exit code. Raises SearchInterrupted after Ctrl-C."""
+    """Searches, promotes and builds; returns the exit code. Raises SearchInterrupted after Ctrl-C."""
     counts, limits = count_trials(run.search.study), run.search.limits
     is_finished = counts.running == 0 and not limits.wants_more(counts)
     with ExitStack() as stack:
@@ -145,7 +145,7 @@ def drive_study(run: StudyRun) -> int:
 
 
 def _search(run: StudyRun) -> bool:
-    """Whether the study goes on to promotion."""
+    """Runs the search. True where promotion follows."""
     search, args = run.search, run.args
     run.show()
     with ExitStack() as stack:
@@ -164,7 +164,7 @@ def _search(run: StudyRun) -> bool:
 
 
 def _promote(run: StudyRun) -> bool:
-    """False where a winner could not be promoted."""
+    """Sends the winners to the build queue. False where one could not be promoted."""
     winners = choose_winners(run.report.load(), run.search.config.promotion.top)
     run.display.notice(winners.reason)
     return promote_winners([run.stored_trial(one) for one in winners.trials], run.display.notice, run.begin)
@@ -194,7 +194,7 @@ def _finish_builds(run: StudyRun, worker: Service | None, stack: ExitStack) -> i
 
 
 def _build_on_machines_with_vivado(run: StudyRun) -> int:
-    """The levels behind code generation, where the run's cluster has machines for them."""
+    """Runs the levels after code generation on the cluster's machines with Vivado."""
     waiting = builds_for_vivado(load_builds(run.search.database, run.study_name))
     if run.args.ray_address is None or run.args.no_build or not waiting:
         return 0
@@ -204,7 +204,7 @@ def _build_on_machines_with_vivado(run: StudyRun) -> int:
 
 
 def _start_build_worker(run: StudyRun, stack: ExitStack) -> Service:
-    """Early, for it makes FINN's environment while trials train."""
+    """Started early: it makes FINN's environment while trials train."""
     log = run.results / "build_worker.log"
     return stack.enter_context(run_build_worker(run.args.storage, run.search.artifacts.root, log))
 
@@ -216,7 +216,7 @@ def _start_estimate_worker(run: StudyRun, stack: ExitStack) -> Service:
 
 
 def _start_dashboard(run: StudyRun, stack: ExitStack) -> None:
-    """At a port that is free just now: while the data set was prepared, another run may have taken the first one."""
+    """At a port that is free now: another run may have taken the first one while the data set was prepared."""
     log = run.results / "dashboard.log"
     name, port = run.study_name, find_free_port(run.args.dashboard_port)
     run.dashboard = stack.enter_context(run_dashboard(run.args.storage, run.search.artifacts.root, name, port, log))
@@ -224,7 +224,7 @@ def _start_dashboard(run: StudyRun, stack: ExitStack) -> None:
 
 
 def _open_console() -> Console:
-    """On today's stdout, whatever libraries redirect later; wide enough for the tables where there is no terminal."""
+    """On this stdout, whatever libraries redirect later. Without a terminal, wide enough for the tables."""
     console = Console(file=sys.stdout)
     return console if console.is_terminal else Console(file=sys.stdout, width=120)
 

@@ -20,7 +20,7 @@ from storage.database import DEFAULT_DATABASE_URL
 def print_results(
     report: StudyReport, estimates: HardwareEstimates | None, folder: Path, storage: str, console: Console
 ) -> None:
-    """Writes the front and the page of the study in the database `storage` into `folder`, and prints the tables."""
+    """Writes the front and the page of the study into `folder`, and prints the tables; `storage` is its database."""
     table, page = folder / f"{report.study_name}-front.csv", folder / f"{report.study_name}-report.html"
     write_text_atomically(table, front_as_csv(report))
     written = _write_page(report.study_name, storage, page)
@@ -34,7 +34,7 @@ def print_results(
 
 
 def _write_page(study_name: str, storage: str, page: Path) -> str:
-    """A line that says where it is, or why it is not; a process of its own, for this folder imports no dashboards."""
+    """Says where the page is, or why it is missing. In a process of its own: search may not import dashboards."""
     command = ["dashboards.report_page", study_name, "--storage", storage, "--out", str(page)]
     made = subprocess.run(
         [sys.executable, "-m", *command], env=module_environment(), capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""One complete trial of a study in a database, with its weights and the data it was measured on."""
+"""One complete trial of a stored study, with its weights and the data it was measured on."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StoredTrial:
 
     @property
     def is_below_threshold(self) -> bool:
-        """Whether it is of no use by itself: built, it only shows the whole chain."""
+        """Whether its accuracy is too low to be of use. Such a trial is built only to show the whole chain."""
         return self.measured.accuracy < self.config.objectives.accuracy.threshold
 
     @property
@@ -48,7 +48,7 @@ class StoredTrial:
 
 
 def open_stored_trial(storage: str, artifacts: Path, study_name: str, trial_number: int) -> StoredTrial:
-    """Raises ArtifactError, ConfigError, DatabaseError, DatasetError or StudyError where something is not there."""
+    """Raises ArtifactError, ConfigError, DatabaseError, DatasetError or StudyError where something is missing."""
     database = open_existing_database(storage)
     measured = find_trial(load_study_report(database, study_name), trial_number)
     record = load_study_record(database, study_name)

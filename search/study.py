@@ -1,4 +1,4 @@
-"""The Optuna study: opened or resumed, and each trial told exactly once what became of it."""
+"""The Optuna study: opened or resumed, and each of its trials told exactly once."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ DATABASE_TIMEOUT_S = 60
 
 
 class StudyError(Exception):
-    """The study in the database is not the one that was asked for."""
+    """The study is missing in the database, or is another than was asked for."""
 
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """A trial that has its design and is not told yet."""
+    """A trial that has its design but is not told yet."""
 
     trial: Trial
     design: Design
@@ -53,10 +53,9 @@ class RunningTrial:
 
 
 def open_study(config: StudyConfig, database: Database, provenance: Mapping[str, str]) -> optuna.Study:
-    """Creates the study, or opens it to go on where it stopped.
+    """Creates the study, or opens it to resume it.
 
-    A study that was deleted in Optuna dashboard begins from nothing. Only for the holder of the study's lease, and
-    after check_is_same_study.
+    A study that was deleted in Optuna dashboard starts anew. Call with the study's lease, after check_is_same_study.
     """
     storage = open_optuna_storage(database)
     if config.study.name not in optuna.study.get_all_study_names(storage):
@@ -78,9 +77,9 @@ def open_study(config: StudyConfig, database: Database, provenance: Mapping[str,
 
 
 def check_is_same_study(config: StudyConfig, database: Database, data: Mapping[str, str]) -> None:
-    """Raises StudyError where the database holds a study of this name that would give other results.
+    """Raises StudyError where the stored study of this name would give other results.
 
-    `data` describes the data set as it will be kept in the study's provenance.
+    `data` describes the data set, as describe_dataset does.
     """
     record = load_study_record(database, config.study.name)
     if record is None:
@@ -100,7 +99,7 @@ def check_is_same_study(config: StudyConfig, database: Database, data: Mapping[s
 
 
 def open_optuna_storage(database: Database) -> BaseStorage:
-    """Optuna's tables in our database, set up like ours. Optuna creates them where they are missing."""
+    """Optuna's tables in our database, with our settings. Optuna creates missing tables."""
     is_sqlite = database.url.startswith("sqlite")
     arguments = {"connect_args": {"timeout": DATABASE_TIMEOUT_S}} if is_sqlite else {}
     with creation_lock(database.engine):
@@ -111,15 +110,14 @@ def open_optuna_storage(database: Database) -> BaseStorage:
 
 
 def ask_trial(study: optuna.Study, search_space: SearchSpace) -> RunningTrial | None:
-    """The next trial with its design; None where that cannot be built, which the trial is told."""
+    """The next trial with its design. None where that cannot be built; the trial is then told."""
     return _draw_design(study, study.ask(), search_space)
 
 
 def adopt_trials(study: optuna.Study, search_space: SearchSpace) -> list[RunningTrial]:
-    """The trials that a driver left behind when it ended, ready to be evaluated under the same number.
+    """The trials that an earlier run left RUNNING, to be evaluated under the same numbers.
 
-    One that was still being asked keeps the values it has and is asked for the rest. Only for the holder of the
-    study's lease.
+    A trial with only some of its values keeps them and draws the rest. Call with the study's lease.
     """
     left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     adopted = [_adopt_trial(study, frozen, search_space) for frozen in left]
@@ -144,9 +142,9 @@ def _draw_design(study: optuna.Study, trial: Trial, search_space: SearchSpace) -
 
 
 def tell_measured(study: optuna.Study, trial: Trial, config: StudyConfig, measured: MeasuredTrial) -> bool:
-    """Tells COMPLETE with the values of the objectives, after all attributes and constraints.
+    """Tells COMPLETE with the objectives' values, after it wrote all attributes and constraints.
 
-    False where it was finished elsewhere.
+    False where somebody finished the trial in Optuna dashboard.
     """
     excess = {bound.name: bound.excess(measured) for bound in study_constraints(config)}
     if not (set_attributes(trial, _describe(measured)) and _set_constraints(trial, excess)):
@@ -157,7 +155,7 @@ def tell_measured(study: optuna.Study, trial: Trial, config: StudyConfig, measur
 
 
 def tell_unbuildable(study: optuna.Study, trial: Trial, reason: str) -> bool:
-    """Tells PRUNED: the design cannot be built. The sampler learns from it, as it would not from FAIL."""
+    """Tells PRUNED: the design cannot be built. Samplers learn from PRUNED, but not from FAIL."""
     if not set_attributes(trial, {UNBUILDABLE: reason}):
         return False
     study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
@@ -173,7 +171,7 @@ def tell_failure(study: optuna.Study, trial: Trial, kind: str, traceback: str) -
 
 
 def count_attempt(trial: Trial) -> int:
-    """Counts one more start that the infrastructure broke, in the database, and returns how many there were."""
+    """Counts, in the database, an attempt whose machine failed. Returns how many there were."""
     attempts = int(trial.user_attrs.get(BROKEN_ATTEMPTS, 0)) + 1
     trial.set_user_attr(BROKEN_ATTEMPTS, attempts)
     return attempts
@@ -209,7 +207,7 @@ def _describe(trial: MeasuredTrial) -> dict[str, object]:
 
 
 def _set_constraints(trial: Trial, excess: Mapping[str, float]) -> bool:
-    """Feasible at 0 and below. One that is there, from a run that was killed before it told the trial, is the same."""
+    """Feasible at 0 and below. A constraint that a killed run has already set is equal, and is left."""
     try:
         for name in excess.keys() - trial.constraints.keys():
             trial.set_constraint(name, excess[name])
@@ -219,7 +217,7 @@ def _set_constraints(trial: Trial, excess: Mapping[str, float]) -> bool:
 
 
 def _seeded_sampler(study: optuna.Study, part: StudyPart) -> BaseSampler:
-    """Another seed for each run, or a resumed study would be asked the suggestions it had before."""
+    """Each run has another seed; else a resumed study would repeat its suggestions."""
     n_trials = len(study.get_trials(deepcopy=False))
     seed = (part.seed + n_trials) % 2**32
     study.set_user_attr(f"sampler_seed_from_trial_{n_trials}", seed)

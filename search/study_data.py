@@ -1,4 +1,4 @@
-"""The data set a study reads: found or made, and checked before anything starts."""
+"""The data set of a study: found or generated, and checked before anything starts."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ OnProgress = Callable[[str, int, int], None]
 
 
 def open_dataset(config: StudyConfig, on_progress: OnProgress = lambda *_: None) -> RadioMLFile:
-    """The study's data file, whole, fit for its networks and large enough; the twin where no file is configured.
+    """The study's data file, checked: at `dataset.path`, else in RADIOML_2018_01A, else the twin.
 
-    Looked for at `dataset.path`, then at the path in RADIOML_2018_01A. Raises DatasetError.
+    Raises DatasetError where it is damaged, too small, or does not fit the study's networks.
     """
     file = inspect_radioml(_find_file(config, on_progress))
     _check_fits(config.space, file.n_classes, file.frame_length, f"{file.path} has it")
@@ -38,9 +38,9 @@ def open_dataset(config: StudyConfig, on_progress: OnProgress = lambda *_: None)
 
 
 def prepare_shared_frames(config: StudyConfig, file: RadioMLFile, on_progress: OnProgress) -> None:
-    """Makes the frames that workers share ready where all trials have one input quantizer.
+    """Prepares the frames that workers share, where all trials have the same input quantizer.
 
-    Where it is drawn, the first worker that needs it does. Raises DatasetError.
+    Where the quantizer is drawn, the first worker that needs the frames prepares them. Raises DatasetError.
     """
     first = config.space.blocks[0]
     if not isinstance(first, BlockSpace) or first.type != "input_quantizer":
@@ -53,7 +53,7 @@ def prepare_shared_frames(config: StudyConfig, file: RadioMLFile, on_progress: O
 
 
 def study_split(config: StudyConfig, file: RadioMLFile) -> Split:
-    """The frames of each part that the study uses."""
+    """The study's training, validation and test frames."""
     dataset = config.dataset
     return prescribed_split(
         file.n_classes, len(file.snrs_db), file.frames_per_cell, dataset.validation_fraction, dataset.frames_per_cell
@@ -68,7 +68,7 @@ def request_frames(config: StudyConfig, file: RadioMLFile) -> DatasetRequest:
 
 
 def describe_dataset(file: RadioMLFile) -> dict[str, str]:
-    """What is stored of the data with each study, to tell whether two runs read the same."""
+    """Identifies the data; stored with each study, so that a resumed run can check that it reads the same."""
     return {
         "data_file": str(file.path),
         "data_set": identify_data_set(file),

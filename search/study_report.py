@@ -51,19 +51,19 @@ class StudyReport:
 
     study_name: str
     threshold: float
-    """Accuracy that a network must reach to be of use."""
+    """Accuracy from which a network is of use."""
     counts: TrialCounts
     trials: tuple[MeasuredTrial, ...]
     """All complete trials, in the order they were asked."""
     front: tuple[MeasuredTrial, ...]
-    """The feasible trials that no other one beats, by the second objective, its best value first."""
+    """The non-dominated feasible trials, sorted by the second objective from its best value."""
     hypervolume: float
     builds: tuple[Build, ...]
     objectives: tuple[Objective, ...]
     """Accuracy is the first."""
     constraints: tuple[Constraint, ...]
     least_fps: float
-    """Frames/s: the build of a network that FINN folds to fewer fails."""
+    """In frames/s; builds of slower networks fail."""
 
     @property
     def asks_for_hardware(self) -> bool:
@@ -81,7 +81,7 @@ class StudyReport:
 
 
 def load_study_report(database: Database, study_name: str) -> StudyReport:
-    """Reads the study. Raises StudyError where the database has none of this name, or has no trials of it."""
+    """Raises StudyError where the database has no such study, or no trials of it."""
     record = load_study_record(database, study_name)
     if record is None:
         known = ", ".join(list_studies(database)) or "none"
@@ -104,7 +104,7 @@ def _load_study(database: Database, study_name: str) -> optuna.Study:
 def make_study_report(
     database: Database, study: optuna.Study, config: StudyConfig, builds: Sequence[Build]
 ) -> StudyReport:
-    """The report of a study that is open already."""
+    """The report of an open study."""
     constraints = study_constraints(config)
     trials = load_measured_trials(database, study)
     feasible = [trial for trial in trials if keeps_all(constraints, trial)]

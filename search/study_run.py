@@ -1,4 +1,4 @@
-"""One run of a study: its search, the command's options, and what it shows just now."""
+"""One run of a study: its search, the command's options, and what is shown of it."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class StudyRun:
 
     @property
     def study_name(self) -> str:
-        """As the study file has it."""
+        """From the study file."""
         return self.search.config.study.name
 
     @property
     def results(self) -> Path:
-        """Folder of tables, pages and logs: the one that holds the artifacts' folder."""
+        """Folder of tables, pages and logs: the parent of the artifacts' folder."""
         return self.search.artifacts.root.parent
 
     def stored_trial(self, measured: MeasuredTrial) -> StoredTrial:
@@ -51,7 +51,7 @@ class StudyRun:
         return StoredTrial(search.database, search.artifacts, search.config, self.file, measured)
 
     def begin(self, activity: str) -> None:
-        """Shows what the run does from now on."""
+        """Shows a new activity."""
         self.activity = activity
         self.show()
 

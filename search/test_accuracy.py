@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # it imports torch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the accuracies; exit code 2 where study, trial, weights or data are not there."""
+    """Prints the accuracies. Exit code 2 where study, trial, weights or data are missing."""
     args = _parse_arguments(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -25,11 +25,11 @@ TRACEBACK = "traceback"
 BROKEN_ATTEMPTS = "broken_attempts"
 
 MEASURED = "bit_ops"
-"""Written first of what a complete trial is told with: one that was completed by hand does not have it."""
+"""Only a search writes it: trials that somebody completed in Optuna dashboard have none."""
 
 
 def set_attributes(trial: Trial, attributes: Mapping[str, object]) -> bool:
-    """False where the trial was finished meanwhile, by somebody in Optuna dashboard."""
+    """False where somebody finished the trial in Optuna dashboard."""
     try:
         for name, value in attributes.items():
             trial.set_user_attr(name, value)
@@ -39,12 +39,12 @@ def set_attributes(trial: Trial, attributes: Mapping[str, object]) -> bool:
 
 
 def is_measured(trial: FrozenTrial) -> bool:
-    """Whether a search of ours had measured the trial before it was finished."""
+    """Whether a search measured the trial before it was finished."""
     return MEASURED in trial.user_attrs
 
 
 def read_design(trial: FrozenTrial) -> Design | None:
-    """None where the trial was never fully asked, or cannot be built."""
+    """None where the trial lacks some values, or cannot be built."""
     text = trial.user_attrs.get(DESIGN)
     return None if text is None else Design.model_validate_json(text)
 
@@ -56,7 +56,7 @@ def read_estimate_key(trial: FrozenTrial) -> str | None:
 
 
 def read_hardware(trial: FrozenTrial) -> HardwareEstimate | None:
-    """The estimate that the trial was told with: for those told before its key was kept, which have it here alone."""
+    """The estimate that the trial was told with. For trials told before its key was kept: they have it only here."""
     names = [field.name for field in fields(HardwareEstimate)]
     if not set(names) <= trial.user_attrs.keys():
         return None

@@ -1,1 +1,1 @@
-"""What hardware takes, and how long until it is known; nothing else imports these."""
+"""Measurements of hardware, and of the time until it is known. Nothing else imports these."""

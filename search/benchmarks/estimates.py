@@ -1,7 +1,7 @@
-"""What hardware estimates take from the training beside them: `python -m search.estimate_benchmark`.
+"""How much hardware estimates slow down training beside them: `python -m search.estimate_benchmark`.
 
-Two trials train at the same time, in turns without an estimate worker, and with one that has done its imports and has
-more estimates to make than the turn lasts.
+Two trials train at the same time. Turns without an estimate worker alternate with turns beside one, which has done its
+imports and is busy all the time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WAY = "native"
 TIMEOUT_S = 600
 
 N_ESTIMATES = 200
-"""More than are made meanwhile: the queue never runs dry."""
+"""More than can be made: the queue never runs empty."""
 
 POLL_S = 0.5
 
@@ -42,18 +42,18 @@ class BenchmarkError(Exception):
 
 @dataclass(frozen=True)
 class Slowdown:
-    """Frames per second of two trials together, medians of the turns."""
+    """Frames per second of both trials together, medians over the turns."""
 
     alone_fps: float
     beside_estimates_fps: float
     n_made: int
     """Estimates finished during all turns beside them."""
     n_at_work: int
-    """Estimates in work at the end of such a turn, the least of the turns."""
+    """Estimates in progress at the end of such a turn; the minimum over the turns."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints one line; 1 where the estimate worker did not work."""
+    """Prints one line. Exit code 1 where the estimate worker failed."""
     args = _parse_arguments(arguments)
     with tempfile.TemporaryDirectory(prefix="estimate-benchmark-") as folder:
         try:
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(network: str, n_rounds: int, seconds: float, n_processes: int, folder: Path) -> Slowdown:
-    """Turns of at least `seconds`, without and with an estimate worker. Raises BenchmarkError."""
+    """Turns take at least `seconds`. Raises BenchmarkError."""
     from workers.benchmarks.crews import start_crews
     from workers.benchmarks.training_speed import NETWORKS  # imports torch, which --help does not need
 
@@ -107,7 +107,7 @@ def describe_slowdown(slowdown: Slowdown, network: str) -> str:
 
 
 def _wait_for_one_more(database: Database, keys: Sequence[str], worker: Service) -> int:
-    """Estimates there are when the worker has made its first, so that its imports are done."""
+    """Waits until the worker has made its first estimate, so that its imports are done. Returns how many exist."""
     before = _count(database, keys, EstimateState.ESTIMATED)
     while (now := _count(database, keys, EstimateState.ESTIMATED)) == before:
         _check_running(worker)

@@ -64,7 +64,7 @@ class ExampleNetwork:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m search.hardware_table`: prints the table; 1 where a build failed. Goes on where it was stopped."""
+    """`python -m search.hardware_table`: prints the table. Exit code 1 where a build failed. Resumes."""
     args = _parse_arguments(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     config = load_study_config(STUDY_FILE)
@@ -138,7 +138,7 @@ def make_vgg10(bits: int, n_filters: int = 64) -> ArchitectureConfig:
 def queue_network(
     database: Database, store: ArtifactStore, config: StudyConfig, number: int, network: ExampleNetwork, epochs: int
 ) -> Build:
-    """Trains and exports the network where that was not done yet, and queues its build."""
+    """Trains and exports the network unless that is done, and queues its build."""
     folder = store.make_evaluation_folder(STUDY_NAME, number, f"{network.architecture.architecture_id[:8]}-{epochs}")
     model, vectors = folder / "model.onnx", folder / "proof.npz"
     if not vectors.is_file():

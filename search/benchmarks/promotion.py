@@ -1,7 +1,7 @@
-"""Seconds from promotion to finished estimate and code, as a user meets them: `python -m search.promotion_benchmark`.
+"""Seconds from promotion to finished estimate and code: `python -m search.promotion_benchmark`.
 
-Each round trains a network of its own, so that no build is found made, and promotes it by the command while a build
-worker waits.
+Each round trains its own network, so that no earlier build is reused. It promotes the network by the command, while a
+build worker waits.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ POLL_S = 0.1
 
 
 class BenchmarkError(Exception):
-    """A command of the chain failed, or the build did; the text says which and where its output is."""
+    """A command or the build failed. The text says which, and where its output is."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """One promotion; seconds since the command was called."""
+    """One promotion, in seconds since the command started."""
 
     network: str
     queued_s: float
@@ -57,7 +57,7 @@ class Round:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints a table, or JSON; 1 where a command failed."""
+    """Prints a table, or JSON. Exit code 1 where a command failed."""
     args = _parse_arguments(arguments)
     rounds: list[Round] = []
     with tempfile.TemporaryDirectory(prefix="promotion-benchmark-") as folder:

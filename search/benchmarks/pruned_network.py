@@ -17,7 +17,7 @@ BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY, RESTART_EPOCHS = 32, 0.01, 1e-4, 5
 def train_pruned_network(
     architecture: ArchitectureConfig, frames: Frames, sparsity: float, epochs: int, weights: Path
 ) -> None:
-    """Trains for `epochs`; with a `sparsity` above 0, prunes and fine-tunes for one more. Writes the weights' file.
+    """Trains for `epochs` and writes the weights. With a `sparsity` above 0 it prunes, and fine-tunes for one epoch.
 
     `sparsity` is the fraction of each layer's weights that become zero.
     """
