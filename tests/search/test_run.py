@@ -66,14 +66,14 @@ def test_front_is_left_as_table_and_as_page(home: Path) -> None:
     assert "tiny" in (home / "runs/tiny-report.html").read_text()
 
 
-def test_winner_is_queued_with_its_network_its_proof_and_its_test_accuracy(home: Path, database: Database) -> None:
+def test_winner_is_queued_with_network_reference_vectors_and_test_accuracy(home: Path, database: Database) -> None:
     build = load_builds(database, "tiny")[0]
     assert build.is_below_threshold
     assert build.test_accuracy is not None
     assert (home / "runs/artifacts" / build.model).is_file()
-    proof = np.load(home / "runs/artifacts" / build.reference_vectors)
-    assert proof["frames"].shape == (200, 2, 1024)
-    assert proof["logits"].shape == (200, 24)
+    vectors = np.load(home / "runs/artifacts" / build.reference_vectors)
+    assert vectors["frames"].shape == (200, 2, 1024)
+    assert vectors["logits"].shape == (200, 24)
 
 
 def test_finished_study_is_not_run_again(capsys: pytest.CaptureFixture[str], database: Database) -> None:
