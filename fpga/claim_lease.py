@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Event, Thread
 
 LEASE_S = 60.0
@@ -12,6 +13,16 @@ LEASE_S = 60.0
 RENEWAL_S = 10.0
 
 POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What one attempt at claimed work is told, and tells."""
+
+    stop: Event
+    """Set when the lease was lost or the worker shall end."""
+    tell: Callable[[str], None]
+    """Takes what is to be said of it, a line each."""
 
 
 @contextmanager

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from threading import Event
 
 from fpga.build_cache import (
     REFERENCE_FILE,
@@ -18,7 +16,8 @@ from fpga.build_cache import (
     mark_finished,
     place_inputs,
 )
-from fpga.finn_build import FULL_DISK_BYTES, FinnBuildError, FinnRun, finn_output, make_build_request, run_finn_build
+from fpga.claim_lease import Attempt
+from fpga.finn_build import FinnBuildError, FinnRun, finn_output, make_build_request, run_finn_build
 from fpga.measured_reports import read_measured_hardware
 from fpga.reports import make_build_report, read_network_report
 from fpga.rtl.result import read_rtl_check
@@ -45,24 +44,23 @@ def make_result(
     finn: Finn,
     build: Build,
     levels: Sequence[BuildLevel],
-    *,
-    stop: Event,
-    on_event: Callable[[str], None],
+    attempt: Attempt,
 ) -> BuildResult:
     """Runs what is left of the build's next levels among `levels`, and reads and verifies what they made.
 
-    Raises FinnBuildError, VerificationError, ReportError, OSError, and CommandStoppedError on `stop`.
+    Raises FinnBuildError, VerificationError, ReportError, OSError, and CommandStoppedError when it is to stop.
     """
     folder = find_folder(store, finn, build)
     level = last_level_at_once(build.next_level or BuildLevel.ESTIMATE, levels)
-    with lock_folder(folder, stop, lambda: on_event("waits for another worker that builds the same")) as lock:
+    wait = partial(attempt.tell, "waits for another worker that builds the same")
+    with lock_folder(folder, attempt.stop, wait) as lock:
         if is_finished(folder, level):
-            on_event(f"was built before, and is not built again: {folder}")
+            attempt.tell(f"was built before, and is not built again: {folder}")
             report = read_result(folder, build.target)
         else:
             model, vectors = place_inputs(folder, store.path(build.model), store.path(build.reference_vectors))
             request = make_build_request(model, vectors, build.target, folder, level)
-            run_finn_build(finn, request, FinnRun(build.timeout_s, stop, lock, on_event=on_event))
+            run_finn_build(finn, request, FinnRun(build.timeout_s, attempt.stop, lock, on_event=attempt.tell))
             report = read_result(folder, build.target)
             mark_finished(folder, level)
         reached = finished_level(folder) or level
@@ -115,15 +113,3 @@ def check_target(report: BuildReport, target: BuildTarget) -> None:
             f"at {target.clk_period_ns:g} ns, limited by {report.bottleneck_layer} with {report.bottleneck_cycles} "
             f"cycles; expected at most {report.throughput_fps / MIN_TARGET_FRACTION:.0f} for this network"
         )
-
-
-def describe_full_disk(
-    folder: Path, error: Exception, consequence: str = "the build goes on where it stopped when queued anew"
-) -> str | None:
-    """One line where `error` comes of a disk without space, else None."""
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(nearest).free
-    is_no_space = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if not is_no_space and free >= FULL_DISK_BYTES and "No space left on device" not in str(error):
-        return None
-    return f"the disk of {folder} is full, {free / 1e6:.1f} MB free; {consequence}"

@@ -6,12 +6,12 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
-from fpga.claimed_build import describe_full_disk
+from fpga.claim_lease import Attempt
 from fpga.finn_build import (
     MAX_KILLS,
     FinnBuildError,
@@ -34,12 +34,12 @@ LOG_NAMES = ("export.log", "finn.log")
 
 
 def make_estimate(
-    store: ArtifactStore, pythons: EstimatorPythons, estimate: Estimate, *, stop: Event, on_event: Callable[[str], None]
+    store: ArtifactStore, pythons: EstimatorPythons, estimate: Estimate, attempt: Attempt
 ) -> HardwareEstimate:
     """Exports the architecture and has FINN estimate it, in a folder that is gone afterwards; its log stays on failure.
 
     Raises UnbuildableNetworkError where no FPGA takes the network, other FinnBuildError, ReportError or OSError where
-    it could not be found out, and CommandStoppedError on `stop`.
+    it could not be found out, and CommandStoppedError when it is to stop.
     """
     architecture = ArchitectureConfig.model_validate_json(estimate.architecture_json)
     if not architecture.is_quantized:
@@ -47,20 +47,12 @@ def make_estimate(
     deadline = time.monotonic() + estimate.timeout_s
     try:
         with _scratch_folder(store, estimate.key) as folder:
-            model = _export(pythons.export, architecture, folder, deadline, stop)
-            run = FinnRun(deadline - time.monotonic(), stop, niceness=LEAST, on_event=on_event)
+            model = _export(pythons.export, architecture, folder, deadline, attempt.stop)
+            run = FinnRun(deadline - time.monotonic(), attempt.stop, niceness=LEAST, on_event=attempt.tell)
             request = make_estimate_request(model, estimate.target, folder)
             return make_hardware_estimate(run_finn_estimate(pythons.finn, request, run))
     except (CommandTimeoutError, FinnTimeoutError):
         raise FinnTimeoutError(f"timeout_s is {estimate.timeout_s}; the estimate took longer and was killed") from None
-
-
-def describe_failure(store: ArtifactStore, error: Exception) -> str:
-    """One line for the estimate's row and the log."""
-    text = " ".join(str(error).split())
-    if not isinstance(error, FinnBuildError | ReportError):
-        text = f"{type(error).__name__}: {text}"
-    return describe_full_disk(store.root, error, "the estimate is made when it is asked for again") or text
 
 
 @contextmanager

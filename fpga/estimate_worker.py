@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from threading import Event
 
-from fpga.claim_lease import LEASE_S, keep_lease
-from fpga.claimed_estimate import describe_failure, make_estimate
+from fpga.claim_lease import LEASE_S, Attempt, keep_lease
+from fpga.claimed_estimate import make_estimate
+from fpga.failure_text import describe_failure
 from fpga.finn_build import UnbuildableNetworkError
 from fpga.toolchain.external_finn import find_finn
 from fpga.toolchain.finn_environment import FinnEnvironmentError
@@ -20,10 +20,9 @@ from fpga.toolchain.process_group import LEAST, CommandStoppedError
 from fpga.worker_process import (
     EXIT_STOPPED,
     QUEUE_POLL_S,
-    Answer,
     Report,
     add_worker_options,
-    ask_until_answered,
+    ask_database,
     give_back,
     print_event,
     stop_on_signals,
@@ -131,7 +130,7 @@ def _run_one_after_another(worker: EstimateWorker, is_draining: bool) -> int:
     n_estimates = 0
     try:
         while not worker.stop.is_set():
-            estimate = _ask_database(worker, lambda: claim_estimate(worker.database, worker.owner, LEASE_S))
+            estimate = ask_database(worker, lambda: claim_estimate(worker.database, worker.owner, LEASE_S))
             if estimate is not None:
                 run_claimed_estimate(worker, estimate)
                 n_estimates += 1
@@ -152,19 +151,20 @@ def _make_outcome(worker: EstimateWorker, estimate: Estimate, stop: Event) -> Ha
         worker.report(f"{_name(estimate)} {event}")
 
     try:
-        return make_estimate(worker.store, worker.pythons, estimate, stop=stop, on_event=tell)
+        return make_estimate(worker.store, worker.pythons, estimate, Attempt(stop, tell))
     except CommandStoppedError:
         raise
     except Exception as error:  # a worker's outermost frame: whatever one estimate does, the next one is made
-        return Refusal(describe_failure(worker.store, error), isinstance(error, UnbuildableNetworkError))
+        message = describe_failure(worker.store.root, error, "the estimate is made when it is asked for again")
+        return Refusal(message, isinstance(error, UnbuildableNetworkError))
 
 
 def _record_outcome(worker: EstimateWorker, estimate: Estimate, outcome: HardwareEstimate | Refusal) -> bool | None:
     """False when it is another worker's now, None when the database stayed away until this one was stopped."""
     owned = (worker.database, estimate.key, worker.owner)
     if isinstance(outcome, HardwareEstimate):
-        return _ask_database(worker, lambda: finish_estimate(*owned, outcome))
-    return _ask_database(worker, lambda: fail_estimate(*owned, outcome.message, is_unbuildable=outcome.is_unbuildable))
+        return ask_database(worker, lambda: finish_estimate(*owned, outcome))
+    return ask_database(worker, lambda: fail_estimate(*owned, outcome.message, is_unbuildable=outcome.is_unbuildable))
 
 
 def _describe_outcome(outcome: HardwareEstimate | Refusal) -> str:
@@ -175,10 +175,6 @@ def _describe_outcome(outcome: HardwareEstimate | Refusal) -> str:
 
 def _give_back(worker: EstimateWorker, estimate: Estimate) -> str:
     return give_back(lambda: release_estimate(worker.database, estimate.key, worker.owner))
-
-
-def _ask_database(worker: EstimateWorker, ask: Callable[[], Answer]) -> Answer | None:
-    return ask_until_answered(ask, worker.stop, worker.report)
 
 
 def _name(estimate: Estimate) -> str:

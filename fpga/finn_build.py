@@ -138,9 +138,11 @@ def make_estimate_request(model: Path, target: BuildTarget, folder: Path) -> Ste
     )
 
 
-def make_sweep_request(model: Path, target: BuildTarget, targets_fps: Sequence[int], folder: Path) -> StepsRequest:
-    """An estimate for each of several throughputs."""
-    return replace(make_estimate_request(model, target, folder), sweep_targets_fps=tuple(targets_fps))
+def make_sweep_request(model: Path, targets: Sequence[BuildTarget], folder: Path) -> StepsRequest:
+    """An estimate for each of several targets, which differ in frames/s alone."""
+    fastest = max(targets, key=lambda target: target.target_fps)
+    targets_fps = tuple(target.target_fps for target in targets)
+    return replace(make_estimate_request(model, fastest, folder), sweep_targets_fps=targets_fps)
 
 
 def _run_request(finn: Finn, request: StepsRequest, run: FinnRun) -> None:

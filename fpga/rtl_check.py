@@ -7,15 +7,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Event
 
+from fpga.claim_lease import Attempt
 from fpga.rtl.build_check import CheckedBuild, RtlCheckError, check_build
 from fpga.rtl.tools import CheckRun
 from fpga.toolchain.external_finn import find_finn
 from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import FinnEnvironmentError
 from fpga.toolchain.process_group import CommandStoppedError
-from fpga.worker_process import EXIT_STOPPED, Report, print_event, stop_on_signals
+from fpga.worker_process import EXIT_STOPPED, print_event, stop_on_signals
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import load_builds, record_rtl_check
 from storage.command_options import add_artifacts_option, add_finn_option, add_storage_option
@@ -74,21 +74,21 @@ def find_builds(database: Database, args: argparse.Namespace) -> list[tuple[Buil
     return found
 
 
-def check_recorded_build(database: Database, build: Build, folder: Path, finn: Finn, stop: Event, tell: Report) -> None:
+def check_recorded_build(database: Database, build: Build, folder: Path, finn: Finn, attempt: Attempt) -> None:
     """What the build worker does behind a build; tells what it found, or why it did not.
 
-    Raises CommandStoppedError once `stop` is set.
+    Raises CommandStoppedError when it is to stop.
     """
     try:
-        run = CheckRun(N_FRAMES, count_processors(), TIMEOUT_S, stop, lambda _: None)
+        run = CheckRun(N_FRAMES, count_processors(), TIMEOUT_S, attempt.stop, lambda _: None)
         checked = check_build(folder, finn, run)
         _record(database, build, checked)
     except CommandStoppedError:
         raise
     except Exception as error:  # a worker's outermost frame: whatever one check does, the next build is run
-        tell(f"has its RTL not checked: {type(error).__name__}: {' '.join(str(error).split())}")
+        attempt.tell(f"has its RTL not checked: {type(error).__name__}: {' '.join(str(error).split())}")
         return
-    tell(f"has its RTL checked: {summarise_check(checked)}")
+    attempt.tell(f"has its RTL checked: {summarise_check(checked)}")
 
 
 def describe_check(checked: CheckedBuild) -> str:

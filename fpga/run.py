@@ -5,30 +5,28 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from fpga.claim_lease import LEASE_S, keep_lease
-from fpga.claimed_build import BuildResult, describe_full_disk, find_folder, level_after, make_result
-from fpga.finn_build import FinnBuildError, read_log_tail
-from fpga.reports import ReportError
+from fpga.claim_lease import LEASE_S, Attempt, keep_lease
+from fpga.claimed_build import BuildResult, find_folder, level_after, make_result
+from fpga.failure_text import describe_failure
+from fpga.finn_build import read_log_tail
 from fpga.rtl_check import check_recorded_build
 from fpga.toolchain.external_finn import find_finn
 from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import FinnEnvironmentError
 from fpga.toolchain.machine_tools import LevelError, choose_levels, levels_without_tools
 from fpga.toolchain.process_group import CommandStoppedError
-from fpga.verification import VerificationError
 from fpga.worker_process import (
     EXIT_STOPPED,
     QUEUE_POLL_S,
-    Answer,
     Report,
     add_worker_options,
-    ask_until_answered,
+    ask_database,
     give_back,
     print_event,
     stop_on_signals,
@@ -144,15 +142,9 @@ def _check_rtl(worker: BuildWorker, build: Build, result: BuildResult) -> None:
     """Behind the build, which stays as it is, whatever comes of this."""
     if result.level is BuildLevel.CODEGEN:
         folder = find_folder(worker.store, worker.finn, build)
+        attempt = Attempt(worker.stop, lambda text: worker.report(f"{_name(build)} {text}"))
         with suppress(CommandStoppedError):
-            check_recorded_build(
-                worker.database,
-                build,
-                folder,
-                worker.finn,
-                worker.stop,
-                lambda text: worker.report(f"{_name(build)} {text}"),
-            )
+            check_recorded_build(worker.database, build, folder, worker.finn, attempt)
 
 
 def make_outcome(worker: BuildWorker, build: Build, stop: Event) -> BuildResult | str:
@@ -162,19 +154,11 @@ def make_outcome(worker: BuildWorker, build: Build, stop: Event) -> BuildResult 
         worker.report(f"{_name(build)} {event}")
 
     try:
-        return make_result(worker.store, worker.finn, build, worker.levels, stop=stop, on_event=tell)
+        return make_result(worker.store, worker.finn, build, worker.levels, Attempt(stop, tell))
     except CommandStoppedError:
         raise
     except Exception as error:  # a worker's outermost frame: whatever one build does, the next one is run
-        return describe_full_disk(worker.store.root, error) or describe_error(error)
-
-
-def describe_error(error: Exception) -> str:
-    """One line for the build's row and the log."""
-    text = " ".join(str(error).split())
-    if isinstance(error, FinnBuildError | VerificationError | ReportError | ArtifactError):
-        return text
-    return f"{type(error).__name__}: {text}"
+        return describe_failure(worker.store.root, error, "the build goes on where it stopped when queued anew")
 
 
 def describe_report(report: BuildReport) -> str:
@@ -187,7 +171,7 @@ def describe_report(report: BuildReport) -> str:
 
 def _claim_next(worker: BuildWorker, refused: Mapping[int, float]) -> Build | None:
     recently = {build_id for build_id, since in refused.items() if time.monotonic() - since < REFUSAL_S}
-    return _ask_database(
+    return ask_database(
         worker, lambda: claim_build(worker.database, worker.owner, LEASE_S, exclude=recently, levels=worker.levels)
     )
 
@@ -209,7 +193,7 @@ def _refuse(worker: BuildWorker, build: Build, missing: Path, *, is_told: bool) 
 def _describe_left(worker: BuildWorker, refused: Mapping[int, float]) -> str:
     if not refused:
         return ""
-    builds = _ask_database(worker, lambda: load_builds(worker.database)) or []
+    builds = ask_database(worker, lambda: load_builds(worker.database)) or []
     n_left = sum(build.build_id in refused and build.state is BuildState.QUEUED for build in builds)
     return f" but for {n_left} of other workers, whose files are not here" if n_left else ""
 
@@ -219,9 +203,9 @@ def _record_outcome(worker: BuildWorker, build: Build, outcome: BuildResult | st
     owned = (worker.database, build.build_id, worker.owner)
     folder, log_tail = _find_log(worker, build)
     if isinstance(outcome, str):
-        return _ask_database(worker, lambda: fail_build(*owned, outcome, folder=folder, log_tail=log_tail))
+        return ask_database(worker, lambda: fail_build(*owned, outcome, folder=folder, log_tail=log_tail))
     finished = FinishedBuild(outcome.report, outcome.level, outcome.note, level_after(outcome.level), folder)
-    return _ask_database(worker, lambda: finish_build(*owned, finished))
+    return ask_database(worker, lambda: finish_build(*owned, finished))
 
 
 def _find_log(worker: BuildWorker, build: Build) -> tuple[str | None, str | None]:
@@ -235,10 +219,6 @@ def _find_log(worker: BuildWorker, build: Build) -> tuple[str | None, str | None
 
 def _give_back(worker: BuildWorker, build: Build) -> str:
     return give_back(lambda: release_build(worker.database, build.build_id, worker.owner))
-
-
-def _ask_database(worker: BuildWorker, ask: Callable[[], Answer]) -> Answer | None:
-    return ask_until_answered(ask, worker.stop, worker.report)
 
 
 def _name(build: Build) -> str:

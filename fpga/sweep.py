@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
@@ -63,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         model = find_model(args)
         finn = find_finn(args.finn, _print_progress, stop)
-        target = BuildTarget(args.board, args.clock_period_ns, max(args.targets))
-        points = sweep(finn, model, target, sorted(set(args.targets)), args.out, stop)
+        targets = [BuildTarget(args.board, args.clock_period_ns, fps) for fps in sorted(set(args.targets))]
+        points = sweep(finn, model, targets, args.out, stop)
     except CommandStoppedError:
         return EXIT_STOPPED
     except (ArtifactError, SweepError, DatabaseError) as error:
@@ -100,19 +100,18 @@ def find_model(args: argparse.Namespace) -> Path:
     return model
 
 
-def sweep(
-    finn: Finn, model: Path, target: BuildTarget, targets_fps: Sequence[int], folder: Path, stop: Event
-) -> list[SweepPoint]:
-    """Folds the network for each throughput. Raises FinnBuildError, and CommandStoppedError once `stop` is set.
+def sweep(finn: Finn, model: Path, targets: Sequence[BuildTarget], folder: Path, stop: Event) -> list[SweepPoint]:
+    """Folds the network for each target, which differ in frames/s alone.
 
     What FINN left lies in `folder`, by network, board and clock: there a second sweep folds without streamlining.
+    Raises FinnBuildError, and CommandStoppedError once `stop` is set.
     """
     started = time.monotonic()
-    key = make_build_key(model, BuildTarget(target.board, target.clk_period_ns, 0), finn.identity)
+    key = make_build_key(model, replace(targets[0], target_fps=0), finn.identity)
     own = folder / key
     with lock_folder(own, stop, lambda: _print_progress("waits for another sweep of this network")) as lock:
-        _print_progress(f"folding {model} for {len(targets_fps)} throughputs; a minute where it is not streamlined yet")
-        request = make_sweep_request(model.resolve(), target, targets_fps, own.resolve())
+        _print_progress(f"folding {model} for {len(targets)} throughputs; a minute where it is not streamlined yet")
+        request = make_sweep_request(model.resolve(), targets, own.resolve())
         foldings = run_finn_sweep(finn, request, FinnRun(TIMEOUT_S, stop, lock))
     _print_progress(f"folded after {time.monotonic() - started:.0f} s")
     return [to_point(folding) for folding in foldings]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from threading import Event
 from types import FrameType
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from storage.command_options import add_artifacts_option, add_finn_option, add_storage_option
 from storage.database import DatabaseError
@@ -50,8 +50,20 @@ def print_event(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
-def ask_until_answered(ask: Callable[[], Answer], stop: Event, report: Report) -> Answer | None:
-    """Asks until the database answers, however long it is away; None when `stop` is set before.
+class Worker(Protocol):
+    """Whoever asks the database."""
+
+    @property
+    def stop(self) -> Event:
+        """Set when the worker shall end."""
+
+    @property
+    def report(self) -> Report:
+        """Takes a line for the log."""
+
+
+def ask_database(worker: Worker, ask: Callable[[], Answer]) -> Answer | None:
+    """Asks until the database answers, however long it is away; None when the worker is stopped before.
 
     A result is never too late: as long as no other worker claimed the row, it is still this one's.
     """
@@ -61,13 +73,13 @@ def ask_until_answered(ask: Callable[[], Answer], stop: Event, report: Report) -
             answer = ask()
         except DatabaseError as error:
             if not is_told:
-                report(f"{error}; it is asked again until it does")
+                worker.report(f"{error}; it is asked again until it does")
                 is_told = True
         else:
             if is_told:
-                report("the database answers again")
+                worker.report("the database answers again")
             return answer
-        if stop.wait(wait_s):
+        if worker.stop.wait(wait_s):
             return None
         wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 

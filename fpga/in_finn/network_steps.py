@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from .folding import fold_for_target
 from .host_io import read_host_io, write_final_types, write_host_io
 from .integer_graph import make_integer_network
 from .json_files import write_json
-from .reference_vectors import write_graph_outputs
+from .reference_vectors import NetworkForms, write_graph_outputs
 from .request import StepsRequest
 from .sweep import sweep_foldings
 
@@ -33,65 +34,75 @@ class UnmappedLayerError(Exception):
 
 
 def make_own_steps(request: StepsRequest) -> dict[str, BuildStep]:
-    """Of one request, by name."""
-
-    def step_make_integer_graph(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
-        """The QONNX file in integers, thresholds exact; what the host does is in host_io.json."""
-        network = make_integer_network(model)
-        write_host_io(_folder(config), network, request.output)
-        return network.model
-
-    def step_insert_output(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
-        """The class of the largest score behind the scores, where the output is to be the class."""
-        if request.output == "scores":
-            return model
-        for transformation in (InsertTopK(k=1), InferShapes(), InferDataTypes()):
-            model = model.transform(transformation)
-        return model
-
-    def step_estimate_network(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
-        """Write network_report.json beside FINN's reports; the model stays as it is."""
-        report = estimate_network(model, config._resolve_fpga_part(), config.synth_clk_period_ns)
-        report = replace(report, weights=count_weights(ModelWrapper(str(request.model))))
-        write_json(_folder(config) / "report" / "network_report.json", report.to_json())
-        return model
-
-    def step_run_recorded_frames(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
-        """Write what the graphs give for each frame to recorded_outputs.npz; the model stays as it is."""
-        assert request.reference_vectors is not None  # else this step is not among those of the request
-        folder = _folder(config)
-        streamlined = ModelWrapper(str(folder / "intermediate_models" / "step_make_integer_graph.onnx"))
-        with np.load(request.reference_vectors, allow_pickle=False) as recorded:
-            frames = recorded["frames"]  # (n, channels, length)
-        outputs = folder / "recorded_outputs.npz"
-        write_graph_outputs(outputs, frames, ModelWrapper(str(request.model)), streamlined, model, read_host_io(folder))
-        return model
-
-    def step_sweep_foldings(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
-        """Write what FINN estimates of each folding to sweep.json; the model stays as it is."""
-        minimize = build_dataflow_step_lookup["step_minimize_bit_width"]
-        foldings = sweep_foldings(
-            model,
-            request.sweep_targets_fps,
-            config.synth_clk_period_ns,
-            config._resolve_fpga_part(),
-            lambda folded: step_widen_binary_weights(minimize(folded, config), config),
-        )
-        write_json(_folder(config) / "sweep.json", {"points": [folding.to_json() for folding in foldings]})
-        return model
-
-    own = (
-        step_make_integer_graph,
-        step_insert_output,
+    """Those of one request, by name."""
+    asks_nothing = (
         step_check_partition,
         step_fold_for_target,
         step_widen_binary_weights,
         step_describe_host_side,
+    )
+    asks_request = (
+        step_make_integer_graph,
+        step_insert_output,
         step_estimate_network,
         step_run_recorded_frames,
         step_sweep_foldings,
     )
-    return {step.__name__: step for step in own}
+    of_request: dict[str, BuildStep] = {step.__name__: partial(step, request=request) for step in asks_request}
+    return {step.__name__: step for step in asks_nothing} | of_request
+
+
+def step_make_integer_graph(model: ModelWrapper, config: DataflowBuildConfig, request: StepsRequest) -> ModelWrapper:
+    """The QONNX file in integers, thresholds exact; what the host does is in host_io.json."""
+    network = make_integer_network(model)
+    write_host_io(_folder(config), network, request.output)
+    return network.model
+
+
+def step_insert_output(model: ModelWrapper, config: DataflowBuildConfig, request: StepsRequest) -> ModelWrapper:
+    """The class of the largest score behind the scores, where the output is to be the class."""
+    if request.output == "scores":
+        return model
+    for transformation in (InsertTopK(k=1), InferShapes(), InferDataTypes()):
+        model = model.transform(transformation)
+    return model
+
+
+def step_estimate_network(model: ModelWrapper, config: DataflowBuildConfig, request: StepsRequest) -> ModelWrapper:
+    """Write network_report.json beside FINN's reports; the model stays as it is."""
+    report = estimate_network(model, config._resolve_fpga_part(), config.synth_clk_period_ns)
+    report = replace(report, weights=count_weights(ModelWrapper(str(request.model))))
+    write_json(_folder(config) / "report" / "network_report.json", report.to_json())
+    return model
+
+
+def step_run_recorded_frames(model: ModelWrapper, config: DataflowBuildConfig, request: StepsRequest) -> ModelWrapper:
+    """Write what the graphs give for each frame to recorded_outputs.npz; the model stays as it is."""
+    assert request.reference_vectors is not None  # else this step is not among those of the request
+    folder = _folder(config)
+    with np.load(request.reference_vectors, allow_pickle=False) as recorded:
+        frames = recorded["frames"]  # (n, channels, length)
+    forms = NetworkForms(
+        qonnx=ModelWrapper(str(request.model)),
+        streamlined=ModelWrapper(str(folder / "intermediate_models" / "step_make_integer_graph.onnx")),
+        folded=model,
+    )
+    write_graph_outputs(folder / "recorded_outputs.npz", frames, forms, read_host_io(folder))
+    return model
+
+
+def step_sweep_foldings(model: ModelWrapper, config: DataflowBuildConfig, request: StepsRequest) -> ModelWrapper:
+    """Write what FINN estimates of each folding to sweep.json; the model stays as it is."""
+    minimize = build_dataflow_step_lookup["step_minimize_bit_width"]
+    foldings = sweep_foldings(
+        model,
+        request.sweep_targets_fps,
+        config.synth_clk_period_ns,
+        config._resolve_fpga_part(),
+        lambda folded: step_widen_binary_weights(minimize(folded, config), config),
+    )
+    write_json(_folder(config) / "sweep.json", {"points": [folding.to_json() for folding in foldings]})
+    return model
 
 
 def step_check_partition(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:

@@ -47,14 +47,19 @@ class RunnableGraph:
         return lambda frame: runner.run(self.to_input(frame))
 
 
-def write_graph_outputs(
-    path: Path,
-    frames: np.ndarray,
-    qonnx: ModelWrapper,
-    streamlined: ModelWrapper,
-    folded: ModelWrapper,
-    host_io: Mapping[str, Any],
-) -> None:
+@dataclass(frozen=True)
+class NetworkForms:
+    """One network as FINN makes its graphs of each other."""
+
+    qonnx: ModelWrapper
+    """As exported."""
+    streamlined: ModelWrapper
+    """Integers between thresholds, standard ONNX."""
+    folded: ModelWrapper
+    """Hardware layers."""
+
+
+def write_graph_outputs(path: Path, frames: np.ndarray, forms: NetworkForms, host_io: Mapping[str, Any]) -> None:
     """Runs frames (n, channels, length) through all three graphs and writes what each gave.
 
     Per graph G: G_scores (n, n_classes) int64, and G_differs_in, the first layer of the trained network, named as in
@@ -63,9 +68,9 @@ def write_graph_outputs(
     Raises BitWidthError where a value of the folded graph, which Python computes with floats, has too few bits.
     """
     graphs = {
-        "qonnx": open_qonnx(qonnx, host_io["logit_scale"]),
-        "streamlined": open_streamlined(streamlined, host_io),
-        "folded": open_folded(folded, host_io),
+        "qonnx": open_qonnx(forms.qonnx, host_io["logit_scale"]),
+        "streamlined": open_streamlined(forms.streamlined, host_io),
+        "folded": open_folded(forms.folded, host_io),
     }
     written: dict[str, npt.ArrayLike] = {"logit_scale": host_io["logit_scale"]}
     expected = None

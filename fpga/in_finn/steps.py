@@ -96,7 +96,7 @@ def run_steps(request: StepsRequest) -> int:
         standalone_thresholds=True,
         generate_outputs=[output for level in levels for output in OUTPUTS_OF_LEVEL.get(level, ())],
         shell_flow_type=_find_shell_flow(request.board) if "bitfile" in levels else None,
-        steps=[_note_failure(available[name]) for name in steps],
+        steps=[_note_failure(name, available[name]) for name in steps],
         start_step=steps[n_finished] if n_finished else None,
     )
     model = "" if n_finished else str(request.model)
@@ -151,7 +151,7 @@ def _save_by_rename(model: ModelWrapper, filename: str | Path) -> None:
     partial.replace(path)
 
 
-def _note_failure(step: BuildStep) -> BuildStep:
+def _note_failure(name: str, step: BuildStep) -> BuildStep:
     """The same step, which leaves failure.json behind: FINN's log loses the text of some exceptions."""
 
     def noting_step(model: ModelWrapper, config: DataflowBuildConfig) -> ModelWrapper:
@@ -160,9 +160,9 @@ def _note_failure(step: BuildStep) -> BuildStep:
         except Exception as error:
             text = " ".join(str(error).split()) or "no message"
             is_of_network = not isinstance(error, (OSError, MemoryError))
-            failure = StepFailure(step.__name__, f"{type(error).__name__}: {text}", is_of_network)
+            failure = StepFailure(name, f"{type(error).__name__}: {text}", is_of_network)
             write_failure(Path(str(config.output_dir)), failure)
             raise
 
-    noting_step.__name__ = step.__name__
+    noting_step.__name__ = name
     return noting_step

@@ -9,8 +9,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
@@ -20,6 +21,7 @@ from filelock import FileLock, Timeout
 from fpga.toolchain.finn import Finn, FinnKind, python_in
 from fpga.toolchain.finnlib_corrections import CORRECTIONS, CorrectionError, apply_corrections
 from fpga.toolchain.process_group import CommandStoppedError, CommandTimeoutError, run_in_process_group
+from storage.artifacts import write_text_atomically
 
 FINN_VERSION = "1.6.1"
 
@@ -60,7 +62,7 @@ def ensure_finn_environment(
         make_cache_folder(folder.parent)
         with _lock(folder.with_name(folder.name + ".lock"), on_progress, stop):
             if not is_complete(folder):
-                _make_environment(folder, on_progress, stop)
+                _make_environment(_Making(folder, on_progress, stop))
     return Finn.in_folder(folder, FinnKind.MADE)
 
 
@@ -120,12 +122,30 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _make_environment(folder: Path, on_progress: Progress, stop: Event) -> None:
-    log = folder.with_name(folder.name + ".log")
-    log.unlink(missing_ok=True)
-    started = time.monotonic()
+@dataclass(frozen=True)
+class _Making:
+    """One making of the environment."""
+
+    folder: Path
+    on_progress: Progress
+    stop: Event
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def log(self) -> Path:
+        """What pip and FINN say."""
+        return self.folder.with_name(self.folder.name + ".log")
+
+    @property
+    def seconds(self) -> float:
+        """Since it was begun."""
+        return time.monotonic() - self.started
+
+
+def _make_environment(making: _Making) -> None:
+    folder, scratch = making.folder, making.folder / "scratch"
+    making.log.unlink(missing_ok=True)
     pip = (python_in(folder), "-m", "pip", "install", "--no-input", "--no-compile", "--disable-pip-version-check")
-    scratch = folder / "scratch"
     steps: tuple[tuple[str, tuple[str | Path, ...]], ...] = (
         ("making a virtual environment", (sys.executable, "-m", "venv", "--clear", folder)),
         (f"installing FINN+ {FINN_VERSION}", (*pip, "--no-deps", *PACKAGES_WITHOUT_DEPENDENCIES)),
@@ -133,43 +153,35 @@ def _make_environment(folder: Path, on_progress: Progress, stop: Event) -> None:
         ("loading it once", (python_in(folder), IN_FINN, "check-imports")),
     )
     shutil.rmtree(folder, ignore_errors=True)
-    on_progress(f"FINN's environment is made once, a minute or two and 1.3 GB: {folder}")
+    making.on_progress(f"FINN's environment is made once, a minute or two and 1.3 GB: {folder}")
     for title, command in steps:
-        _run_step(title, command, log, started, on_progress, stop, scratch)
+        _run_step(title, command, making, dict(os.environ) if "pip" in command else make_finn_variables(scratch))
         scratch.mkdir(exist_ok=True)
     try:
         apply_corrections(folder)
     except CorrectionError as error:
         raise FinnEnvironmentError(f"FINN's environment could not be made: {error}") from None
-    unfinished = folder / "complete.json.unfinished"
-    unfinished.write_text(json.dumps({"finn": FINN_VERSION, "seconds": round(time.monotonic() - started)}))
-    unfinished.replace(folder / "complete.json")
-    on_progress(f"FINN's environment is ready after {time.monotonic() - started:.0f} s")
+    noted = json.dumps({"finn": FINN_VERSION, "seconds": round(making.seconds)})
+    write_text_atomically(folder / "complete.json", noted)
+    making.on_progress(f"FINN's environment is ready after {making.seconds:.0f} s")
 
 
-def _run_step(
-    title: str,
-    command: tuple[str | Path, ...],
-    log: Path,
-    started: float,
-    on_progress: Progress,
-    stop: Event,
-    scratch: Path,
-) -> None:
+def _run_step(title: str, command: Sequence[str | Path], making: _Making, variables: dict[str, str]) -> None:
+    """Raises FinnEnvironmentError where the command fails."""
     reported = time.monotonic()
 
     def report() -> None:
         nonlocal reported
         if time.monotonic() - reported > HEARTBEAT_S:
             reported = time.monotonic()
-            on_progress(f"FINN's environment: {title}, {reported - started:.0f} s so far")
+            making.on_progress(f"FINN's environment: {title}, {making.seconds:.0f} s so far")
 
-    on_progress(f"FINN's environment: {title} ({time.monotonic() - started:.0f} s)")
-    variables = dict(os.environ) if "pip" in command else make_finn_variables(scratch)
+    making.on_progress(f"FINN's environment: {title} ({making.seconds:.0f} s)")
     variables.pop("PYTHONDONTWRITEBYTECODE", None)  # loading it once writes the bytecode that each build then loads
+    log = making.log
     try:
         status = run_in_process_group(
-            command, log, timeout_s=INSTALL_TIMEOUT_S, stop=stop, environment=variables, on_wait=report
+            command, log, timeout_s=INSTALL_TIMEOUT_S, stop=making.stop, environment=variables, on_wait=report
         )
     except CommandTimeoutError:
         raise FinnEnvironmentError(f"{title} took more than {INSTALL_TIMEOUT_S} s; the log is {log}") from None

@@ -11,6 +11,7 @@ from threading import Event, Thread
 
 import pytest
 
+from fpga.claim_lease import Attempt
 from fpga.claimed_build import BuildResult, find_folder
 from fpga.run import BuildWorker, run_queue
 from fpga.toolchain.finn import Finn, FinnKind
@@ -45,7 +46,7 @@ class StandInBuild:
     error: Exception | None = None
 
     def make_result(
-        self, store: ArtifactStore, finn: Finn, build: Build, levels: Sequence[BuildLevel], **_: object
+        self, store: ArtifactStore, finn: Finn, build: Build, levels: Sequence[BuildLevel], attempt: Attempt
     ) -> BuildResult:
         self.started.set()
         assert self.may_end.wait(30)

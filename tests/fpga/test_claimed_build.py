@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from fpga.claimed_build import check_target, describe_full_disk, describe_stop, last_level_at_once, level_after
+from fpga.claimed_build import check_target, describe_stop, last_level_at_once, level_after
 from fpga.finn_build import FinnBuildError
 from storage.records import BuildLevel
 from tests.fpga.exported_networks import ZCU111
@@ -56,13 +54,3 @@ def test_folding_may_stay_five_per_cent_below_the_target() -> None:
 
 def test_network_that_is_slow_but_fast_enough_is_no_error() -> None:
     check_target(replace(REPORT, throughput_fps=40.0), replace(ZCU111, target_fps=1))
-
-
-def test_only_a_want_of_space_is_put_down_to_the_disk(tmp_path: Path) -> None:
-    missing = tmp_path / "not" / "there"
-
-    assert describe_full_disk(missing, ValueError("no")) is None
-    told = describe_full_disk(missing, OSError(errno.ENOSPC, "No space left on device"))
-    assert told is not None
-    assert told.startswith(f"the disk of {missing} is full, ")
-    assert describe_full_disk(tmp_path, FinnBuildError("step failed: [Errno 28] No space left on device: 'x'"))

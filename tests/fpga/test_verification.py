@@ -23,7 +23,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from in_finn import steps  # sets up FINN
 import numpy as np
-from in_finn.reference_vectors import write_graph_outputs
+from in_finn.reference_vectors import NetworkForms, write_graph_outputs
 from qonnx.core.modelwrapper import ModelWrapper
 
 build, exported, index, written = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), Path(sys.argv[5])
@@ -34,7 +34,8 @@ damaged = folded.get_nodes_by_op_type("Thresholding_rtl")[index].input[1]
 folded.set_initializer(damaged, folded.get_initializer(damaged) + 40)
 frames = np.load(exported / "proof.npz")["frames"]
 host_io = json.loads((build / "output" / "host_io.json").read_text())
-write_graph_outputs(written, frames, ModelWrapper(str(exported / "model.onnx")), streamlined, folded, host_io)
+forms = NetworkForms(ModelWrapper(str(exported / "model.onnx")), streamlined, folded)
+write_graph_outputs(written, frames, forms, host_io)
 """
 
 

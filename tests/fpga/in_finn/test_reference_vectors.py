@@ -20,7 +20,7 @@ sys.path.insert(0, sys.argv[1])
 from in_finn import steps  # sets up FINN
 import numpy as np
 from in_finn.host_io import read_host_io
-from in_finn.reference_vectors import BitWidthError, write_graph_outputs
+from in_finn.reference_vectors import BitWidthError, NetworkForms, write_graph_outputs
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp
 
@@ -34,7 +34,7 @@ if output_type:
 frames = np.load(exported / "proof.npz")["frames"]
 qonnx, host_io = ModelWrapper(str(exported / "model.onnx")), read_host_io(build / "output")
 try:
-    write_graph_outputs(Path(sys.argv[5]), frames, qonnx, streamlined, folded, host_io)
+    write_graph_outputs(Path(sys.argv[5]), frames, NetworkForms(qonnx, streamlined, folded), host_io)
 except BitWidthError as error:
     print(error, file=sys.__stdout__)
 """
