@@ -1,7 +1,7 @@
-"""Builds by what they are made of: the same network for the same target, by the same FINN, is one folder, built once.
+"""Builds by their content: the same network, target and FINN share one folder, and are built once.
 
-The folder holds copies of the network and of its recorded frames, so that it says all of the build. Whoever builds in
-it holds its lock, FINN's own process too.
+The folder holds copies of the network and of its reference vectors. Who builds in it holds its lock; so does FINN's
+process.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOCK_POLL_S = 0.5
 
 
 def make_build_key(model: Path, target: BuildTarget, environment: str) -> str:
-    """32 hex digits of the network's file, the target, FINN's environment by name, and our code that runs in it."""
+    """32 hex digits of the network's file, the target, FINN's identity, and our code that runs in FINN's Python."""
     parts = [
         model.read_bytes(),
         f"{target.board} {target.clk_period_ns!r} {target.target_fps} {target.output} {environment}".encode(),
@@ -59,10 +59,10 @@ def lock_folder(folder: Path, stop: Event, on_wait: Callable[[], None]) -> Itera
 
 
 def place_inputs(folder: Path, model: Path, reference_vectors: Path) -> tuple[Path, Path]:
-    """The folder's own copies of the network and of its reference vectors.
+    """Copies the network and its reference vectors into the folder; returns both paths.
 
-    Where the folder was begun at another path, or with other frames and has no level yet, it starts over: what FINN's
-    steps left names that path, and is of those frames.
+    The folder starts over where it was moved, for FINN writes absolute paths into its models. It also starts over where
+    no level is finished and the reference vectors are others.
     """
     own_model, own_vectors = folder / "model.onnx", folder / REFERENCE_FILE
     begun_at = folder / "path.txt"
@@ -90,7 +90,7 @@ def is_finished(folder: Path, level: BuildLevel) -> bool:
 
 
 def mark_finished(folder: Path, level: BuildLevel) -> None:
-    """From now on the folder's build has been through `level`."""
+    """Records that the folder's build has been through `level`."""
     write_text_atomically(folder / "finished.json", json.dumps({"level": level.value}))
 
 

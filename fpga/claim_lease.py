@@ -1,4 +1,4 @@
-"""The right to work on what was claimed from a queue, renewed while a worker does."""
+"""The lease of a claimed build or estimate, renewed while a worker works on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POLL_S = 0.2
 
 @dataclass(frozen=True)
 class Attempt:
-    """What one attempt at claimed work is told, and tells."""
+    """One attempt at claimed work: when it is to stop, and whom it tells what happens."""
 
     stop: Event
     """Set when the lease was lost or the worker shall end."""
@@ -29,9 +29,9 @@ class Attempt:
 def keep_lease(
     renew: Callable[[float], bool], name: str, stop: Event, report: Callable[[str], None]
 ) -> Iterator[Event]:
-    """Renews the lease of `name` meanwhile; the event is set when it was lost, or when `stop` is.
+    """Renews the lease of `name` inside the block. The event is set when the lease is lost, or when `stop` is.
 
-    `renew` makes it last for so many seconds from now; False when another took it over.
+    `renew` takes the seconds that the lease is to last, and returns False where another worker has it.
     """
     lost_or_stopped, is_done = Event(), Event()
 

@@ -1,4 +1,4 @@
-"""From a claimed build to its report: out of the folder where it was built before, else by FINN."""
+"""From a claimed build to its report: read from its folder where it is finished, else built by FINN."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make_result(
     levels: Sequence[BuildLevel],
     attempt: Attempt,
 ) -> BuildResult:
-    """Runs what is left of the build's next levels among `levels`, and reads and verifies what they made.
+    """Runs the build's next levels, as many of `levels` as follow, and verifies what they made.
 
     Raises FinnBuildError, VerificationError, ReportError, OSError, and CommandStoppedError when it is to stop.
     """
@@ -77,12 +77,12 @@ def read_result(folder: Path, target: BuildTarget) -> BuildReport:
 
 
 def find_folder(store: ArtifactStore, finn: Finn, build: Build) -> Path:
-    """The folder of all builds of this network for this target by this FINN, which need not exist."""
+    """The folder of all builds of this network for this target by this FINN, whether or not it is there."""
     return store.build_folder(make_build_key(store.path(build.model), build.target, finn.identity))
 
 
 def last_level_at_once(first: BuildLevel, levels: Sequence[BuildLevel]) -> BuildLevel:
-    """`first`, or the last of `levels` behind it that needs no tools: they take seconds and run in one process."""
+    """The last of `levels` that runs in one process with `first`: those behind it that need no tools take seconds."""
     last = first
     for following in levels[levels.index(first) + 1 :]:
         if following is not level_after(last) or TOOLS_OF_LEVEL[following]:
@@ -92,13 +92,13 @@ def last_level_at_once(first: BuildLevel, levels: Sequence[BuildLevel]) -> Build
 
 
 def level_after(level: BuildLevel) -> BuildLevel | None:
-    """None after the last."""
+    """The next level; None after the last."""
     order = list(BuildLevel)
     return next(iter(order[order.index(level) + 1 :]), None)
 
 
 def describe_stop(reached: BuildLevel, levels: Sequence[BuildLevel]) -> str | None:
-    """Why a worker of `levels` leaves the build where it is; None at the last level, or where it goes on itself."""
+    """Why a worker of `levels` leaves the build where it is; None at the last level, or where this worker continues."""
     following = level_after(reached)
     if following is None or following in levels:
         return None

@@ -1,4 +1,4 @@
-"""From a claimed estimate to its numbers: the architecture exported without training, folded and estimated by FINN."""
+"""From a claimed estimate to its metrics: the untrained network is exported, folded and estimated by FINN."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ LOG_NAMES = ("export.log", "finn.log")
 def make_estimate(
     store: ArtifactStore, pythons: EstimatorPythons, estimate: Estimate, attempt: Attempt
 ) -> HardwareEstimate:
-    """Exports the architecture and has FINN estimate it, in a folder that is gone afterwards; its log stays on failure.
+    """Exports the architecture and has FINN estimate it, in a temporary folder. On failure the log stays.
 
-    Raises UnbuildableNetworkError where no FPGA takes the network, other FinnBuildError, ReportError or OSError where
-    it could not be found out, and CommandStoppedError when it is to stop.
+    Raises UnbuildableNetworkError where no FPGA takes the network; other FinnBuildError, ReportError or OSError where
+    that is not known; CommandStoppedError when it is to stop.
     """
     architecture = ArchitectureConfig.model_validate_json(estimate.architecture_json)
     if not architecture.is_quantized:
@@ -57,7 +57,7 @@ def make_estimate(
 
 @contextmanager
 def _scratch_folder(store: ArtifactStore, key: str) -> Iterator[Path]:
-    """A folder of this attempt alone; those that killed workers left of the same estimate are removed."""
+    """A folder of this attempt alone. Removes those that killed workers left of the same estimate."""
     estimates = store.path("estimates")
     estimates.mkdir(parents=True, exist_ok=True)
     for left in estimates.glob(f"{key}-*"):

@@ -1,4 +1,4 @@
-"""The estimate worker: takes hardware estimates that studies ask for, several at once, beside their trainings."""
+"""The estimate worker: makes the hardware estimates that studies ask for, several at once; its command."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_queue(worker: EstimateWorker, *, is_draining: bool = False) -> int:
-    """How many estimates it ran, `n_processes` at once: until it is stopped or, when draining, none waits."""
+    """Makes estimates until it is stopped; when draining, until none waits. Returns their number."""
     worker.report("waiting for estimates")
     # each an owner of its own: where a lease expired, only one of them holds what another one claimed anew
     each = [replace(worker, owner=f"{worker.owner}:{number}") for number in range(worker.n_processes)]
@@ -99,7 +99,7 @@ def run_queue(worker: EstimateWorker, *, is_draining: bool = False) -> int:
 
 
 def run_claimed_estimate(worker: EstimateWorker, estimate: Estimate) -> None:
-    """Makes one estimate and records how it ended: estimated, why not in one line, or given back when stopped."""
+    """Makes one estimate and records the result or the reason; a stopped one is given back."""
     started, name = time.monotonic(), _name(estimate)
 
     def renew(lease_s: float) -> bool:
@@ -160,7 +160,7 @@ def _make_outcome(worker: EstimateWorker, estimate: Estimate, stop: Event) -> Ha
 
 
 def _record_outcome(worker: EstimateWorker, estimate: Estimate, outcome: HardwareEstimate | Refusal) -> bool | None:
-    """False when it is another worker's now, None when the database stayed away until this one was stopped."""
+    """False where another worker has the estimate; None where the database did not answer until the worker stopped."""
     owned = (worker.database, estimate.key, worker.owner)
     if isinstance(outcome, HardwareEstimate):
         return ask_database(worker, lambda: finish_estimate(*owned, outcome))

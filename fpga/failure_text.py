@@ -1,4 +1,4 @@
-"""What a worker says of an exception, in one line for the row and the log."""
+"""What a worker says of an exception: one line, for the row and the log."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ SPEAK_FOR_THEMSELVES = (FinnBuildError, VerificationError, ReportError, Artifact
 
 
 def describe_failure(folder: Path, error: Exception, after_full_disk: str) -> str:
-    """One line. Where the disk of `folder` is full, that, and then what becomes of the work."""
+    """One line. `after_full_disk` says what becomes of the work where the disk of `folder` is full."""
     return describe_full_disk(folder, error, after_full_disk) or describe_error(error)
 
 
 def describe_error(error: Exception) -> str:
-    """The exception's own text, behind its type where that is not one of ours."""
+    """The exception's text; its type goes before it where the exception is not one of ours."""
     text = " ".join(str(error).split())
     return text if isinstance(error, SPEAK_FOR_THEMSELVES) else f"{type(error).__name__}: {text}"
 
 
 def describe_full_disk(folder: Path, error: Exception, consequence: str) -> str | None:
-    """One line where `error` comes of a disk without space, else None."""
+    """One line where `error` comes from a full disk, else None."""
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(nearest).free
     is_no_space = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -51,15 +51,15 @@ class FinnBuildError(Exception):
 
 
 class UnbuildableNetworkError(FinnBuildError):
-    """One of FINN's steps refuses this network for this target, and would again."""
+    """One of FINN's steps refuses this network for this target; another attempt would fail, too."""
 
 
 class FinnTimeoutError(FinnBuildError):
-    """The build took longer than it may."""
+    """The build took longer than its timeout."""
 
 
 class FinnKilledError(FinnBuildError):
-    """Something killed FINN's process, again and again."""
+    """Something killed FINN's process MAX_KILLS times."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class FinnOutput:
 
 @dataclass(frozen=True)
 class FinnRun:
-    """How FINN is run, whatever it is asked."""
+    """How FINN is run."""
 
     timeout_s: float
     stop: Event
@@ -88,29 +88,29 @@ class FinnRun:
 
 
 def run_finn_build(finn: Finn, request: StepsRequest, run: FinnRun) -> FinnOutput:
-    """Runs FINN's steps up to the request's level, behind those that are finished in its folder.
+    """Runs FINN's steps up to the request's level. Steps that are finished in the folder are not repeated.
 
-    FINN's process is started again where something killed it. Raises FinnBuildError, its subclasses where one fits,
-    and CommandStoppedError once `run.stop` is set. No process is left.
+    FINN is started again where something killed it. Raises FinnBuildError, or the subclass that fits, and
+    CommandStoppedError once `run.stop` is set. No process is left.
     """
     _run_request(finn, request, run)
     return finn_output(request.folder)
 
 
 def run_finn_estimate(finn: Finn, request: StepsRequest, run: FinnRun) -> NetworkReport:
-    """FINN's estimate alone, without recorded frames. A folding that stays below the target is no error.
+    """Has FINN estimate a network, without recorded frames. A folding below the target is no error.
 
-    Raises as `run_finn_build` does: UnbuildableNetworkError where FINN refuses the network, other FinnBuildError where
-    time, memory or disk did not suffice or the request is wrong; ReportError where FINN left no estimate.
+    Raises UnbuildableNetworkError where FINN refuses the network. Raises other FinnBuildError where time, memory or
+    disk did not suffice or the request is wrong, and ReportError where FINN left no estimate.
     """
     _run_request(finn, request, run)
     return read_network_report(finn_output(request.folder).report_folder)
 
 
 def run_finn_sweep(finn: Finn, request: StepsRequest, run: FinnRun) -> tuple[SweptFolding, ...]:
-    """Streamlines the network once and folds it for each throughput of the request.
+    """Streamlines the network once and folds it for each throughput of the request. Raises as `run_finn_build` does.
 
-    Where the folder holds the streamlined network, only the foldings are made. Raises as `run_finn_build` does.
+    Where the folder holds the streamlined network, only the foldings are made.
     """
     (request.output_dir / "intermediate_models" / "step_sweep_foldings.onnx").unlink(missing_ok=True)
     _run_request(finn, request, run)
@@ -176,7 +176,7 @@ def finn_output(folder: Path) -> FinnOutput:
 
 
 def count_finished_steps(folder: Path) -> int:
-    """How many of FINN's steps left their model, which they do at their end and by rename."""
+    """How many of FINN's steps left their model. A step writes it last, and by rename."""
     return len(list((folder / "output" / "intermediate_models").glob("step_*.onnx")))
 
 
@@ -211,7 +211,7 @@ def _run_finn(command: Sequence[str | Path], request: StepsRequest, run: FinnRun
 
 
 def _remove_leftovers(request: StepsRequest, scratch: Path) -> None:
-    """What an attempt before left that is not to be taken for this one's."""
+    """Removes files of an earlier attempt that would be taken for this one's."""
     if not (request.output_dir / "intermediate_models" / "step_hw_codegen.onnx").is_file():
         shutil.rmtree(scratch, ignore_errors=True)  # half of the code, of an attempt that was killed
     scratch.mkdir(exist_ok=True)
@@ -220,7 +220,7 @@ def _remove_leftovers(request: StepsRequest, scratch: Path) -> None:
 
 
 def _make_failure(folder: Path, status: int) -> FinnBuildError:
-    """With one line: what a step left in failure.json, else the last error in FINN's log."""
+    """The exception for what a step left in failure.json, else for the last error in FINN's log."""
     output, log = folder / "output", folder / "finn.log"
     if status < 0:
         return FinnKilledError(

@@ -80,9 +80,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_queue(worker: BuildWorker, *, is_draining: bool = False, max_builds: int | None = None) -> int:
-    """How many builds it ran: until it is stopped, the queue is empty (when draining), or `max_builds` are done.
+    """Runs builds until it is stopped, none waits (when draining), or `max_builds` are done. Returns their number.
 
-    Builds whose files are not in this worker's store are left to other workers, and neither run nor waited for.
+    A build whose files are not in this worker's store is left to other workers.
     """
     n_builds = 0
     refused: dict[int, float] = {}
@@ -111,7 +111,7 @@ def run_queue(worker: BuildWorker, *, is_draining: bool = False, max_builds: int
 
 
 def run_claimed_build(worker: BuildWorker, build: Build) -> None:
-    """Runs one build and records how it ended: succeeded, failed with one line, or given back when stopped."""
+    """Runs one build and records the report or the reason; a stopped one is given back."""
     started = time.monotonic()
     name = _name(build)
     worker.report(f"{name} started, attempt {build.attempt}, for {build.target.board}")
@@ -139,7 +139,7 @@ def run_claimed_build(worker: BuildWorker, build: Build) -> None:
 
 
 def _check_rtl(worker: BuildWorker, build: Build, result: BuildResult) -> None:
-    """Behind the build, which stays as it is, whatever comes of this."""
+    """Cross-checks a recorded build. The build stays as it is, whatever is found."""
     if result.level is BuildLevel.CODEGEN:
         folder = find_folder(worker.store, worker.finn, build)
         attempt = Attempt(worker.stop, lambda text: worker.report(f"{_name(build)} {text}"))
@@ -199,7 +199,7 @@ def _describe_left(worker: BuildWorker, refused: Mapping[int, float]) -> str:
 
 
 def _record_outcome(worker: BuildWorker, build: Build, outcome: BuildResult | str) -> bool | None:
-    """False when the build is another worker's now, None when the database stayed away until this one was stopped."""
+    """False where another worker has the build; None where the database did not answer until the worker stopped."""
     owned = (worker.database, build.build_id, worker.owner)
     folder, log_tail = _find_log(worker, build)
     if isinstance(outcome, str):

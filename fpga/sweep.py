@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find_model(args: argparse.Namespace) -> Path:
-    """The QONNX file that was named, or that of a promoted trial. Raises SweepError where it is not there."""
+    """The QONNX file that was named, or that of a promoted trial. Raises SweepError where there is none."""
     if len(args.network) == 1:
         model = Path(args.network[0])
     elif len(args.network) == 2 and args.network[1].isdigit():
@@ -118,7 +118,7 @@ def sweep(finn: Finn, model: Path, targets: Sequence[BuildTarget], folder: Path,
 
 
 def to_point(folding: SweptFolding) -> SweepPoint:
-    """What of a folding is shown."""
+    """The numbers of a folding that the table and the plot show."""
     report = folding.report
     return SweepPoint(
         folding.target_fps,
@@ -148,7 +148,7 @@ def describe_points(points: Sequence[SweepPoint]) -> str:
 
 
 def describe_best(points: Sequence[SweepPoint]) -> str:
-    """How far the network gets."""
+    """One line: how many targets are reached, and the highest throughput."""
     fastest = max(points, key=lambda point: point.throughput_fps)
     n_reached = sum(point.is_reached for point in points)
     return f"{n_reached} of {len(points)} targets reached, at most {fastest.throughput_fps:,.0f} frames/s"

@@ -35,7 +35,7 @@ class Verification:
 
     @property
     def n_classes_equal(self) -> int:
-        """Of the graph that did worst."""
+        """Frames that got the right class in the worst graph."""
         return min(agreement.n_classes_equal for agreement in self.agreements)
 
 
@@ -61,7 +61,7 @@ def verify_outputs(reference_vectors: Path, recorded_outputs: Path) -> Verificat
 
 
 def compare_scores(graph: str, expected: Integers, found: Integers, differs_in: str) -> GraphAgreement:
-    """Of integer scores (n, n_classes) of one graph. Raises VerificationError as `verify_outputs` does."""
+    """Compares the integer scores (n, n_classes) of one graph. Raises VerificationError as `verify_outputs` does."""
     if found.shape != expected.shape or len(expected) == 0:
         raise VerificationError(
             f"the {GRAPHS[graph]} gave scores of shape {found.shape} for {len(expected)} recorded frames of shape "
@@ -86,7 +86,7 @@ def compare_scores(graph: str, expected: Integers, found: Integers, differs_in: 
 
 
 def check_integers(streamlined: Integers, folded: Integers, differs_in: str) -> None:
-    """Scores (n, n_classes) of two graphs of integers, in which nothing is rounded. Raises VerificationError."""
+    """Compares the scores (n, n_classes) of two integer graphs, which round nothing. Raises VerificationError."""
     n_different = int((streamlined != folded).any(axis=1).sum())
     if n_different:
         raise VerificationError(
@@ -97,7 +97,7 @@ def check_integers(streamlined: Integers, folded: Integers, differs_in: str) -> 
 
 
 def check_classes(scores: Integers, classes: Integers) -> None:
-    """The class (n,) that comes out against the scores (n, n_classes) before it. Raises VerificationError."""
+    """Checks the classes (n,) against the scores (n, n_classes) they come from. Raises VerificationError."""
     in_range = classes.clip(0, scores.shape[1] - 1)
     chosen = np.take_along_axis(scores, in_range[:, np.newaxis], axis=1)[:, 0]
     is_wrong = (chosen != scores.max(axis=1)) | (in_range != classes)

@@ -1,4 +1,4 @@
-"""What all workers do alike: options, ends on signals, lines with the time, waiting for a database that is away."""
+"""What all workers share: options, signals, lines with the time, and waiting for a database that does not answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def add_worker_options(parser: argparse.ArgumentParser) -> None:
 
 
 def stop_on_signals() -> Event:
-    """Set by SIGINT and SIGTERM, which from now on do nothing else."""
+    """An event that SIGINT and SIGTERM set; they do nothing else from now on."""
     stop = Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -51,7 +51,7 @@ def print_event(line: str) -> None:
 
 
 class Worker(Protocol):
-    """Whoever asks the database."""
+    """What asks the database: a build worker or an estimate worker."""
 
     @property
     def stop(self) -> Event:
@@ -63,9 +63,9 @@ class Worker(Protocol):
 
 
 def ask_database(worker: Worker, ask: Callable[[], Answer]) -> Answer | None:
-    """Asks until the database answers, however long it is away; None when the worker is stopped before.
+    """Asks until the database answers. None where the worker is stopped before.
 
-    A result is never too late: as long as no other worker claimed the row, it is still this one's.
+    A late result is still good: the row stays this worker's until another one claims it.
     """
     wait_s, is_told = QUEUE_POLL_S, False
     while True:
@@ -85,7 +85,7 @@ def ask_database(worker: Worker, ask: Callable[[], Answer]) -> Answer | None:
 
 
 def give_back(release: Callable[[], bool]) -> str:
-    """What became of it, in words; `release` tells whether the row was still this worker's."""
+    """Says what became of the row; `release` returns whether it was still this worker's."""
     try:
         is_released = release()
     except DatabaseError as error:

@@ -21,7 +21,7 @@ def prepare() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Runs one command; the exit status."""
+    """Runs one command and returns its exit status."""
     match arguments:
         case ["check-imports"]:
             prepare()
@@ -46,7 +46,7 @@ def run_program(arguments: list[str]) -> int:
 
 
 def _die_with(parent_pid: int) -> None:
-    """Kills this process group when the worker that started it is gone, also after its `kill -9`."""
+    """Kills this process group once the worker that started it is gone, by `kill -9` too."""
 
     def watch() -> None:
         while os.getppid() == parent_pid:

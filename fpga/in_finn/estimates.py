@@ -150,7 +150,7 @@ def describe_layers(model: ModelWrapper, part: str) -> tuple[LayerEstimate, ...]
 
 
 def sum_resources(estimates: Iterable[dict[str, float]]) -> ResourceCounts:
-    """The sum of FINN's estimates, by our words."""
+    """The sum of FINN's estimates, under this project's names."""
     total = dict.fromkeys(RESOURCES, 0.0)
     for estimate in estimates:
         for name, finn_name in RESOURCES.items():
@@ -169,7 +169,7 @@ def find_available(part: str) -> ResourceCounts | None:
 
 
 def count_weights(qonnx: ModelWrapper) -> NetworkWeights:
-    """Per MAC layer of the exported file its kind, weights that are not zero, and their bits; and its max pools."""
+    """Counts the weights of each MAC layer of the exported file, and its max pools."""
     constants = GraphRunner(qonnx).constants
     layers = []
     for node in qonnx.graph.node:

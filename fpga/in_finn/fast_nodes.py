@@ -1,4 +1,4 @@
-"""The nodes that QONNX and FINN execute slowest, to the same integers, faster."""
+"""Faster forms of the nodes that QONNX and FINN execute slowest; they give the same integers."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Bottleneck:
 def fold_for_target(model: ModelWrapper, target_fps: int, clk_period_ns: float, part: str) -> ModelWrapper:
     """Folds specialized layers so that each takes at most 1e9 / (clk_period_ns * target_fps) cycles per frame.
 
-    Where some layer cannot, all are folded for the throughput of the slowest one.
+    Where a layer cannot be that fast, all are folded for the throughput of the slowest one.
     """
     target_cycles = max(int(1e9 / (clk_period_ns * target_fps)), 1)
     folding = SetFolding(target_cycles, mvau_wwidth_max=MAX_WEIGHT_BITS_PER_PE, two_pass_relaxation=True)

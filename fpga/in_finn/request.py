@@ -1,6 +1,6 @@
-"""What FINN's Python can be asked: one record per command, written as JSON by who asks and read back in FINN's Python.
+"""What FINN's Python can be asked: one record per command, kept as JSON.
 
-Standard library alone: both sides import it.
+Standard library alone: ours writes it, FINN's Python reads it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why a build's steps did not come to their end; standard library alone: FINN's Python writes it, ours reads it."""
+"""Why a build's step failed. Standard library alone: FINN's Python writes it, ours reads it."""
 
 from __future__ import annotations
 

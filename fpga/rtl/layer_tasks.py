@@ -1,4 +1,4 @@
-"""Each tool on each layer of a build: what is the same is done once, and results are kept."""
+"""Each tool on each layer of a build. Equal code is checked once, and results are kept."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Runs FINN's Python in a container that ends with whoever started it; imports nothing of this project.
+"""Runs FINN's Python in a container that ends with whoever started it. Imports nothing of this project.
 
-Called as `python container.py ENGINE IMAGE ARGUMENT...`, where the first argument may be fpga/in_finn and the last
-a request: these folders, and those that the request names, are mounted under the same absolute paths.
+Called as `python container.py ENGINE IMAGE ARGUMENT...`. The first argument may be fpga/in_finn, the last a request.
+Their folders, and those that the request names, are mounted under the same absolute paths.
 """
 
 from __future__ import annotations
@@ -88,21 +88,21 @@ def find_folders(arguments: Sequence[str], request: Mapping[str, object]) -> dic
 
 
 def read_request(arguments: Sequence[str]) -> dict[str, object]:
-    """What a command of fpga/in_finn is asked, empty where it takes no request, or another program runs."""
+    """The request of a command of fpga/in_finn; empty where there is none, or another program runs."""
     if len(arguments) == 3 and arguments[2].endswith(".json"):
         return dict(json.loads(Path(arguments[2]).read_text()))
     return {}
 
 
 def name_container(arguments: Sequence[str]) -> str:
-    """Of a request, always the same: what an attempt before left is found by it."""
+    """The container's name. A request has always the same, so that what an earlier attempt left is found."""
     if read_request(arguments):
         return "finn-" + hashlib.sha256(str(Path(arguments[-1]).absolute()).encode()).hexdigest()[:20]
     return f"finn-{uuid.uuid4().hex[:20]}"
 
 
 def remove_container(engine: str, name: str) -> None:
-    """Kills and removes it; that it is not there is no error."""
+    """Kills and removes the container, if there is one."""
     for command in (("kill", name), ("rm", "--force", name)):  # podman's rm asks politely for ten seconds first
         subprocess.run([engine, *command], stdin=NULL, stdout=NULL, stderr=NULL, check=False, env=engine_variables())
 
@@ -116,7 +116,10 @@ def engine_variables() -> dict[str, str]:
 
 
 def start_guardian(engine: str, name: str) -> int:
-    """The pipe that keeps it waiting: a word ends it, and the pipe's end without a word removes the container."""
+    """Starts a process that removes the container. Returns a pipe: a word into it ends the guardian.
+
+    Where the pipe is closed without a word, the guardian removes the container.
+    """
     waits, told = os.pipe()
     if os.fork():
         os.close(waits)

@@ -102,7 +102,7 @@ def _describe_python(given: str) -> tuple[list[str], str]:
 
 
 def _describe_image(given: str, stop: Event) -> tuple[list[str], str]:
-    """The same of an image. Raises FinnEnvironmentError where its engine or the image is not there."""
+    """The same for an image. Raises FinnEnvironmentError where the engine or the image is not there."""
     match = re.fullmatch(r"(docker|podman)://([\w./:@-]+)", given)
     if match is None:
         raise FinnEnvironmentError(f"--finn (or FPGA_FINN) is {given}; {EXPECTED}")
@@ -152,7 +152,10 @@ def _check_imports(given: str, command: Sequence[str], stop: Event) -> None:
 def _run(
     given: str, command: Sequence[str], stop: Event, variables: Mapping[str, str] | None = None
 ) -> tuple[int, str]:
-    """Exit status and all it printed, with the variables of FINN or those given. Raises CommandStoppedError."""
+    """The command's exit status and output. Raises CommandStoppedError.
+
+    It runs with `variables`, or else with those of FINN.
+    """
     with TemporaryDirectory(prefix="finn-check-") as scratch:
         log = Path(scratch) / "log"
         try:
@@ -168,7 +171,7 @@ def _run(
 
 
 def _write_script(script: Path, text: str) -> None:
-    """At no moment is it there and no program: another worker's builds may be starting it."""
+    """Writes the script by rename, executable from the start: another worker's build may be starting it."""
     with write_by_rename(script) as unfinished:
         unfinished.write_text(text)
         unfinished.chmod(0o755)

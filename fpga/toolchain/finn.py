@@ -1,4 +1,4 @@
-"""A FINN that builds run with: its Python, what kind of FINN it is, and the name by which its builds are known."""
+"""A FINN that builds run with: its Python, its kind, and the name by which its builds are known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class FinnKind(Enum):
 
 @dataclass(frozen=True)
 class Finn:
-    """Given by find_finn and ensure_finn_environment."""
+    """One FINN, as find_finn and ensure_finn_environment give it."""
 
     folder: Path
     """Named by FINN's version and a digest of what else tells it from another; its programs lie in bin/."""
@@ -27,12 +27,12 @@ class Finn:
 
     @classmethod
     def in_folder(cls, folder: Path, kind: FinnKind) -> Finn:
-        """With the Python of the folder."""
+        """The FINN of a folder, with the folder's Python."""
         return cls(folder, kind, python_in(folder))
 
     @property
     def identity(self) -> str:
-        """What a build key holds of it."""
+        """The folder's name: it is part of each build key."""
         return self.folder.name
 
     @property

@@ -1,4 +1,4 @@
-"""FINN+ in a virtual environment of its own, made on first use: its versions exclude those that we train with."""
+"""FINN+ in a virtual environment of its own, made on first use: it needs other versions than training does."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class FinnEnvironmentError(Exception):
 def ensure_finn_environment(
     on_progress: Progress = print, stop: Event | None = None, cache: Path | None = None
 ) -> Finn:
-    """The FINN of the made environment, which is made when it is missing: a minute, 1.3 GB, network.
+    """The FINN of the made environment. Makes it where it is missing: a minute, 1.3 GB, network.
 
-    It lies under the user's cache folder and is named by version and pins, so that new pins make a new one. Two
-    makers at once are safe: the second waits. Raises FinnEnvironmentError, and CommandStoppedError once `stop` is set.
+    It lies in the user's cache folder, named by version and pins, so that new pins make a new one. A second maker at
+    the same time waits. Raises FinnEnvironmentError, and CommandStoppedError once `stop` is set.
     """
     stop = stop or Event()
     folder = environment_folder(cache)
@@ -67,7 +67,7 @@ def ensure_finn_environment(
 
 
 def make_cache_folder(folder: Path) -> None:
-    """Where it is missing. Raises FinnEnvironmentError where this machine does not let it be made or written."""
+    """Makes the folder where it is missing. Raises FinnEnvironmentError where it cannot be made or written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         problem = None if os.access(folder, os.W_OK) else "it cannot be written"
@@ -93,7 +93,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def make_finn_variables(scratch: Path) -> dict[str, str]:
-    """The environment variables FINN runs with; all it writes beside its output lies in `scratch`, which exists."""
+    """The environment variables that FINN runs with. What it writes beside its output goes to `scratch`."""
     variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     return variables | {
         "FINN_BUILD_DIR": str(scratch),
@@ -199,7 +199,7 @@ def _tail(log: Path) -> str:
 
 @contextmanager
 def _lock(path: Path, on_progress: Progress, stop: Event) -> Iterator[None]:
-    """Held by one maker at a time; it falls with its process. Raises CommandStoppedError once `stop` is set."""
+    """Lets one maker at a time in; the lock falls with its process. Raises CommandStoppedError once `stop` is set."""
     lock = FileLock(path, fallback_to_soft=False)
     try:
         lock.acquire(blocking=False)

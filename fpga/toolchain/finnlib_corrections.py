@@ -1,4 +1,4 @@
-"""What the made environment's copy of FINN's library has otherwise than FINN+ 1.6.1, and why."""
+"""What is corrected in the made environment's copy of FINN's library, and why."""
 
 from __future__ import annotations
 

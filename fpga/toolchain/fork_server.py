@@ -52,9 +52,8 @@ def start_fork_servers(finn: Finn, niceness: int) -> Iterator[EstimatorPythons]:
 def fork_server(python: Path, module: str, variables: Mapping[str, str], niceness: int) -> Iterator[Path]:
     """A program to call as `python FILE ARGUMENT...`: a fork of the server runs `module.main(arguments)`.
 
-    It behaves as a process of `python` does. It is one where the fork server has died, or where the temporary folder
-    takes no socket or lets nothing be run. `variables` are the environment in which the module is imported; each
-    call has its caller's.
+    The call behaves as a process of `python`. It is one where the server has died, or where the temporary folder takes
+    no socket or lets nothing be run. The module is imported with the environment `variables`; a call has its caller's.
     """
     with tempfile.TemporaryDirectory(prefix="fork-server-") as name:
         path, program = Path(name) / "socket", Path(name) / "python"

@@ -25,7 +25,7 @@ STARTED = b"s"
 
 
 def serve(listener: socket.socket, parent: int, module_name: str) -> None:
-    """Callers may have connected before the import is done; they wait for it."""
+    """Answers calls until the parent is gone. Callers may connect before the import is done; they wait for it."""
     with listener:
         listener.settimeout(POLL_S)
         module = _import_module(module_name)
@@ -43,7 +43,7 @@ def serve(listener: socket.socket, parent: int, module_name: str) -> None:
 
 
 def _import_module(name: str) -> types.ModuleType:
-    """By its name, or by the path of its file in a package, of which nothing beside the package is found then."""
+    """By its name, or by its file's path in a package; of the latter, nothing beside the package is found."""
     import importlib
 
     if not name.endswith(".py"):

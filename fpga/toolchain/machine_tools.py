@@ -15,7 +15,7 @@ from storage.records import BuildLevel
 
 
 class LevelError(Exception):
-    """Levels that a worker cannot run; the text says which it can."""
+    """A worker cannot run these levels; the text says which it can."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def choose_levels(asked: Sequence[str] | None, variables: Mapping[str, str] = os
 
 
 def levels_without_tools(levels: Sequence[BuildLevel]) -> tuple[BuildLevel, ...]:
-    """Those that need nothing but FINN, as in a container, which has not this machine's tools. Raises LevelError."""
+    """Those of `levels` that need FINN alone: a container has no tools of this machine. Raises LevelError."""
     left = tuple(level for level in levels if not TOOLS_OF_LEVEL[level])
     if not left:
         able = [level for level, tools in TOOLS_OF_LEVEL.items() if not tools]
@@ -69,7 +69,7 @@ def levels_without_tools(levels: Sequence[BuildLevel]) -> tuple[BuildLevel, ...]
 
 
 def describe_missing_tools(level: BuildLevel, variables: Mapping[str, str] = os.environ) -> str | None:
-    """One line, or None where this machine has all that the level needs."""
+    """One line that names the missing tools; None where none is missing."""
     missing = [tool for tool in TOOLS_OF_LEVEL[level] if find_tool(tool, variables) is None]
     if not missing:
         return None

@@ -1,4 +1,4 @@
-"""Runs one command in a process group of its own and leaves no process of it behind."""
+"""Runs one command in a process group of its own, and leaves no process of it behind."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def run_in_process_group(
 
 
 def yield_to_others(niceness: int) -> tuple[str, ...]:
-    """What to put before a command that is started in a session of its own, so that all other work comes first."""
+    """What goes before a command, started in its own session, so that all other work has priority."""
     return ("sh", "-c", YIELD, str(niceness))
 
 
