@@ -73,10 +73,9 @@ class RtlRequest:
 
 
 def read_steps_request(path: Path) -> StepsRequest:
-    """Also one that was written before a field was there."""
+    """As it was written."""
     values = _read(path)
-    values["sweep_targets_fps"] = tuple(values.get("sweep_targets_fps", ()))
-    return StepsRequest(**values)
+    return StepsRequest(**values | {"sweep_targets_fps": tuple(values["sweep_targets_fps"])})
 
 
 def read_rtl_request(path: Path) -> RtlRequest:
@@ -87,6 +86,11 @@ def read_rtl_request(path: Path) -> RtlRequest:
 def read_parent_pid(path: Path) -> int:
     """Of any request."""
     return int(json.loads(path.read_text())["parent_pid"])
+
+
+def read_board(path: Path) -> str:
+    """Of any request, also of a build that was made before other fields were there."""
+    return str(json.loads(path.read_text())["board"])
 
 
 def _to_json(values: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from fpga.build_cache import REFERENCE_FILE, is_finished, lock_folder
 from fpga.finn_build import REQUEST_FILE
 from fpga.in_finn.network_report import read_layers
-from fpga.in_finn.request import RtlRequest, read_steps_request
+from fpga.in_finn.request import RtlRequest, read_board
 from fpga.in_finn.rtl_layers import FILE as LAYERS_FILE
 from fpga.in_finn.rtl_layers import RtlLayers, read_rtl_layers
 from fpga.rtl.layer_tasks import Tools, run_all
@@ -78,7 +78,7 @@ def write_streams(folder: Path, own: Path, finn: Finn, run: CheckRun, lock: int)
     request = RtlRequest(
         output_dir=folder / "output",
         generated=folder / "generated",
-        board=read_steps_request(folder / REQUEST_FILE).board,
+        board=read_board(folder / REQUEST_FILE),
         folder=own,
         reference_vectors=folder / REFERENCE_FILE,
         n_frames=run.n_frames,
