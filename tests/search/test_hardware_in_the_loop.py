@@ -42,7 +42,7 @@ OPTIONS = ("--local", "--no-build", "--no-dashboard")
 
 @pytest.fixture(autouse=True)
 def in_folder_with_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FPGA_FINN", str(ensure_finn_environment()))  # behind the next line it would be made anew
+    monkeypatch.setenv("FPGA_FINN", str(ensure_finn_environment().python))  # behind the next line it would be made anew
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("RADIOML_2018_01A", raising=False)
     monkeypatch.chdir(tmp_path)
