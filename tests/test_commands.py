@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,8 @@ COMMANDS = (
     "dashboards.report_page",
     "dashboards.run",
     "fpga.estimate_worker",
-    "fpga.finn_environment",
     "fpga.external_finn",
+    "fpga.finn_environment",
     "fpga.own_finn",
     "fpga.rtl_check",
     "fpga.run",
@@ -38,16 +38,27 @@ COMMANDS = (
 )
 """All that a README has named so far, the first one included; a file that moves keeps its command."""
 
-
-def call_help(module: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", module, "--help"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+CALL_HELP = """
+import contextlib, io, json, runpy, sys
+answers = {}
+for name in sys.argv[1:]:
+    sys.argv, printed = [name, "--help"], io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        try:
+            runpy.run_module(name, run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            answers[name] = [end.code, printed.getvalue()]
+print(json.dumps(answers))
+"""
+"""What `python -m NAME --help` does, for one name after another: libraries are imported once."""
 
 
 @pytest.mark.slow
 def test_every_command_answers_help_and_names_itself() -> None:
-    with ThreadPoolExecutor(2) as pool:
-        answers = dict(zip(COMMANDS, pool.map(call_help, COMMANDS), strict=True))
-    assert {module: answer.stderr for module, answer in answers.items() if answer.returncode != 0} == {}
-    unnamed = [name for name, answer in answers.items() if not answer.stdout.startswith(f"usage: python -m {name} ")]
+    command = [sys.executable, "-W", "ignore", "-c", CALL_HELP, *COMMANDS]
+    answers = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+
+    assert [name for name in COMMANDS if name not in answers] == []
+    assert {name: code for name, (code, _) in answers.items() if code} == {}
+    unnamed = [name for name, (_, said) in answers.items() if not said.startswith(f"usage: python -m {name} ")]
     assert unnamed == []
