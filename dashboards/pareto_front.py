@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dashboards.metric_text import missed_bounds, resources_text, speed_text
 from search.measured_trials import MeasuredTrial
 from search.objectives import Constraint, Objective
-from search.study_report import StudyReport
+from search.reports.study_report import StudyReport
 from spaces.metrics import ACCURACY, INFERENCE_COST
 from storage.records import Build, BuildState
 

@@ -22,7 +22,7 @@ from dashboards.study_note import study_note
 from dashboards.trial_note import TrialFacts, trial_note
 from search import trial_attributes
 from search.measured_trials import MeasuredTrial, group_by_trial
-from search.study_report import StudyReport, make_study_report
+from search.reports.study_report import StudyReport, make_study_report
 from spaces.study_config import parse_study_config
 from storage.builds import load_builds
 from storage.database import Database

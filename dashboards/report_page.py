@@ -24,8 +24,8 @@ from dashboards.study_tables import (
     hardware_target,
 )
 from dashboards.text_table import TEMPLATES, TextTable, table_as_html
+from search.reports.study_report import StudyReport, load_study_report
 from search.study import StudyError
-from search.study_report import StudyReport, load_study_report
 from spaces.study_config import ConfigError, parse_study_config
 from storage.artifacts import write_text_atomically
 from storage.command_options import add_storage_option

@@ -15,7 +15,7 @@ from dashboards.study_tables import (
     hardware_target,
 )
 from dashboards.text_table import plain_markdown, table_as_markdown
-from search.study_report import StudyReport
+from search.reports.study_report import StudyReport
 from spaces.study_config import DatasetPart, StudyConfig
 from storage.records import Build
 

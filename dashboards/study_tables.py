@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dashboards.text_table import TextTable
 from search.measured_trials import MeasuredTrial
-from search.study_report import StudyReport
+from search.reports.study_report import StudyReport
 from spaces.metrics import ACCURACY, BRAM, DSP, HARDWARE_METRICS, INFERENCE_COST, LATENCY, LUT, THROUGHPUT, Metric
 from spaces.study_config import StudyConfig
 from storage.records import Build

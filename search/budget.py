@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import optuna
 
-from search.study_report import TrialCounts, count_trials
+from search.reports.study_report import TrialCounts, count_trials
 from spaces.study_config import StudyConfig
 
 ASKED_PER_TRIAL = 3

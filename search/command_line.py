@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.local_services import FIRST_PORT
+from search.processes.local_services import FIRST_PORT
 from storage.command_options import add_artifacts_option, add_finn_option, add_storage_option, parse_count
 
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from search.interrupts import Interrupts
-from search.local_services import Service
+from search.processes.interrupts import Interrupts
+from search.processes.local_services import Service
 from search.promotion import PromotionError, promote_trial
 from search.stored_trial import StoredTrial
 from storage.artifacts import ArtifactStore

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import optuna
 
 from search.hardware import latest_builds
-from search.study_report import StudyReport, count_trials, make_study_report
+from search.reports.study_report import StudyReport, count_trials, make_study_report
 from spaces.study_config import StudyConfig
 from storage.builds import load_builds, read_build_marks
 from storage.database import Database

@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.study_report import StudyReport
+from search.reports.study_report import StudyReport
 from storage.records import Build
 from workers.requests import PROGRESS_FILE
 

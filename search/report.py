@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import optuna
 from rich.console import Console
 
-from search.report_formats import report_as_json
-from search.report_tables import print_tables
+from search.reports.formats import report_as_json
+from search.reports.study_report import StudyReport, load_study_report
+from search.reports.tables import print_tables
 from search.study import StudyError
-from search.study_report import StudyReport, load_study_report
 from spaces.study_config import ConfigError
 from storage.command_options import add_storage_option
 from storage.database import DatabaseError, open_existing_database

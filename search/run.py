@@ -13,15 +13,16 @@ import optuna
 from rich.console import Console
 
 from search.budget import choose_limits, describe_budget
-from search.build_machines import builds_for_vivado, run_vivado_workers
-from search.capacity import CapacityError, check_cluster, check_machine, open_pool
 from search.command_line import drop_extension, parse_arguments
-from search.driver_lease import LeaseLostError, hold_study
 from search.hardware import buildable, list_builds_here, pending_builds, promote_winners, wait_for_builds
 from search.hardware_estimates import HardwareEstimates
-from search.interrupts import Interrupts, SearchInterrupted
 from search.live_report import LiveReport
-from search.local_services import (
+from search.loop import Search, StopReason, run_search
+from search.processes.build_machines import builds_for_vivado, run_vivado_workers
+from search.processes.capacity import CapacityError, check_cluster, check_machine, open_pool
+from search.processes.driver_lease import LeaseLostError, hold_study
+from search.processes.interrupts import Interrupts, SearchInterrupted
+from search.processes.local_services import (
     LOOPBACK,
     Service,
     ServiceError,
@@ -31,13 +32,12 @@ from search.local_services import (
     run_dashboard,
     run_estimate_worker,
 )
-from search.loop import Search, StopReason, run_search
 from search.progress import ProgressDisplay, show_work
 from search.promotion import choose_winners
+from search.reports.study_report import count_trials
 from search.run_results import print_results
 from search.study import StudyError, check_is_same_study, open_study
 from search.study_data import describe_dataset, open_dataset, prepare_shared_frames, request_frames
-from search.study_report import count_trials
 from search.study_run import StudyRun
 from spaces.study_config import ConfigError, load_study_config
 from storage.artifacts import ArtifactError, ArtifactStore
@@ -150,7 +150,7 @@ def _search(run: StudyRun) -> bool:
     run.show()
     with ExitStack() as stack:
         search.pool = stack.enter_context(closing(open_pool(search.config.workers, args.local, args.ray_address)))
-        search.interrupts.install()  # Ray has handlers of its own
+        search.processes.interrupts.install()  # Ray has handlers of its own
         if search.config.asks_for_hardware:
             search.estimates = HardwareEstimates(search.database, search.config)
             if not args.no_estimates:
@@ -185,7 +185,7 @@ def _finish_builds(run: StudyRun, worker: Service | None, stack: ExitStack) -> i
     if here:
         worker = worker or _start_build_worker(run, stack)
         list_waiting = functools.partial(list_builds_here, search.database, search.artifacts, run.study_name)
-        problem = wait_for_builds(list_waiting, worker, search.interrupts, run.begin)
+        problem = wait_for_builds(list_waiting, worker, search.processes.interrupts, run.begin)
         if problem:
             run.display.notice(problem)
             return EXIT_FAILED

@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 
 from search.hardware_estimates import HardwareEstimates
-from search.report_formats import front_as_csv
-from search.report_tables import print_tables
-from search.study_report import StudyReport
+from search.reports.formats import front_as_csv
+from search.reports.study_report import StudyReport
+from search.reports.tables import print_tables
 from storage.artifacts import write_text_atomically
 from storage.child_processes import module_environment
 from storage.database import DEFAULT_DATABASE_URL

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.measured_trials import MeasuredTrial
+from search.reports.study_report import StudyReport, load_study_report
 from search.study import StudyError, check_is_same_study
 from search.study_data import describe_dataset, open_dataset
-from search.study_report import StudyReport, load_study_report
 from spaces.study_config import StudyConfig, parse_study_config
 from storage.artifacts import ArtifactStore
 from storage.database import Database, open_existing_database

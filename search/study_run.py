@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from search.live_report import LiveReport
-from search.local_services import Service
 from search.loop import Search
 from search.measured_trials import MeasuredTrial
+from search.processes.local_services import Service
 from search.progress import ProgressDisplay, RunStatus
+from search.reports.study_report import count_trials
 from search.stored_trial import StoredTrial
-from search.study_report import count_trials
 from storage.dataset.radioml import RadioMLFile
 
 SEARCHING = "searching"

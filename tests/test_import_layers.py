@@ -28,13 +28,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workers/gpu": {WORKERS, "storage/dataset"},
     "workers/integer": {WORKERS},
     "workers/benchmarks": {SPACES, *STORAGE_ROOMS, *WORKERS_ROOMS},
-    "search": {SPACES, *STORAGE_ROOMS, *WORKERS_ROOMS, "search/benchmarks"},
-    "search/benchmarks": {SPACES, *STORAGE_ROOMS, *WORKERS_ROOMS, "workers/benchmarks", "search"},
+    "search": {SPACES, *STORAGE_ROOMS, *WORKERS_ROOMS, "search/reports", "search/processes", "search/benchmarks"},
+    "search/reports": {SPACES, STORAGE, "search"},
+    "search/processes": {SPACES, STORAGE, WORKERS},
+    "search/benchmarks": {SPACES, *STORAGE_ROOMS, *WORKERS_ROOMS, "workers/benchmarks", "search", "search/processes"},
     "fpga": {SPACES, STORAGE, "fpga/toolchain", "fpga/rtl", "fpga/in_finn"},
     "fpga/in_finn": set(),
     "fpga/toolchain": {STORAGE, "fpga/in_finn"},
     "fpga/rtl": {STORAGE, "fpga", "fpga/toolchain", "fpga/in_finn"},
-    "dashboards": {SPACES, STORAGE, "search"},
+    "dashboards": {SPACES, STORAGE, "search", "search/reports"},
 }
 """Beside itself. A folder stands for its own files, those of its rooms left out."""
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import optuna
 
 from search.benchmarks.hardware_table import STUDY_FILE, ZCU111, draw_member
-from search.local_services import Service
+from search.processes.local_services import Service
 from spaces.architecture import ArchitectureConfig
 from spaces.study_config import load_study_config
 from storage.database import Database, open_database

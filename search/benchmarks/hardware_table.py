@@ -11,7 +11,7 @@ from pathlib import Path
 
 import optuna
 
-from search.local_services import Service
+from search.processes.local_services import Service
 from search.study_data import open_dataset, study_split
 from spaces.architecture import (
     ArchitectureConfig,
@@ -48,8 +48,7 @@ PUBLISHED_FILTERS = 32
 """Of each convolution in that network; the challenge's VGG10 has 64."""
 
 PUBLISHED_ROW = (
-    "| VGG10 w4a4, 32 filters, finn-examples: 230,000 frames/s, measured | ZCU104, 250 MHz "
-    "| | | | | | | | | |"
+    "| VGG10 w4a4, 32 filters, finn-examples: 230,000 frames/s, measured | ZCU104, 250 MHz | | | | | | | | | |"
 )
 
 POLL_S = 2.0

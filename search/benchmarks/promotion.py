@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from search.benchmarks.hardware_table import make_bacalhaunet, make_vgg10
-from search.local_services import Service
+from search.processes.local_services import Service
 from spaces.architecture import ArchitectureConfig
 from storage.builds import load_builds
 from storage.child_processes import module_environment

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from search.interrupts import Interrupts, SearchInterrupted
-from search.local_services import Service
+from search.processes.interrupts import Interrupts, SearchInterrupted
+from search.processes.local_services import Service
 from storage.records import Build, BuildLevel, BuildState
 
 RESOURCE = "vivado"

@@ -7,7 +7,7 @@ import io
 
 from search.measured_trials import MeasuredTrial
 from search.objectives import Constraint
-from search.study_report import StudyReport
+from search.reports.study_report import StudyReport
 from spaces.metrics import HARDWARE_METRICS, Source
 from storage.hardware_reports import Resources
 from storage.records import Build

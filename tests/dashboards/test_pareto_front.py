@@ -10,7 +10,7 @@ import pytest
 
 from dashboards.pareto_figure import pareto_front_figure
 from dashboards.pareto_front import REFERENCE_DESIGNS, ParetoFrontData, pareto_front_data
-from search.study_report import StudyReport, load_study_report
+from search.reports.study_report import StudyReport, load_study_report
 from spaces.metrics import LUT
 from storage.database import Database
 from tests.dashboards.demo_study import (

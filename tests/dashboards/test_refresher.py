@@ -11,8 +11,8 @@ from optuna_dashboard import save_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from dashboards.refresher import OWN_NOTES_HEADING, PARETO_FRONT_ID, Refresher, merge_notes
+from search.reports.study_report import load_study_report
 from search.study import open_optuna_storage
-from search.study_report import load_study_report
 from storage.database import Database
 from tests.dashboards.demo_study import (
     HARDWARE,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dashboards.report_page import report_page
-from search.study_report import load_study_report
+from search.reports.study_report import load_study_report
 from storage.database import Database
 from storage.studies import load_study_record
 from tests.dashboards.demo_server import run_module

@@ -19,8 +19,8 @@ from optuna.trial import Trial
 from optuna_dashboard import get_note
 
 from dashboards.refresher import OWN_NOTES_HEADING, PARETO_FRONT_ID
+from search.reports.study_report import load_study_report
 from search.study import open_optuna_storage
-from search.study_report import load_study_report
 from tests.dashboards.demo_server import ROOT, Server, run_module, running_server
 from tests.dashboards.demo_study import HARDWARE, complete_trial, finish_demo_build, make_demo_study, open_demo_database
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dashboards.study_note import study_note
-from search.study_report import load_study_report
+from search.reports.study_report import load_study_report
 from spaces.study_config import parse_study_config
 from storage.database import Database
 from storage.studies import load_study_record

@@ -33,7 +33,7 @@ Queue = Callable[..., Build]
 DRIVER = """
 import sys, time
 from pathlib import Path
-from search.local_services import run_build_worker
+from search.processes.local_services import run_build_worker
 url, artifacts, log = sys.argv[1:]
 with run_build_worker(url, Path(artifacts), Path(log)) as worker:
     while worker.exit_code is None:

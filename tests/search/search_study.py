@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from search.budget import Limits
-from search.driver_lease import DriverLease
 from search.hardware_estimates import HardwareEstimates
-from search.interrupts import Interrupts
 from search.loop import Search
+from search.processes.driver_lease import DriverLease
+from search.processes.interrupts import Interrupts
 from search.study import check_is_same_study, open_study
 from spaces.study_config import StudyConfig, parse_study_config
 from storage.artifacts import ArtifactStore

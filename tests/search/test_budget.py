@@ -2,8 +2,8 @@ import optuna
 import pytest
 
 from search.budget import Limits, choose_limits, describe_budget
+from search.reports.study_report import TrialCounts
 from search.study import open_study
-from search.study_report import TrialCounts
 from storage.database import Database
 from tests.search.search_study import DATA, small_config
 

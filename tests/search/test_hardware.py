@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from search.hardware import buildable, latest_builds, list_builds_here, promote_winners, wait_for_builds
-from search.interrupts import Interrupts, SearchInterrupted
-from search.local_services import Service
 from search.loop import run_search
+from search.processes.interrupts import Interrupts, SearchInterrupted
+from search.processes.local_services import Service
+from search.reports.study_report import load_study_report
 from search.stored_trial import StoredTrial
-from search.study_report import load_study_report
 from storage.artifacts import ArtifactStore
 from storage.builds import claim_build, fail_build, load_builds
 from storage.database import Database

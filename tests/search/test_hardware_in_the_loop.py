@@ -10,7 +10,7 @@ import pytest
 
 import search.run
 from fpga.toolchain.finn_environment import ensure_finn_environment
-from search.local_services import Service
+from search.processes.local_services import Service
 from search.report import main as report
 from search.run import main
 from storage.database import open_database

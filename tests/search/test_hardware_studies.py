@@ -10,11 +10,11 @@ from optuna.trial import TrialState
 
 from search.budget import Limits
 from search.hardware_estimates import HardwareEstimates, study_target
-from search.interrupts import Interrupts
 from search.loop import Search, StopReason, run_search
+from search.processes.interrupts import Interrupts
 from search.promotion import choose_winners
+from search.reports.study_report import StudyReport, load_study_report
 from search.study import ask_trial
-from search.study_report import StudyReport, load_study_report
 from spaces.metrics import LUT, THROUGHPUT
 from spaces.search_space import Design
 from storage.database import Database

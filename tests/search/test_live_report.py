@@ -9,7 +9,7 @@ import search.live_report
 from search.budget import Limits
 from search.live_report import LiveReport
 from search.loop import Search, run_search
-from search.study_report import StudyReport, load_study_report, make_study_report
+from search.reports.study_report import StudyReport, load_study_report, make_study_report
 from storage.builds import claim_build, finish_build
 from storage.database import Database
 from storage.records import BuildLevel, FinishedBuild

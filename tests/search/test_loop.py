@@ -8,11 +8,11 @@ import pytest
 from optuna.trial import TrialState
 
 from search.budget import Limits
-from search.driver_lease import LeaseLostError
-from search.interrupts import Interrupts
 from search.loop import StopReason, run_search
+from search.processes.driver_lease import LeaseLostError
+from search.processes.interrupts import Interrupts
+from search.reports.study_report import count_trials
 from search.study import ask_trial
-from search.study_report import count_trials
 from storage.database import Database
 from storage.evaluations import load_trial_evaluations
 from tests.search.search_study import complete, fail, make_search, pool_of, small_config

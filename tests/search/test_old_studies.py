@@ -18,8 +18,8 @@ from sqlalchemy import delete
 from search.budget import Limits
 from search.loop import Search, run_search
 from search.measured_trials import load_measured_trials
-from search.report_formats import report_as_json
-from search.study_report import load_study_report
+from search.reports.formats import report_as_json
+from search.reports.study_report import load_study_report
 from storage.builds import load_builds
 from storage.database import Database, open_database
 from storage.tables import estimates

@@ -17,7 +17,7 @@ from search.progress import (
     render_status,
     show_work,
 )
-from search.study_report import StudyReport, TrialCounts
+from search.reports.study_report import StudyReport, TrialCounts
 from spaces.metrics import METRICS
 from storage.hardware_reports import HardwareEstimate
 from tests.search.measured_trials import measured_trial

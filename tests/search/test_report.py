@@ -13,9 +13,9 @@ from search.loop import run_search
 from search.pareto import hypervolume
 from search.promote import main as promote
 from search.report import main
-from search.report_formats import CSV_COLUMNS, front_as_csv
-from search.report_tables import builds_as_table, front_as_table
-from search.study_report import load_study_report
+from search.reports.formats import CSV_COLUMNS, front_as_csv
+from search.reports.study_report import load_study_report
+from search.reports.tables import builds_as_table, front_as_table
 from spaces.metrics import LUT
 from storage.builds import claim_build, finish_build
 from storage.database import Database

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 import search.run
-from search.driver_lease import hold_study
+from search.processes.driver_lease import hold_study
 from search.promote import main as promote
 from search.report import main as report
 from search.run import main

@@ -18,8 +18,8 @@ DRIVER = """
 import json, sys, time
 from pathlib import Path
 from ray.cluster_utils import Cluster
-from search.build_machines import run_vivado_workers
-from search.interrupts import Interrupts, SearchInterrupted
+from search.processes.build_machines import run_vivado_workers
+from search.processes.interrupts import Interrupts, SearchInterrupted
 from storage.database import open_database
 
 folder, resources = Path(sys.argv[1]), json.loads(sys.argv[2])
@@ -40,7 +40,7 @@ cluster.shutdown()
 
 def start_driver(folder: Path, resources: dict[str, int], **variables: str) -> subprocess.Popen[str]:
     (folder / "driver.py").write_text(DRIVER)
-    project = str(Path(__file__).resolve().parents[2])
+    project = str(Path(__file__).resolve().parents[3])
     own = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": project}
     return subprocess.Popen(
         [sys.executable, folder / "driver.py", folder, json.dumps(resources)],

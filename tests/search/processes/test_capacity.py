@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import search.capacity
-from search.capacity import CapacityError, check_cluster, check_machine, count_gpus
+import search.processes.capacity
+from search.processes.capacity import CapacityError, check_cluster, check_machine, count_gpus
 from spaces.study_config import WorkersPart
 
 N_LISTED = """\
@@ -22,7 +22,7 @@ echo "GPU 1: NVIDIA H200 (UUID: GPU-1)"
 @pytest.fixture(autouse=True)
 def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with neither GPU nor `nvidia-smi`; the folder in which its commands lie."""
-    monkeypatch.setattr(search.capacity, "NVIDIA_DRIVER", tmp_path / "gpus")
+    monkeypatch.setattr(search.processes.capacity, "NVIDIA_DRIVER", tmp_path / "gpus")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)

@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from search.interrupts import Interrupts, SearchInterrupted
+from search.processes.interrupts import Interrupts, SearchInterrupted
 
 
 def send(number: signal.Signals) -> None:

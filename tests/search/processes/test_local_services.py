@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from search.local_services import Service, ServiceError, choose_finn, find_free_port
+from search.processes.local_services import Service, ServiceError, choose_finn, find_free_port
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 SLEEPER = "import time\nprint('awake', flush=True)\ntime.sleep(60)\n"
 
 DRIVER = """
 import time
 from pathlib import Path
-from search.local_services import Service
+from search.processes.local_services import Service
 service = Service("sleeper", ["sleeper"], Path("sleeper.log"))
 print(service._process.pid, flush=True)
 time.sleep(60)

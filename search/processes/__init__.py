@@ -1,0 +1,1 @@
+"""The processes of a run: where it may run, what it starts beside itself, how it ends."""
