@@ -127,7 +127,7 @@ def run_search(search: Search) -> SearchOutcome:
                 _start(search, asked)
             search.on_change(search)
         try:
-            with search.processes.interrupts.breakable():
+            with search.interrupts.breakable():
                 done = _wait(search)
         except SearchInterrupted:
             continue
@@ -148,7 +148,7 @@ def _wait(search: Search) -> Completed | Failed | None:
 
 def _find_outcome(search: Search) -> SearchOutcome | None:
     limits, kinds = search.limits, search.failure_kinds
-    if search.processes.interrupts.is_requested:
+    if search.interrupts.is_requested:
         return SearchOutcome(StopReason.INTERRUPTED, "interrupted")
     if len(kinds) >= MAX_FAILURES_IN_A_ROW and len(set(kinds[-MAX_FAILURES_IN_A_ROW:])) == 1:
         return SearchOutcome(StopReason.FAILURES, f"{MAX_FAILURES_IN_A_ROW} trials in a row failed with {kinds[-1]}")
@@ -180,7 +180,7 @@ def _has_room(search: Search) -> bool:
         len(search.running) < most
         and len(search.waiting) < WAITING_PER_WORKER * capacity
         and not search.retried
-        and not search.processes.interrupts.is_requested
+        and not search.interrupts.is_requested
         and search.limits.wants_more(counts)
     )
 

@@ -150,7 +150,7 @@ def _search(run: StudyRun) -> bool:
     run.show()
     with ExitStack() as stack:
         search.pool = stack.enter_context(closing(open_pool(search.config.workers, args.local, args.ray_address)))
-        search.processes.interrupts.install()  # Ray has handlers of its own
+        search.interrupts.install()  # Ray has handlers of its own
         if search.config.asks_for_hardware:
             search.estimates = HardwareEstimates(search.database, search.config)
             if not args.no_estimates:
@@ -185,7 +185,7 @@ def _finish_builds(run: StudyRun, worker: Service | None, stack: ExitStack) -> i
     if here:
         worker = worker or _start_build_worker(run, stack)
         list_waiting = functools.partial(list_builds_here, search.database, search.artifacts, run.study_name)
-        problem = wait_for_builds(list_waiting, worker, search.processes.interrupts, run.begin)
+        problem = wait_for_builds(list_waiting, worker, search.interrupts, run.begin)
         if problem:
             run.display.notice(problem)
             return EXIT_FAILED
