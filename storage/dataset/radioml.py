@@ -12,7 +12,7 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from storage.signals.modulations import CLASS_NAMES
+from storage.signals.radioml_classes import CLASS_NAMES
 
 Indices = NDArray[np.int64]
 Progress = Callable[[int, int], None]

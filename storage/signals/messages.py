@@ -7,7 +7,6 @@ fluctuation: the spread of their power excludes a message without a mean.
 from __future__ import annotations
 
 import numpy as np
-import scipy.signal
 from numpy.typing import NDArray
 
 _N_TONES = 6
@@ -36,4 +35,6 @@ def draw_rough(random: np.random.Generator, n_frames: int, n_samples: int, band_
     white = random.standard_normal((n_frames, n_samples))
     pole = np.exp(-2 * np.pi * band_width)
     white[:, 1:] *= np.sqrt(1 - pole**2)
-    return np.asarray(scipy.signal.lfilter([1], [1, -pole], white, axis=1), np.float64)
+    from scipy.signal import lfilter  # half a second to import, which those who only read a file need not wait for
+
+    return np.asarray(lfilter([1], [1, -pole], white, axis=1), np.float64)

@@ -28,19 +28,7 @@ from storage.signals.pulse_shaping import (
     shape_symbols,
     unit_phasor,
 )
-
-CLASS_NAMES = (
-    *("OOK", "4ASK", "8ASK", "BPSK", "QPSK", "8PSK", "16PSK", "32PSK"),
-    *("16APSK", "32APSK", "64APSK", "128APSK", "16QAM", "32QAM", "64QAM", "128QAM", "256QAM"),
-    *("AM-SSB-WC", "AM-SSB-SC", "AM-DSB-WC", "AM-DSB-SC", "FM", "GMSK", "OQPSK"),
-)
-"""Class names in label order: that of the data set's one-hot Y, not of the classes.txt shipped with it."""
-
-SNRS_DB = tuple(range(-20, 32, 2))
-"""The data set's SNR labels in dB."""
-
-FRAME_LENGTH = 1024
-"""Complex samples per frame."""
+from storage.signals.radioml_classes import CLASS_NAMES, FRAME_LENGTH
 
 CAPTURE_LENGTH = 2048
 """Samples of the recording whose beginning is a frame; noise and scale are those of the whole of it."""

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from storage.signals.cells import Cell, Reals, Signal, generate_blocks, open_cell
 from storage.signals.constellations import Points, build_constellations
 from storage.signals.frequency_modulation import gaussian_pulse, modulate_bits, modulate_message
-from storage.signals.modulations import CLASS_NAMES, FRAME_LENGTH
 from storage.signals.propagation import (
     GUARD_SAMPLES,
     add_white_noise,
@@ -34,6 +33,7 @@ from storage.signals.propagation import (
     taper_ends,
 )
 from storage.signals.pulse_shaping import SAMPLES_PER_SYMBOL, root_raised_cosine, shape_symbols
+from storage.signals.radioml_classes import CLASS_NAMES, FRAME_LENGTH
 from storage.signals.speech import SAMPLE_RATE_HZ, draw_speech
 
 SIGMA_CLOCK = 1e-4

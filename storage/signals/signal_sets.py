@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from storage.signals import matlab, modulations, paper, rothe
+from storage.signals import matlab, modulations, paper, radioml_classes, rothe
 from storage.signals.cells import Reals
 
 GenerateCell = Callable[[str, int, int, int], Iterator[Reals]]
@@ -29,16 +29,16 @@ SIGNAL_SETS = {
     for signal_set in (
         SignalSet(
             "deepsig-2018",
-            modulations.CLASS_NAMES,
-            modulations.SNRS_DB,
-            modulations.FRAME_LENGTH,
+            radioml_classes.CLASS_NAMES,
+            radioml_classes.SNRS_DB,
+            radioml_classes.FRAME_LENGTH,
             modulations.generate_cell,
         ),
         SignalSet(
             "paper",
-            modulations.CLASS_NAMES,
-            modulations.SNRS_DB,
-            modulations.FRAME_LENGTH,
+            radioml_classes.CLASS_NAMES,
+            radioml_classes.SNRS_DB,
+            radioml_classes.FRAME_LENGTH,
             paper.generate_cell,
         ),
         SignalSet(

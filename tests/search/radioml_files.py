@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from storage.signals.modulations import CLASS_NAMES
+from storage.signals.radioml_classes import CLASS_NAMES
 
 SNRS_DB = tuple(range(-20, 32, 2))
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from search.run import main
-from storage.signals.modulations import CLASS_NAMES
+from storage.signals.radioml_classes import CLASS_NAMES
 
 ROOT = Path(__file__).parents[2]
 

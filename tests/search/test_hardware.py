@@ -16,7 +16,7 @@ from storage.builds import claim_build, fail_build, load_builds
 from storage.database import Database
 from storage.dataset.radioml import RadioMLFile
 from storage.records import Build, BuildState
-from storage.signals.modulations import CLASS_NAMES
+from storage.signals.radioml_classes import CLASS_NAMES
 from tests.search.search_study import complete, make_search, queue_small_build, small_config
 
 FILE = RadioMLFile(Path("data.hdf5"), CLASS_NAMES, tuple(range(-20, 32, 2)), 8, 1024, 4992, None)

@@ -13,7 +13,7 @@ from storage.artifacts import ArtifactStore
 from storage.database import Database
 from storage.dataset.radioml import RadioMLFile
 from storage.hardware_reports import HardwareEstimate
-from storage.signals.modulations import CLASS_NAMES
+from storage.signals.radioml_classes import CLASS_NAMES
 from tests.search.measured_trials import measured_trial as trial
 from tests.search.search_study import complete, make_search, small_config
 

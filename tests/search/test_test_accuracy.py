@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from search import run, test_accuracy
-from storage.signals.modulations import CLASS_NAMES, SNRS_DB
+from storage.signals.radioml_classes import CLASS_NAMES, SNRS_DB
 from workers.accuracy import Accuracy
 
 STUDY = """

@@ -28,7 +28,7 @@ from storage.command_options import parse_count
 from storage.dataset.frame_check import check_frames
 from storage.dataset.frames import Frames, load_training_frames, load_validation_frames, prepare_frames
 from storage.dataset.radioml import DatasetError, Indices, RadioMLFile, inspect_radioml
-from storage.signals.modulations import CLASS_NAMES, FRAME_LENGTH, SNRS_DB
+from storage.signals.radioml_classes import CLASS_NAMES, FRAME_LENGTH, SNRS_DB
 from storage.twin.cached_twin import ensure_twin
 from workers.benchmarks.per_item_reader import make_loader, split_file
 from workers.cpu.allocator import keep_freed_memory

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from storage.dataset.radioml import DatasetError, inspect_radioml, map_samples
-from storage.signals.modulations import CLASS_NAMES
+from storage.signals.radioml_classes import CLASS_NAMES
 from tests.storage.layout_files import N_CLASSES, N_FRAMES, N_SNRS, SNRS_DB, replace, write_file
 from tests.storage.unprivileged import run_as_nobody
 

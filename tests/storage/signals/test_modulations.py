@@ -9,18 +9,9 @@ from numpy.typing import NDArray
 from storage.signals.cells import Cell, generate_blocks
 from storage.signals.cells import open_cell as open_labelled_cell
 from storage.signals.constellations import build_constellations
-from storage.signals.modulations import (
-    CAPTURE_LENGTH,
-    CLASS_NAMES,
-    FRAME_LENGTH,
-    SNRS_DB,
-    add_noise,
-    capture,
-    draw_channel,
-    generate_cell,
-    modulate,
-)
+from storage.signals.modulations import CAPTURE_LENGTH, add_noise, capture, draw_channel, generate_cell, modulate
 from storage.signals.pulse_shaping import SAMPLES_PER_SYMBOL, root_raised_cosine
+from storage.signals.radioml_classes import CLASS_NAMES, FRAME_LENGTH, SNRS_DB
 from tests.storage.genuine_statistics import GENUINE, measure
 
 Complex = NDArray[np.complex128]

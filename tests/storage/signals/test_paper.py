@@ -4,9 +4,9 @@ from numpy.typing import NDArray
 
 from storage.signals.cells import Cell
 from storage.signals.cells import open_cell as open_labelled_cell
-from storage.signals.modulations import CLASS_NAMES, FRAME_LENGTH
 from storage.signals.paper import ALPHABETS, draw_impairments, generate_cell, impair, modulate
 from storage.signals.pulse_shaping import root_raised_cosine
+from storage.signals.radioml_classes import CLASS_NAMES, FRAME_LENGTH
 
 Complex = NDArray[np.complex128]
 LINEAR_CLASSES = CLASS_NAMES[:17]

@@ -10,7 +10,7 @@ import pytest
 
 from storage.dataset.frame_check import check_frames
 from storage.dataset.radioml import DatasetError, inspect_radioml
-from storage.signals.modulations import CLASS_NAMES
+from storage.signals.radioml_classes import CLASS_NAMES
 from storage.signals.signal_sets import SIGNAL_SETS
 from storage.twin.file import (
     GENERATOR_VERSION,

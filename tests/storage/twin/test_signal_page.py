@@ -8,7 +8,8 @@ import pytest
 from storage.dataset.radioml import DatasetError
 from storage.radioml_twin import main
 from storage.signals.cells import Signal
-from storage.signals.modulations import CLASS_NAMES, generate_cell
+from storage.signals.modulations import generate_cell
+from storage.signals.radioml_classes import CLASS_NAMES
 from storage.signals.signal_sets import SIGNAL_SETS
 from storage.twin.file import request_twin, write_twin
 from storage.twin.signal_page import mean_power_spectrum_db, write_data_page, write_generated_page
