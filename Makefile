@@ -11,7 +11,7 @@ run: $(VENV)/installed
 	$(BIN)/python -m search.run $(STUDY)
 
 test: check
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/installed-test
 	$(BIN)/ruff check
