@@ -47,7 +47,7 @@ def constraints_table(report: StudyReport) -> TextTable:
 def front_table(report: StudyReport, *, with_architecture: bool) -> TextTable:
     """The front in its order, with FINN's estimates where the study asks for hardware."""
     hardware = HARDWARE_METRICS if report.asks_for_hardware else ()
-    header = ["trial", "accuracy", "reaches threshold", *(metric.title for metric in hardware)]
+    header = ["trial", "accuracy", "reaches threshold", *(metric.column for metric in hardware)]
     header += [INFERENCE_COST.title, "bit-ops", "weight bits", "parameters"]
     rows = [_front_row(trial, report.threshold, hardware) for trial in report.front]
     if with_architecture:
@@ -59,7 +59,7 @@ def front_table(report: StudyReport, *, with_architecture: bool) -> TextTable:
 def builds_table(builds: Sequence[Build]) -> TextTable:
     """The builds in the order they were queued. BUILD_COUNTS_REMARK explains their counts."""
     columns = ("trial", "state", "level", "board", "clock ns", LUT.title, BRAM.title, "URAM", DSP.title)
-    header = (*columns, THROUGHPUT.title, LATENCY.title, "test accuracy")
+    header = (*columns, THROUGHPUT.column, LATENCY.title, "test accuracy")
     return TextTable(header, tuple(_build_row(build) for build in builds))
 
 

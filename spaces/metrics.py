@@ -50,6 +50,8 @@ class Metric:
     """Its name in that record; empty where it is the same."""
     scale: str = ""
     """What a value of 1 means, where the unit does not say it."""
+    short: str = ""
+    """Title of a table's column, where that is enough."""
 
     @property
     def is_hardware(self) -> bool:
@@ -65,6 +67,11 @@ class Metric:
     def title(self) -> str:
         """Title of a column or an axis: the label, and the unit if there is one."""
         return f"{self.label}, {self.unit}" if self.unit else self.label
+
+    @property
+    def column(self) -> str:
+        """Title of a table's column."""
+        return self.short or self.title
 
     @property
     def goal(self) -> str:
@@ -100,7 +107,7 @@ LUT = Metric("lut", "LUT", "minimize", ",.0f", Source.RESOURCES)
 DSP = Metric("dsp", "DSP", "minimize", ",.0f", Source.RESOURCES)
 BRAM = Metric("bram", "BRAM18", "minimize", ",.0f", Source.RESOURCES, field="bram_18k")
 """Blocks of 18 Kb."""
-THROUGHPUT = Metric("throughput_fps", "throughput", "maximize", ",.0f", Source.SPEED, unit="frames/s")
+THROUGHPUT = Metric("throughput_fps", "throughput", "maximize", ",.0f", Source.SPEED, unit="frames/s", short="frames/s")
 LATENCY = Metric("latency_us", "latency", "minimize", ",.1f", Source.SPEED, unit="µs")
 INFERENCE_COST = Metric(
     "inference_cost", "inference cost η", "minimize", ".6f", Source.NETWORK, scale="8-bit VGG10 = 1"

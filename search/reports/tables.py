@@ -29,7 +29,7 @@ def front_as_table(report: StudyReport) -> Table:
     table = Table(title=f"{report.study_name}: the front", title_justify="left")
     metrics = (INFERENCE_COST, *HARDWARE_METRICS) if report.asks_for_hardware else (INFERENCE_COST,)
     others = () if report.asks_for_hardware else ("bit_ops", "weight_bits", "parameters")
-    for column in ("trial", "accuracy", *(metric.title for metric in metrics)):
+    for column in ("trial", "accuracy", *(metric.column for metric in metrics)):
         table.add_column(column, justify="right")
     for name in others:
         table.add_column({"bit_ops": "bit-ops"}.get(name, name.replace("_", " ")), justify="right")
@@ -48,7 +48,7 @@ def front_as_table(report: StudyReport) -> Table:
 def builds_as_table(builds: Sequence[Build]) -> Table:
     """The builds, with FINN's estimates."""
     table = Table(title="FINN builds (estimates)", title_justify="left")
-    titles = (metric.title for metric in BUILD_METRICS)
+    titles = (metric.column for metric in BUILD_METRICS)
     for column in ("trial", "state", "level", "board", "LUT, layers only", *titles, "same class"):
         table.add_column(column, justify="right")
     for build in builds:
