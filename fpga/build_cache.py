@@ -21,7 +21,7 @@ from storage.artifacts import write_bytes_atomically, write_text_atomically
 from storage.records import BuildLevel, BuildTarget
 
 IN_FINN_CODE = tuple(sorted(IN_FINN.glob("*.py")))
-"""Our code that runs in FINN's Python: other code, other builds."""
+"""Our code that runs in FINN's Python: other code, other builds; that of the cross-check counts, too."""
 
 REFERENCE_FILE = "proof.npz"
 """The reference vectors in a build's folder; a stored name."""

@@ -33,8 +33,12 @@ def read_network_report(report_folder: Path) -> NetworkReport:
 
 
 def make_build_report(network: NetworkReport, verification: Verification) -> BuildReport:
-    """A finished build: FINN's estimates, and how its graphs did on the recorded frames."""
-    assert network.weights is not None  # only a sweep has none
+    """A finished build: FINN's estimates, and how its graphs did on the recorded frames.
+
+    Raises ReportError where the weights are not in the network's report.
+    """
+    if network.weights is None:
+        raise ReportError("the network report has no field 'weights'; expected that of a build, not of a sweep")
     layers_only = network.layers_only
     return BuildReport(
         lut=layers_only.lut,
@@ -90,7 +94,7 @@ def describe_utilisation(taken: Resources, available: Resources | None) -> str:
         f"{used / there:.1%} {name}"
         for name, used, there in (
             ("LUT", taken.lut, available.lut),
-            ("BRAM", taken.bram_18k, available.bram_18k),
+            ("BRAM18", taken.bram_18k, available.bram_18k),
             ("URAM", taken.uram, available.uram),
             ("DSP", taken.dsp, available.dsp),
         )

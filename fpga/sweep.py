@@ -163,7 +163,7 @@ def write_page(path: Path, points: Sequence[SweepPoint], title: str) -> Path:
         "LUT, layers only": [point.layers_only.lut for point in points],
         "LUT, with FIFOs and width converters": [point.with_fifos.lut for point in points],
         "DSP": [point.with_fifos.dsp for point in points],
-        "BRAM (18 Kb)": [point.with_fifos.bram_18k for point in points],
+        "BRAM18": [point.with_fifos.bram_18k for point in points],
     }
     figure = go.Figure(
         [go.Scatter(x=speeds, y=values, name=name, mode="lines+markers") for name, values in curves.items()]

@@ -73,7 +73,7 @@ def ask_database(worker: Worker, ask: Callable[[], Answer]) -> Answer | None:
             answer = ask()
         except DatabaseError as error:
             if not is_told:
-                worker.report(f"{error}; it is asked again until it does")
+                worker.report(f"{error}; it is asked again until it answers")
                 is_told = True
         else:
             if is_told:

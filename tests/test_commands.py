@@ -30,6 +30,7 @@ COMMANDS = (
     "search.test_accuracy",
     "storage.radioml_twin",
     "storage.twin_benchmark",
+    "workers.architecture_export",
     "workers.benchmark",
     "workers.gpu_benchmark",
     "workers.inference_cost",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -34,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "search/benchmarks": {SPACES, *STORAGE_ROOMS, *WORKERS_ROOMS, "workers/benchmarks", "search", "search/processes"},
     "fpga": {SPACES, STORAGE, "fpga/toolchain", "fpga/rtl", "fpga/in_finn"},
     "fpga/in_finn": set(),
-    "fpga/toolchain": {STORAGE, "fpga/in_finn"},
+    "fpga/toolchain": {STORAGE},
     "fpga/rtl": {STORAGE, "fpga", "fpga/toolchain", "fpga/in_finn"},
     "dashboards": {SPACES, STORAGE, "search", "search/reports"},
 }
@@ -58,6 +60,14 @@ LIVES_IN: dict[str, set[str]] = {
     "starlette": {"dashboards"},
     "finn": {"fpga/in_finn"},
 }
+
+READ_BY_BOTH_PYTHONS = [
+    *(Path(f"fpga/in_finn/{name}.py") for name in ("request", "network_report", "rtl_layers", "step_failure")),
+    Path("fpga/in_finn/json_files.py"),
+    Path("fpga/toolchain/forked_calls.py"),
+    Path("fpga/toolchain/container.py"),
+]
+"""FINN's Python has none of our libraries, and ours has not FINN's."""
 
 
 def source_files() -> list[Path]:
@@ -105,6 +115,11 @@ def test_every_room_has_files_and_every_file_a_room() -> None:
     assert {path.parent.as_posix() for path in source_files()} == set(MAY_IMPORT)
 
 
+def test_every_room_is_installed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert sorted(project["tool"]["setuptools"]["packages"]) == sorted(room.replace("/", ".") for room in MAY_IMPORT)
+
+
 @pytest.mark.parametrize("path", source_files(), ids=str)
 def test_imports_point_downwards(path: Path) -> None:
     rooms = {room_of(imported) for imported in imported_files(path)}
@@ -136,6 +151,14 @@ def test_nothing_but_commands_imports_benchmarks(path: Path) -> None:
         if room_of(path) not in {room, *others} and any(room_of(file) == room for file in imported_files(path)):
             statements = ast.parse((ROOT / path).read_text()).body
             assert not any(isinstance(one, ast.FunctionDef | ast.ClassDef) for one in statements)
+
+
+@pytest.mark.parametrize("path", READ_BY_BOTH_PYTHONS, ids=str)
+def test_what_both_pythons_read_takes_the_standard_library_only(path: Path) -> None:
+    others = {path.with_name(f"{name.split('.')[-1]}.py") for name in imported_modules(path)}
+    libraries = {name.split(".")[0] for name in imported_modules(path)} - {"fpga", ""}
+    assert libraries <= sys.stdlib_module_names
+    assert {other for other in others if (ROOT / other).is_file()} <= set(READ_BY_BOTH_PYTHONS)
 
 
 @pytest.mark.parametrize("path", source_files(), ids=str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,15 +21,17 @@ SEED = 0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m workers.architecture_export ARCHITECTURE.json MODEL.onnx`; on failure one line, and 1."""
-    given = sys.argv[1:] if arguments is None else arguments
-    if len(given) != 2:
-        print(f"{len(given)} arguments are given; expected ARCHITECTURE.json MODEL.onnx", file=sys.stderr)
-        return 1
+    parser = argparse.ArgumentParser(
+        prog="python -m workers.architecture_export", description="Exports a network that nobody trained."
+    )
+    parser.add_argument("architecture", type=Path, metavar="ARCHITECTURE.json", help="the network")
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="the QONNX file to write")
+    args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     try:
-        export_architecture(ArchitectureConfig.model_validate_json(Path(given[0]).read_text()), Path(given[1]))
+        export_architecture(ArchitectureConfig.model_validate_json(args.architecture.read_text()), args.model)
     except (ExportError, OSError, ValueError) as error:
-        print(f"{given[0]} cannot be exported: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{args.architecture} cannot be exported: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
 

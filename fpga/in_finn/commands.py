@@ -46,7 +46,10 @@ def run_program(arguments: list[str]) -> int:
 
 
 def _die_with(parent_pid: int) -> None:
-    """Kills this process group once the worker that started it is gone, by `kill -9` too."""
+    """Kills this process group once the worker that started it is gone, by `kill -9` too.
+
+    Not by storage.child_processes, which FINN's Python does not find.
+    """
 
     def watch() -> None:
         while os.getppid() == parent_pid:

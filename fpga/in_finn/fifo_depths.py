@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 PIPELINE_CYCLES = 16
-"""From a layer's last input of a pixel to its first output: an allowance for registers, of which FINN has no figure."""
+"""From a layer's last input of a pixel to its first output: an allowance for registers, of which FINN says nothing."""
 
 
 @dataclass(frozen=True)

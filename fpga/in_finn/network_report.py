@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ResourceCounts:
-    """Of an FPGA, taken or there. BRAM in blocks of 18 Kb."""
+    """Resources that a design uses, or that an FPGA has. BRAM in blocks of 18 Kb."""
 
     lut: int
     bram_18k: int

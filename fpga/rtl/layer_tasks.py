@@ -19,11 +19,12 @@ from fpga.rtl.simulation import BENCH, SimulationError, simulate
 from fpga.rtl.sources import RtlSourceError, hash_sources
 from fpga.rtl.synthesis import SynthesisError, Yosys, is_ultrascale_plus, synthesise
 from fpga.rtl.tools import Call, CheckRun, ToolKilledError
+from fpga.toolchain.finn_environment import IN_FINN
 from fpga.toolchain.process_group import CommandStoppedError, CommandTimeoutError
 from storage.artifacts import write_text_atomically
 
-OWN_CODE = [Path(__file__).with_name(f"{name}.py") for name in ("edits", "simulation", "sources", "synthesis", "tools")]
-"""What decides how a tool is called and what is read from it."""
+OWN_CODE = [*sorted(Path(__file__).parent.glob("*.py")), IN_FINN / "rtl_layers.py"]
+"""What decides how a tool is called and what is read from it: this room, and what FINN's side says of the layers."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def run_all(
     synthesis = {layer.name: _plan_synthesis(layer, rtl.part, own, tools) for layer in rtl.layers}
     simulation = {layer.name: _plan_simulation(layer, own, tools) for layer in rtl.layers}
     plans = [*synthesis.values(), *simulation.values()]
-    tasks = {plan.folder: plan for plan in plans if isinstance(plan, Task)}
+    tasks = {plan.folder: plan for plan in reversed(plans) if isinstance(plan, Task)}  # the first of equal ones
     with ThreadPoolExecutor(run.n_processes) as pool:
         futures = {folder: pool.submit(_keep, task, run) for folder, task in tasks.items()}
 

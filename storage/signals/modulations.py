@@ -2,7 +2,7 @@
 
 Where the data set departs from its paper (O'Shea, Roy, Clancy 2018, arXiv:1712.04578, table I) the data set is
 followed, as read off genuine frames: the pulse, the unipolar ASK, the doubled SNR in dB, the scaling by the standard
-deviation of a recording twice as long as the frame. The measured figures behind the constants, with their source, are
+deviation of a recording twice as long as the frame. The measured numbers behind the constants, with their source, are
 those that tests/storage/genuine_statistics.py holds.
 """
 

@@ -61,6 +61,15 @@ def test_report_without_a_field_is_refused(tmp_path: Path) -> None:
         read_network_report(tmp_path)
 
 
+def test_report_without_the_weights_is_no_build(tmp_path: Path) -> None:
+    network = json.loads((RECORDED / "network_report.json").read_text())
+    del network["weights"]
+    (tmp_path / "network_report.json").write_text(json.dumps(network))
+
+    with pytest.raises(ReportError, match="has no field 'weights'; expected that of a build"):
+        make_build_report(read_network_report(tmp_path), VERIFIED)
+
+
 def test_throughput_is_that_of_the_bottleneck_at_the_clock() -> None:
     report = make_build_report(read_network_report(RECORDED), VERIFIED)
 
@@ -90,7 +99,7 @@ def test_utilisation_is_in_per_cent_of_the_board() -> None:
     assert report.connected is not None
 
     # ZCU111 in finn.util.platforms: 425,000 LUT, 2160 BRAM18, 80 URAM, 4272 DSP
-    assert describe_utilisation(report.connected, report.available) == "3.1% LUT, 0.5% BRAM, 0.0% URAM, 0.3% DSP"
+    assert describe_utilisation(report.connected, report.available) == "3.1% LUT, 0.5% BRAM18, 0.0% URAM, 0.3% DSP"
     assert describe_utilisation(report.connected, None) == ""
 
 

@@ -95,7 +95,7 @@ def build_library(instruction_set: str, folder: Path) -> Path:
         return path
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
+        with FileLock(path.with_suffix(".lock"), fallback_to_soft=False):
             if not path.exists():
                 _compile(compiler, flags, path)
     except OSError as error:
