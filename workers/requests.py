@@ -38,7 +38,7 @@ class EvaluationRequest:
     artifacts: str
     """Absolute path of the artifact store; on a cluster, on a file system that all nodes share."""
     study_started: str
-    """When the study was, which tells it from another of its name: one in another database, or one deleted since."""
+    """Start time of the study: tells apart two studies of one name, in another database or deleted since."""
     n_threads: int
     use_gpu: bool
 

@@ -22,7 +22,7 @@ class ResourceCounts:
     """None where it is not known: FINN estimates no flip-flops."""
 
     def to_json(self) -> dict[str, int]:
-        """Without what is not known."""
+        """Unknown counts are left out."""
         return {name: count for name, count in asdict(self).items() if count is not None}
 
 
@@ -109,7 +109,7 @@ class NetworkReport:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> NetworkReport:
-        """Also of a report of before `skip_fifos`. Raises KeyError where another field is missing."""
+        """Also reads a report made before `skip_fifos` existed. Raises KeyError where another field is missing."""
         weights, available = values.get("weights"), values["available"]
         return cls(
             layers=read_layers(values),
@@ -145,7 +145,7 @@ class SweptFolding:
 
 
 def read_layers(values: Mapping[str, Any]) -> tuple[LayerEstimate, ...]:
-    """The layers of a report, also of one that was made before other fields were there."""
+    """The layers of a report, also of one that older code made."""
     return tuple(LayerEstimate(**layer) for layer in values["layers"])
 
 

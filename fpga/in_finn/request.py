@@ -73,23 +73,23 @@ class RtlRequest:
 
 
 def read_steps_request(path: Path) -> StepsRequest:
-    """As it was written."""
+    """Reads what `to_json` wrote."""
     values = _read(path)
     return StepsRequest(**values | {"sweep_targets_fps": tuple(values["sweep_targets_fps"])})
 
 
 def read_rtl_request(path: Path) -> RtlRequest:
-    """As it was written."""
+    """Reads what `to_json` wrote."""
     return RtlRequest(**_read(path))
 
 
 def read_parent_pid(path: Path) -> int:
-    """Of any request."""
+    """The process id of the worker that asked, in any request."""
     return int(json.loads(path.read_text())["parent_pid"])
 
 
 def read_board(path: Path) -> str:
-    """Of any request, also of a build that was made before other fields were there."""
+    """The board in any request, also in one of a build by older code."""
     return str(json.loads(path.read_text())["board"])
 
 

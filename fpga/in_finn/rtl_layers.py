@@ -60,7 +60,7 @@ def write_rtl_layers(folder: Path, described: RtlLayers) -> None:
 
 
 def read_rtl_layers(folder: Path) -> RtlLayers:
-    """Raises OSError, ValueError, KeyError or TypeError where the file is not there or is another."""
+    """Raises OSError, ValueError, KeyError or TypeError where the file is missing or has another format."""
     values = json.loads((folder / FILE).read_text())
     return RtlLayers(values["part"], values["n_frames"], tuple(_to_layer(layer) for layer in values["layers"]))
 

@@ -22,7 +22,7 @@ class StepFailure:
     error: str
     """The exception on one line."""
     is_of_network: bool
-    """Whether the step refuses the network, and would again; no want of memory or disk."""
+    """Whether the network itself is refused, so that another attempt would fail too."""
 
 
 def write_failure(output_dir: Path, failure: StepFailure) -> None:

@@ -53,7 +53,7 @@ class CheckedBuild:
 def check_build(folder: Path, finn: Finn, run: CheckRun) -> CheckedBuild:
     """Synthesises and simulates the RTL layers of a build folder; the result lies there as rtl_check.json, too.
 
-    What was found of the same code by the same tools before is not found again. Raises RtlCheckError, and
+    Known outcomes of the same code by the same tools are used again. Raises RtlCheckError, and
     CommandStoppedError once `run.stop` is set.
     """
     if not is_finished(folder, BuildLevel.CODEGEN):

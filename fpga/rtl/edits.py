@@ -25,7 +25,7 @@ class RtlEdit:
 
     file: str
     old: str
-    """Is there exactly once."""
+    """Must occur exactly once."""
     new: str
     reason: str
     """What it does, and why it changes nothing that the layer computes."""

@@ -98,7 +98,7 @@ def _plan_simulation(layer: RtlLayer, own: Path, tools: Tools) -> Task | Nothing
 
 
 def _keep(task: Task, run: CheckRun) -> ToolOutcome:
-    """What the task finds, or found before; what the tool said stays in its folder, the rest goes."""
+    """Runs the task, or reads the outcome that is kept. Of the tool's files only the logs stay."""
     folder, kept = task.folder, task.folder / "outcome.json"
     if kept.is_file():
         return outcome_from_json(json.loads(kept.read_text()))

@@ -22,7 +22,7 @@ def write_rtl_check(folder: Path, by_yosys: Mapping[str, Resources], check: RtlC
 
 
 def read_rtl_check(folder: Path, report: BuildReport) -> BuildReport:
-    """The report of the folder's build with what was found of it; as it is where nobody looked."""
+    """The report of the folder's build with the check's outcome; unchanged if there was no check."""
     path = folder / RESULT_FILE
     if not path.is_file():
         return report

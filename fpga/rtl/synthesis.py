@@ -78,7 +78,7 @@ class Synthesis:
     edited: tuple[str, ...]
     """Files of FINN's library of which an edited copy was read."""
     note: str | None
-    """What was special."""
+    """A remark on this layer."""
 
 
 def find_yosys(finn: Finn) -> Yosys | None:

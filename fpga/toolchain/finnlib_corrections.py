@@ -17,7 +17,7 @@ class Correction:
     file: str
     """Below the environment's site-packages."""
     old: str
-    """Is there exactly once."""
+    """Must occur exactly once."""
     new: str
 
 

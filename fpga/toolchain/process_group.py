@@ -17,7 +17,7 @@ from storage.child_processes import end_with_parent
 POLL_S = 0.2
 
 END_S = 10
-"""What a killed process outside the group is waited for: one that took the output over and ends by itself."""
+"""Seconds to wait for a process outside the group that holds the output and ends by itself."""
 
 LEAST = 19
 """The niceness of what all other work comes before."""
