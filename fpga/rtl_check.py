@@ -21,7 +21,7 @@ from storage.builds import load_builds, record_rtl_check
 from storage.command_options import add_artifacts_option, add_finn_option, add_storage_option
 from storage.database import Database, DatabaseError, open_existing_database
 from storage.hardware_reports import Resources
-from storage.records import Build, BuildLevel, BuildState
+from storage.records import Build, BuildLevel, BuildState, name_network
 from storage.rtl_record import RtlLayerCheck
 
 N_FRAMES = 4
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             checked = check_build(folder.resolve(), finn, run)
             if database is not None and build is not None:
                 _record(database, build, checked)
+                print(f"build {build.build_id}: {build.network}, {build.target.board}")
             print(describe_check(checked))
             is_equal = is_equal and not checked.differing
     except CommandStoppedError:
@@ -57,18 +58,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find_builds(database: Database, args: argparse.Namespace) -> list[tuple[Build, Path]]:
-    """The trial's builds that have generated code, with their folders. Raises RtlCheckError where there is none."""
-    store, trial_number = ArtifactStore(args.artifacts), int(args.trial)
-    order = list(BuildLevel)
+    """The trial's builds that have generated code, with their folders; of one stage alone where that is given.
+
+    Raises RtlCheckError where there is none.
+    """
+    store, order = ArtifactStore(args.artifacts), list(BuildLevel)
     found = [
         (build, store.path(build.folder))
         for build in load_builds(database, args.study)
-        if build.trial_number == trial_number and build.state is BuildState.SUCCEEDED and build.folder is not None
+        if build.trial_number == args.trial and args.stage in (None, build.stage)
+        if build.state is BuildState.SUCCEEDED and build.folder is not None
         if build.level is not None and order.index(build.level) >= order.index(BuildLevel.CODEGEN)
     ]
     if not found:
+        name = f"trial {args.trial}" if args.stage is None else name_network(args.trial, args.stage)
         raise RtlCheckError(
-            f"trial {trial_number} of {args.study} has no build with generated code; "
+            f"{name} of {args.study} has no build with generated code; "
             "python -m search.promote sends it to the build queue"
         )
     return found
@@ -190,6 +195,7 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fpga.rtl_check", description=__doc__)
     parser.add_argument("study", nargs="?", help="a study's name")
     parser.add_argument("trial", nargs="?", type=int, help="a trial of it that was built up to codegen")
+    parser.add_argument("--stage", type=int, metavar="N", help="only the builds of this stage of the trial (all)")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="a build's folder in place of study and trial")
     add_storage_option(parser)
     add_artifacts_option(parser, "artifacts")
@@ -202,6 +208,8 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if (args.folder is None) == (args.trial is None):
         parser.error("expected STUDY TRIAL, or --folder DIR")
+    if args.folder is not None and args.stage is not None:
+        parser.error(f"--stage is {args.stage}; expected none with --folder, which is of one build")
     if args.frames < 1 or args.processes < 1:
         parser.error(f"--frames is {args.frames}, --processes {args.processes}; expected at least 1")
     return args

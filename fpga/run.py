@@ -222,7 +222,7 @@ def _give_back(worker: BuildWorker, build: Build) -> str:
 
 
 def _name(build: Build) -> str:
-    return f"build {build.build_id} (study {build.study_name}, trial {build.trial_number})"
+    return f"build {build.build_id} (study {build.study_name}, {build.network})"
 
 
 def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:

@@ -24,7 +24,7 @@ from storage.builds import load_builds
 from storage.command_options import add_artifacts_option, add_finn_option, add_storage_option
 from storage.database import DatabaseError, open_existing_database
 from storage.hardware_reports import Resources
-from storage.records import BuildTarget
+from storage.records import BuildTarget, name_network
 
 DEFAULT_TARGETS_FPS = (10_000, 25_000, 50_000, 100_000, 150_000, 190_000, 200_000)
 
@@ -85,19 +85,22 @@ def find_model(args: argparse.Namespace) -> Path:
     if len(args.network) == 1:
         model = Path(args.network[0])
     elif len(args.network) == 2 and args.network[1].isdigit():
-        study_name, trial_number = args.network[0], int(args.network[1])
-        builds = load_builds(open_existing_database(args.storage), study_name)
-        models = [build.model for build in builds if build.trial_number == trial_number]
-        if not models:
-            raise SweepError(
-                f"trial {trial_number} of {study_name} was not promoted; python -m search.promote exports its network"
-            )
-        model = ArtifactStore(args.artifacts).path(models[-1])
+        model = _find_promoted_model(args, args.network[0], int(args.network[1]))
     else:
         raise SweepError(f"the network is {' '.join(args.network)}; expected MODEL.onnx or STUDY TRIAL")
     if not model.is_file():
         raise SweepError(f"{model} does not exist; expected a QONNX file")
     return model
+
+
+def _find_promoted_model(args: argparse.Namespace, study_name: str, trial_number: int) -> Path:
+    """Of the trial's network that was promoted last, or of the given stage."""
+    builds = load_builds(open_existing_database(args.storage), study_name)
+    own = [build for build in builds if build.trial_number == trial_number and args.stage in (None, build.stage)]
+    if not own:
+        name = f"trial {trial_number}" if args.stage is None else name_network(trial_number, args.stage)
+        raise SweepError(f"{name} of {study_name} was not promoted; python -m search.promote exports its network")
+    return ArtifactStore(args.artifacts).path(own[-1].model)
 
 
 def sweep(finn: Finn, model: Path, targets: Sequence[BuildTarget], folder: Path, stop: Event) -> list[SweepPoint]:
@@ -181,6 +184,7 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "network", nargs="+", metavar="MODEL.onnx|STUDY TRIAL", help="a QONNX file, or a promoted trial"
     )
+    parser.add_argument("--stage", type=int, metavar="N", help="of the trial (the stage that was promoted last)")
     parser.add_argument("--board", default="ZCU111", help="as FINN names it (%(default)s)")
     parser.add_argument("--clock-period-ns", type=float, default=5.0, metavar="NS", help="(%(default)s)")
     parser.add_argument(
@@ -190,7 +194,10 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add_storage_option(parser)
     add_artifacts_option(parser, "artifacts")
     add_finn_option(parser)
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if len(args.network) == 1 and args.stage is not None:
+        parser.error(f"--stage is {args.stage}; expected none with a file, or STUDY TRIAL --stage N")
+    return args
 
 
 def _parse_target(text: str) -> int:

@@ -69,7 +69,8 @@ def promote_trial(stored: StoredTrial, on_step: Callable[[str], None]) -> Build:
             f"trial {stored.number} of {stored.study_name} has 32-bit weights or activations; "
             "expected a network with at most 8 bits everywhere, for FINN builds no other"
         )
-    builds = [b for b in load_builds(stored.database, stored.study_name) if b.trial_number == stored.number]
+    name, stage = stored.study_name, stored.measured.last.stage
+    builds = [b for b in load_builds(stored.database, name) if (b.trial_number, b.stage) == (stored.number, stage)]
     target = study_target(stored.config)
     build = next((b for b in builds if b.target == target and b.state is not BuildState.FAILED), None)
     if build is None:
@@ -113,7 +114,7 @@ def _explain_below_threshold(best: MeasuredTrial, threshold: float) -> str:
 
 
 def _export(stored: StoredTrial, test_accuracy: float | None) -> BuildRequest:
-    """Writes the network beside its weights."""
+    """Writes the network into a folder of its stage, beside its weights."""
     from workers.checkpoint import CheckpointError  # imports torch, which only a promotion needs
     from workers.qonnx_export import ExportError, export_evaluation
 
@@ -121,12 +122,14 @@ def _export(stored: StoredTrial, test_accuracy: float | None) -> BuildRequest:
     split = study_split(stored.config, stored.file)
     frames = load_validation_sample(stored.file, split, N_REFERENCE_FRAMES)
     try:
-        model, vectors = export_evaluation(stored.measured.design.architecture, checkpoint, frames, checkpoint.parent)
+        folder = checkpoint.with_suffix("")
+        model, vectors = export_evaluation(stored.measured.design.architecture, checkpoint, frames, folder)
     except (CheckpointError, ExportError) as error:
         raise PromotionError(f"trial {stored.number} of {stored.study_name}: {error}") from error
     return BuildRequest(
         study_name=stored.study_name,
         trial_number=stored.number,
+        stage=stored.measured.last.stage,
         model=stored.artifacts.relative(model),
         reference_vectors=stored.artifacts.relative(vectors),
         target=study_target(stored.config),

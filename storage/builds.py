@@ -54,7 +54,7 @@ class BuildError(Exception):
 
 
 def queue_build(db: Database, request: BuildRequest) -> Build:
-    """Asks for one build. The same study, trial and target twice is one build, unless the first one failed."""
+    """Asks for one build. The same network and target twice is one build, unless the first one failed."""
     values = {
         **_to_row(request),
         "state": BuildState.QUEUED.value,

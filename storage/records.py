@@ -53,6 +53,11 @@ class Evaluation:
     """Whether the accuracy was counted in exact integers: the same on any machine."""
 
 
+def name_network(trial_number: int, stage: int) -> str:
+    """What people call the network at the end of a trial's stage: "trial 7 stage 2"."""
+    return f"trial {trial_number} stage {stage}"
+
+
 class BuildState(StrEnum):
     """Life of a build: queued -> running -> succeeded | failed; a dead worker's build goes back to queued."""
 
@@ -134,6 +139,8 @@ class BuildRequest:
 
     study_name: str
     trial_number: int
+    stage: int
+    """Of the trial: the network is the one at its end."""
     model: str
     """Artifact path of the QONNX file."""
     reference_vectors: str
@@ -144,6 +151,11 @@ class BuildRequest:
     """Whether the trial missed the accuracy threshold; it is built so that the chain is seen whole."""
     test_accuracy: float | None
     """Accuracy on the test part, measured once at promotion."""
+
+    @property
+    def network(self) -> str:
+        """Such as "trial 7 stage 2"."""
+        return name_network(self.trial_number, self.stage)
 
 
 @dataclass(frozen=True)
@@ -162,7 +174,7 @@ class FinishedBuild:
 
 @dataclass(frozen=True)
 class Build(BuildRequest):
-    """One FINN run of one trial's network for one target."""
+    """One FINN run of one network for one target."""
 
     build_id: int
     state: BuildState

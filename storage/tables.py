@@ -25,7 +25,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised by one with each change of a table; an older database is upgraded at open, a newer one refused."""
 
 UPGRADES = {
@@ -48,11 +48,21 @@ UPGRADES = {
         "CREATE UNIQUE INDEX design_builds_once ON design_builds "
         "(study_name, trial_number, board, clk_period_ns, target_fps, output) WHERE state <> 'failed'",
     ),
+    4: (
+        "ALTER TABLE design_builds ADD COLUMN stage INTEGER NOT NULL DEFAULT 0",
+        # until then, each build was of its trial's last stage
+        "UPDATE design_builds SET stage = COALESCE((SELECT MAX(measured.stage) FROM design_evaluations AS measured "
+        "WHERE measured.study_name = design_builds.study_name "
+        "AND measured.trial_number = design_builds.trial_number), 0)",
+        "DROP INDEX design_builds_once",
+        "CREATE UNIQUE INDEX design_builds_once ON design_builds "
+        "(study_name, trial_number, stage, board, clk_period_ns, target_fps, output) WHERE state <> 'failed'",
+    ),
 }
 """Statements that upgrade tables of this version to the next. New tables are made before, from their definition."""
 
 NOT_FAILED = text("state <> 'failed'")
-"""The builds of which there is at most one per trial and target."""
+"""The builds of which there is at most one per network and target."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -129,6 +139,7 @@ builds = Table(
     Column("build_id", Integer, primary_key=True),
     Column("study_name", String(64), nullable=False),
     Column("trial_number", Integer, nullable=False),
+    Column("stage", Integer, nullable=False),
     Column("model", Text, nullable=False),
     Column("proof", Text, nullable=False),
     Column("board", String(64), nullable=False),
@@ -156,6 +167,7 @@ builds = Table(
 BUILD_KEY = (
     builds.c.study_name,
     builds.c.trial_number,
+    builds.c.stage,
     builds.c.board,
     builds.c.clk_period_ns,
     builds.c.target_fps,

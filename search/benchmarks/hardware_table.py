@@ -151,6 +151,7 @@ def queue_network(
         BuildRequest(
             study_name=STUDY_NAME,
             trial_number=number,
+            stage=0,
             model=store.relative(model),
             reference_vectors=store.relative(vectors),
             target=network.target,

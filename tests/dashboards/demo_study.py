@@ -143,6 +143,7 @@ def queue_demo_build(database: Database, study_name: str, trial_number: int) -> 
         BuildRequest(
             study_name=study_name,
             trial_number=trial_number,
+            stage=0,
             model="model.onnx",
             reference_vectors="proof.npz",
             target=BuildTarget("ZCU111", 5.0, 100_000),

@@ -48,6 +48,7 @@ BUILD = Build(
     build_id=3,
     study_name="demo",
     trial_number=7,
+    stage=1,
     model="m.onnx",
     reference_vectors="p.npz",
     target=BuildTarget("ZCU111", 5.0, 100_000),

@@ -131,6 +131,7 @@ def queue_tiny(database: Database, export_tiny: Callable[[int], Path]) -> Queue:
             BuildRequest(
                 study_name=study_name,
                 trial_number=trial_number,
+                stage=0,
                 model=store.relative(folder / "model.onnx"),
                 reference_vectors=store.relative(folder / "proof.npz"),
                 target=target,
@@ -177,6 +178,7 @@ def queue_network(database: Database, store: ArtifactStore, export_network: Call
             BuildRequest(
                 study_name="study",
                 trial_number=trial_number,
+                stage=0,
                 model=store.relative(folder / "model.onnx"),
                 reference_vectors=store.relative(folder / "proof.npz"),
                 target=target,

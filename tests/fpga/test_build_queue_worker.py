@@ -108,6 +108,7 @@ def queue(database: Database, store: ArtifactStore, trial_number: int = 0, *, ha
         BuildRequest(
             study_name="study",
             trial_number=trial_number,
+            stage=0,
             model=f"{folder}/model.onnx",
             reference_vectors=f"{folder}/proof.npz",
             target=ZCU111,
@@ -211,7 +212,7 @@ def test_build_whose_files_are_elsewhere_is_left_to_other_workers(
     assert load_build(database, elsewhere.build_id) == elsewhere
     assert load_build(database, here.build_id).state is BuildState.SUCCEEDED
     model = store.path(elsewhere.model)
-    assert events[0] == f"build 1 (study study, trial 0) is left to other workers: {model} does not exist here"
+    assert events[0] == f"build 1 (study study, trial 0 stage 0) is left to other workers: {model} does not exist here"
     assert events[-1] == "the build queue is empty but for 1 of other workers, whose files are not here"
 
 

@@ -44,7 +44,7 @@ def test_queued_build_ends_with_a_report_and_says_where_it_stopped(
     assert done.folder is not None
     assert (store.path(done.folder) / "finn.log").stat().st_size > 1_000
     assert len(events) == 3
-    assert "build 1 (study study, trial 0) started" in events[0]
+    assert "build 1 (study study, trial 0 stage 0) started" in events[0]
     assert "succeeded after" in events[1]
     assert events[2] == "the build queue is empty"
 
@@ -64,7 +64,8 @@ def test_same_network_for_the_same_target_is_built_once(
     assert (again.report, again.folder) == (first.report, first.folder)
     assert other_target.folder != first.folder
     assert [event for event in events if "was built before, and is not built again" in event] == [
-        f"build 2 (study another, trial 7) was built before, and is not built again: {store.path(first.folder or '')}"
+        "build 2 (study another, trial 7 stage 0) was built before, and is not built again: "
+        f"{store.path(first.folder or '')}"
     ]
     assert [max(steps.values()) for steps in count_steps(store)] == [1, 1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +12,18 @@ from threading import Event
 import pytest
 
 from fpga.claimed_build import read_result
-from fpga.rtl.build_check import CheckedBuild, check_build
+from fpga.rtl.build_check import CheckedBuild, RtlCheckError, check_build
 from fpga.rtl.simulation import find_verilator
 from fpga.rtl.tools import CheckRun
-from fpga.rtl_check import describe_check, main
+from fpga.rtl_check import describe_check, find_builds, main
 from fpga.run import BuildWorker, run_queue
 from fpga.toolchain.finn import Finn, FinnKind
 from storage.artifacts import ArtifactStore
-from storage.builds import load_build, queue_build
+from storage.builds import claim_build, finish_build, load_build, queue_build
 from storage.database import Database, open_database
 from storage.hardware_reports import BuildReport, Resources
 from storage.leases import make_lease_owner
-from storage.records import BuildRequest
+from storage.records import BuildLevel, BuildRequest, FinishedBuild
 from storage.rtl_record import RtlCheck, RtlLayerCheck
 from tests.fpga.exported_networks import ZCU111
 
@@ -62,6 +63,7 @@ def worked(finn: Finn, export_tiny: Callable[[int], Path], tmp_path_factory: pyt
         BuildRequest(
             study_name="study",
             trial_number=0,
+            stage=0,
             model=store.relative(folder / "model.onnx"),
             reference_vectors=store.relative(folder / "proof.npz"),
             target=ZCU111,
@@ -183,6 +185,26 @@ def test_trial_without_generated_code_is_one_clear_line(
     assert capsys.readouterr().err == (
         "trial 3 of study has no build with generated code; python -m search.promote sends it to the build queue\n"
     )
+
+
+def test_builds_of_one_stage_are_found(database: Database, tmp_path: Path) -> None:
+    report = BuildReport(1, 1, 0, 0, 1.0, 1.0, "layer", 1, 1, 1)
+    for stage in (0, 2):
+        request = BuildRequest("study", 3, stage, "model.onnx", "proof.npz", ZCU111, 60, False, None)
+        build = queue_build(database, request)
+        claim_build(database, "me", 60)
+        finish_build(
+            database, build.build_id, "me", FinishedBuild(report, BuildLevel.CODEGEN, folder=f"builds/{stage}")
+        )
+
+    def find(**given: object) -> list[str]:
+        args = Namespace(**{"study": "study", "trial": 3, "stage": None, "artifacts": tmp_path, **given})
+        return [folder.name for _, folder in find_builds(database, args)]
+
+    assert find() == ["0", "2"]
+    assert find(stage=2) == ["2"]
+    with pytest.raises(RtlCheckError, match="trial 3 stage 1 of study has no build with generated code"):
+        find(stage=1)
 
 
 def test_folder_without_a_build_is_refused(tmp_path: Path) -> None:

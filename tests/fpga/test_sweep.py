@@ -9,8 +9,10 @@ import pytest
 
 from fpga.sweep import SweepPoint, describe_best, describe_points, main, write_page
 from fpga.toolchain.finn import Finn
-from storage.database import open_database
+from storage.builds import queue_build
+from storage.database import Database, open_database
 from storage.hardware_reports import Resources
+from storage.records import BuildRequest, BuildTarget
 
 SMALL, LARGE = Resources(lut=1000, bram_18k=2, uram=0, dsp=3), Resources(lut=40_000, bram_18k=20, uram=0, dsp=30)
 
@@ -47,6 +49,26 @@ def test_trial_that_was_not_promoted_is_one_line(tmp_path: Path, capsys: pytest.
 
     assert main(["dsc4", "3", "--storage", url]) == 2
     assert "trial 3 of dsc4 was not promoted; python -m search.promote" in capsys.readouterr().err
+
+
+def test_stage_that_was_not_promoted_is_one_line(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = BuildTarget("ZCU111", 5.0, 100_000)
+    request = BuildRequest("dsc4", 3, 2, "gone.onnx", "proof.npz", target, 60, False, None)
+    queue_build(database, request)
+    options = ["--storage", database.url, "--artifacts", str(tmp_path)]
+
+    assert main(["dsc4", "3", "--stage", "1", *options]) == 2
+    assert "trial 3 stage 1 of dsc4 was not promoted" in capsys.readouterr().err
+    assert main(["dsc4", "3", "--stage", "2", *options]) == 2
+    assert capsys.readouterr().err == f"{tmp_path}/gone.onnx does not exist; expected a QONNX file\n"
+
+
+def test_stage_of_a_file_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["network.onnx", "--stage", "1"])
+    assert "--stage is 1; expected none with a file" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -154,6 +154,7 @@ def queue_small_build(database: Database, trial_number: int = 4, board: str = "Z
         BuildRequest(
             study_name="small",
             trial_number=trial_number,
+            stage=0,
             model="model.onnx",
             reference_vectors="proof.npz",
             target=BuildTarget(board, 5.0, 100_000),

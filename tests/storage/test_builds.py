@@ -46,12 +46,13 @@ REPORT = BuildReport(
 def test_queued_build_comes_back_whole(database: Database) -> None:
     before = datetime.now(UTC)
 
-    build = _queue(database, trial_number=7)
+    build = _queue(database, trial_number=7, stage=2)
 
     assert replace(build, queued_at=before) == Build(
         build_id=1,
         study_name="dsc4",
         trial_number=7,
+        stage=2,
         model="dsc4/trials/00007/model.onnx",
         reference_vectors="dsc4/trials/00007/proof.npz",
         target=TARGET,
@@ -80,7 +81,7 @@ def test_claimed_build_has_the_same_types_as_the_loaded_one(database: Database) 
     assert (build.state, build.owner, build.attempt) == (BuildState.RUNNING, "worker", 1)
 
 
-def test_same_trial_and_target_is_queued_once(database: Database) -> None:
+def test_same_network_and_target_is_queued_once(database: Database) -> None:
     queued = _queue(database)
     assert _queue(database) == queued
 
@@ -92,16 +93,17 @@ def test_same_trial_and_target_is_queued_once(database: Database) -> None:
     assert len(load_builds(database)) == 1
 
 
-def test_other_trial_study_or_target_is_another_build(database: Database) -> None:
+def test_other_trial_stage_study_or_target_is_another_build(database: Database) -> None:
     _queue(database)
     _queue(database, trial_number=1)
+    _queue(database, stage=1)
     _queue(database, study_name="vgg10")
     _queue(database, target=replace(TARGET, board="Pynq-Z1"))
     _queue(database, target=replace(TARGET, clk_period_ns=10.0))
     _queue(database, target=replace(TARGET, target_fps=1))
     _queue(database, target=replace(TARGET, output="scores"))
 
-    assert [build.build_id for build in load_builds(database)] == [1, 2, 3, 4, 5, 6, 7]
+    assert [build.build_id for build in load_builds(database)] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert [build.study_name for build in load_builds(database, "vgg10")] == ["vgg10"]
 
 
@@ -380,6 +382,7 @@ def _queue(
     *,
     study_name: str = "dsc4",
     trial_number: int = 0,
+    stage: int = 0,
     target: BuildTarget = TARGET,
     test_accuracy: float | None = 0.5625,
 ) -> Build:
@@ -388,6 +391,7 @@ def _queue(
         BuildRequest(
             study_name=study_name,
             trial_number=trial_number,
+            stage=stage,
             model=f"{study_name}/trials/{trial_number:05d}/model.onnx",
             reference_vectors=f"{study_name}/trials/{trial_number:05d}/proof.npz",
             target=target,

@@ -21,8 +21,8 @@ from storage.database import (
     open_existing_database,
 )
 from storage.estimates import claim_estimate
-from storage.evaluations import load_evaluations
-from storage.records import Build, BuildLevel, BuildRequest, BuildState, BuildTarget
+from storage.evaluations import load_evaluations, record_evaluation
+from storage.records import Build, BuildLevel, BuildRequest, BuildState, BuildTarget, Cost, Evaluation
 from storage.studies import list_studies, record_study
 
 
@@ -155,7 +155,7 @@ def test_tables_of_another_version_are_refused(database: Database) -> None:
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE design_schema SET version = 99"))
 
-    with pytest.raises(DatabaseError, match="have version 99; expected 4: use the release that made them"):
+    with pytest.raises(DatabaseError, match="have version 99; expected 5: use the release that made them"):
         open_database(database.url)
 
 
@@ -228,12 +228,57 @@ def test_builds_of_the_third_version_are_of_the_class_and_the_output_tells_build
     assert open_database(database.url).url == upgraded.url
 
 
+def test_builds_of_the_fourth_version_are_of_the_last_stage_of_their_trials(database: Database) -> None:
+    for trial_number, stages in ((3, (0, 1, 2)), (4, (0,))):
+        for stage in stages:
+            record_evaluation(database, _evaluation(trial_number, stage))
+    with database.engine.begin() as connection:
+        _remove_build_stages(connection)
+        connection.execute(text("UPDATE design_schema SET version = 4"))
+        for trial_number in (3, 4, 5):  # of trial 5 nothing was measured
+            connection.execute(
+                text(
+                    "INSERT INTO design_builds (study_name, trial_number, model, proof, board, clk_period_ns, "
+                    "target_fps, output, timeout_s, is_below_threshold, state, attempt, queued_at) VALUES "
+                    f"('old', {trial_number}, 'm', 'p', 'ZCU111', 5.0, 100, 'class', 60, FALSE, 'queued', 0, "
+                    "'2026-11-20 12:00:00')"
+                )
+            )
+
+    upgraded = open_database(database.url)
+
+    assert [build.network for build in load_builds(upgraded)] == [
+        "trial 3 stage 2",
+        "trial 4 stage 0",
+        "trial 5 stage 0",
+    ]
+    assert _queue_build(upgraded, "class").build_id == 4  # stage 0 of trial 3 is another network
+
+
+def _evaluation(trial_number: int, stage: int) -> Evaluation:
+    return Evaluation(
+        study_name="old",
+        trial_number=trial_number,
+        stage=stage,
+        accuracy=0.5,
+        accuracy_by_snr={10: 0.5},
+        n_frames=10,
+        cost=Cost(bit_ops=1.0, weight_bits=2.0, inference_cost=0.1, parameters=7),
+        density={"conv": 1.0},
+        epochs=1,
+        seed=5,
+        training_seconds=2.0,
+        checkpoint="weights",
+    )
+
+
 def _queue_build(database: Database, output: str) -> Build:
     return queue_build(
         database,
         BuildRequest(
             study_name="old",
             trial_number=3,
+            stage=0,
             model="m",
             reference_vectors="p",
             target=BuildTarget("ZCU111", 5.0, 100, output),
@@ -244,15 +289,22 @@ def _queue_build(database: Database, output: str) -> Build:
     )
 
 
+def _remove_build_stages(connection: Connection) -> None:
+    _replace_build_index(connection, "study_name, trial_number, board, clk_period_ns, target_fps, output")
+    connection.execute(text("ALTER TABLE design_builds DROP COLUMN stage"))
+
+
 def _remove_estimates(connection: Connection) -> None:
+    _remove_build_stages(connection)
     connection.execute(text("DROP TABLE design_estimates"))
-    connection.execute(text("DROP INDEX design_builds_once"))
+    _replace_build_index(connection, "study_name, trial_number, board, clk_period_ns, target_fps")
     connection.execute(text("ALTER TABLE design_builds DROP COLUMN output"))
+
+
+def _replace_build_index(connection: Connection, columns: str) -> None:
+    connection.execute(text("DROP INDEX design_builds_once"))
     connection.execute(
-        text(
-            "CREATE UNIQUE INDEX design_builds_once ON design_builds "
-            "(study_name, trial_number, board, clk_period_ns, target_fps) WHERE state <> 'failed'"
-        )
+        text(f"CREATE UNIQUE INDEX design_builds_once ON design_builds ({columns}) WHERE state <> 'failed'")
     )
 
 

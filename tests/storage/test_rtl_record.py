@@ -53,6 +53,7 @@ def build_id(database: Database) -> int:
         BuildRequest(
             study_name="study",
             trial_number=0,
+            stage=0,
             model="model.onnx",
             reference_vectors="proof.npz",
             target=target,
