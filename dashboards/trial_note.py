@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -11,7 +11,7 @@ from dashboards.hardware_tables import REMARKS, cross_check_table, hardware_tabl
 from dashboards.text_table import markdown_table, plain_markdown, table_as_markdown
 from search.measured_trials import MeasuredTrial
 from search.objectives import Constraint, Objective, keeps_all
-from spaces.architecture import ArchitectureConfig, BlockShape, infer_shapes
+from spaces.architecture import ArchitectureConfig, Block, BlockShape, InputQuantizer, infer_shapes, list_layer_bits
 from spaces.metrics import ACCURACY, INFERENCE_COST
 from spaces.search_space import Design
 from storage.hardware_reports import BuildReport
@@ -105,18 +105,25 @@ def _constraint_table(facts: TrialFacts, result: MeasuredTrial) -> str:
 def _architecture_table(architecture: ArchitectureConfig) -> str:
     header = ["block", "kernel", "stride", "channels", "weight bits", "activation bits", "output"]
     rows = [
-        _block_row(block.model_dump(), shape)
-        for block, shape in zip(architecture.blocks, infer_shapes(architecture), strict=True)
+        _block_row(block, shape) for block, shape in zip(architecture.blocks, infer_shapes(architecture), strict=True)
     ]
     return f"`{architecture.architecture_id}`\n\n{markdown_table(header, rows)}"
 
 
-def _block_row(block: Mapping[str, object], shape: BlockShape) -> list[str]:
-    name = str(block["type"]) + (" (residual)" if shape.is_residual else "")
-    activation_bits = block.get("activation_bit_width") or block.get("bit_width")
-    cells = [block.get("kernel_size"), block.get("stride"), block.get("out_channels") or block.get("out_features")]
-    cells += [block.get("weight_bit_width"), activation_bits]
-    return [name, *(_cell(cell) for cell in cells), f"{shape.out_channels} × {shape.out_length}"]
+def _block_row(block: Block, shape: BlockShape) -> list[str]:
+    fields = block.model_dump()
+    name = block.type + (" (residual)" if shape.is_residual else "")
+    cells = [fields.get("kernel_size"), fields.get("stride"), fields.get("out_channels") or fields.get("out_features")]
+    layers = list_layer_bits(block).values()
+    bits = [_join_bits([layer.weight for layer in layers]), _join_bits([layer.activation for layer in layers])]
+    if isinstance(block, InputQuantizer):
+        bits[1] = str(block.bit_width)
+    return [name, *(_cell(cell) for cell in cells), *bits, f"{shape.out_channels} × {shape.out_length}"]
+
+
+def _join_bits(bits: Sequence[int | None]) -> str:
+    """One number where all layers of the block have it, else that of each layer in order."""
+    return _cell(bits[0]) if len(set(bits)) == 1 else ", ".join(map(_cell, bits))
 
 
 def _cell(value: object) -> str:

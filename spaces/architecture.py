@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
@@ -42,6 +43,9 @@ KernelSize = Annotated[
 ]
 """Taps of a convolution along time. Odd, so that padding keeps frames centred."""
 
+OwnBitWidth = Annotated[BitWidth | None, Field(exclude_if=lambda value: value is None)]
+"""Bits of one layer of a block; None: as in the rest of the block. Stored only where given: ids stay as they were."""
+
 Stride = Annotated[int, Field(ge=1, le=16)]
 Channels = Annotated[int, Field(ge=1, le=4096)]
 
@@ -75,6 +79,7 @@ class DepthwiseSeparable(FrozenModel):
     """Depthwise then pointwise convolution, each with batch norm and quantized ReLU (BacalhauNet's DSC block).
 
     `residual` adds the block's input to its output: true always, false never, null where shapes allow it.
+    The depthwise layer has the block's bit widths unless it is given its own.
     """
 
     type: Literal["depthwise_separable"] = "depthwise_separable"
@@ -83,6 +88,8 @@ class DepthwiseSeparable(FrozenModel):
     stride: Stride = 1
     weight_bit_width: BitWidth
     activation_bit_width: BitWidth
+    depthwise_weight_bit_width: OwnBitWidth = None
+    depthwise_activation_bit_width: OwnBitWidth = None
     residual: bool | None = None
 
 
@@ -90,6 +97,7 @@ class InvertedResidual(FrozenModel):
     """Pointwise expansion, depthwise, pointwise projection, each with batch norm and quantized ReLU (MobileNet).
 
     The projection ends in a ReLU, too. So its sum with the input stays unsigned, which FINN's thresholds need.
+    Expansion and depthwise layer have the block's bit widths unless they are given their own.
     """
 
     type: Literal["inverted_residual"] = "inverted_residual"
@@ -99,7 +107,18 @@ class InvertedResidual(FrozenModel):
     expansion: Annotated[int, Field(ge=1, le=16)]
     weight_bit_width: BitWidth
     activation_bit_width: BitWidth
+    expand_weight_bit_width: OwnBitWidth = None
+    expand_activation_bit_width: OwnBitWidth = None
+    depthwise_weight_bit_width: OwnBitWidth = None
+    depthwise_activation_bit_width: OwnBitWidth = None
     residual: bool | None = None
+
+
+class LayerBits(NamedTuple):
+    """Bits of a layer's weights, and of what its quantizer gives; `activation` is None where it has none."""
+
+    weight: int
+    activation: int | None
 
 
 class MaxPool(FrozenModel):
@@ -178,10 +197,33 @@ class ArchitectureConfig(FrozenModel):
     @property
     def is_quantized(self) -> bool:
         """Whether all weights and all inputs of MAC layers have at most 8 bits, as FINN needs."""
-        weights = [b.weight_bit_width for b in self.blocks if not isinstance(b, InputQuantizer | MaxPool | GlobalPool)]
-        inputs = [s.in_bit_width for s in infer_shapes(self)[1:]]
+        bits = [bits for block in self.blocks for layer in list_layer_bits(block).values() for bits in layer]
         starts_quantized = isinstance(self.blocks[0], InputQuantizer)
-        return starts_quantized and max(weights + inputs) < FLOAT_BIT_WIDTH
+        return starts_quantized and max(width for width in bits if width is not None) < FLOAT_BIT_WIDTH
+
+
+def list_layer_bits(block: Block) -> Mapping[str, LayerBits]:
+    """The bits of each convolution and linear layer of a block, by the layer's name in it, in order."""
+    match block:
+        case Conv():
+            return {"conv": LayerBits(block.weight_bit_width, block.activation_bit_width)}
+        case DepthwiseSeparable():
+            return {"depthwise": _own_bits(block, "depthwise"), "pointwise": _own_bits(block)}
+        case InvertedResidual():
+            names = ("expand", "depthwise")
+            return {**{name: _own_bits(block, name) for name in names}, "project": _own_bits(block)}
+        case Linear():
+            return {"linear": LayerBits(block.weight_bit_width, block.activation_bit_width)}
+    return {}
+
+
+def _own_bits(block: DepthwiseSeparable | InvertedResidual, layer: str | None = None) -> LayerBits:
+    bits = LayerBits(block.weight_bit_width, block.activation_bit_width)
+    if layer is None:
+        return bits
+    weight = getattr(block, f"{layer}_weight_bit_width")
+    activation = getattr(block, f"{layer}_activation_bit_width")
+    return LayerBits(weight or bits.weight, activation or bits.activation)
 
 
 class _Tensor(NamedTuple):

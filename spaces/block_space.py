@@ -148,6 +148,8 @@ def _parse_block(entry: Mapping[str, object]) -> BlockSpace:
     ]
     fields: dict[str, Drawable] = {}
     for name in _FIELD_RULES[type_name]:
+        if name not in entry and BLOCK_TYPES[type_name].model_fields[name].exclude_if is not None:
+            continue  # stored only where given
         try:
             fields[name] = _parse_field(entry, type_name, name)
         except InvalidValueError as error:

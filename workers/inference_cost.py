@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from spaces.architecture import (
+    FLOAT_BIT_WIDTH,
     ArchitectureConfig,
+    Block,
     BlockShape,
     Conv,
     DepthwiseSeparable,
     InvertedResidual,
     Linear,
     infer_shapes,
+    list_layer_bits,
 )
 from storage.records import Cost
 
@@ -89,17 +92,11 @@ def list_mac_layers(architecture: ArchitectureConfig) -> tuple[MacLayer, ...]:
     """Each convolution and fully connected layer of the network, in the order frames pass them."""
     layers: list[MacLayer] = []
     for index, (block, shape) in enumerate(zip(architecture.blocks, infer_shapes(architecture), strict=True)):
-        prefix = f"blocks.{index}"
-        match block:
-            case Conv():
-                weights = shape.in_channels * shape.out_channels * block.kernel_size
-                layers.append(_conv(f"{prefix}.conv", block, weights, shape.out_length, shape.in_bit_width))
-            case DepthwiseSeparable():
-                layers += _depthwise_separable(prefix, block, shape)
-            case InvertedResidual():
-                layers += _inverted_residual(prefix, block, shape)
-            case Linear():
-                layers.append(_linear(f"{prefix}.linear", block, shape))
+        in_bits = shape.in_bit_width
+        bits = list_layer_bits(block)
+        for name, (weights, positions) in _list_sizes(block, shape).items():
+            layers.append(MacLayer(f"blocks.{index}.{name}", weights * positions, weights, bits[name].weight, in_bits))
+            in_bits = bits[name].activation or FLOAT_BIT_WIDTH
     return tuple(layers)
 
 
@@ -154,34 +151,24 @@ def _count_layer(layer: MacLayer, density: float) -> LayerCost:
     return LayerCost(layer.name, bit_ops, layer.weights * density * layer.weight_bit_width)
 
 
-def _conv(
-    name: str, block: Conv | DepthwiseSeparable | InvertedResidual, weights: int, out_length: int, in_bit_width: int
-) -> MacLayer:
-    return MacLayer(name, weights * out_length, weights, block.weight_bit_width, in_bit_width)
-
-
-def _depthwise_separable(prefix: str, block: DepthwiseSeparable, shape: BlockShape) -> list[MacLayer]:
-    channels, out_length, inner_bits = shape.in_channels, shape.out_length, block.activation_bit_width
-    depthwise, pointwise = channels * block.kernel_size, channels * shape.out_channels
-    return [
-        _conv(f"{prefix}.depthwise", block, depthwise, out_length, shape.in_bit_width),
-        _conv(f"{prefix}.pointwise", block, pointwise, out_length, inner_bits),
-    ]
-
-
-def _inverted_residual(prefix: str, block: InvertedResidual, shape: BlockShape) -> list[MacLayer]:
-    inner_bits, hidden = block.activation_bit_width, shape.in_channels * block.expansion
-    expand, depthwise, project = shape.in_channels * hidden, hidden * block.kernel_size, hidden * shape.out_channels
-    return [
-        _conv(f"{prefix}.expand", block, expand, shape.in_length, shape.in_bit_width),
-        _conv(f"{prefix}.depthwise", block, depthwise, shape.out_length, inner_bits),
-        _conv(f"{prefix}.project", block, project, shape.out_length, inner_bits),
-    ]
-
-
-def _linear(name: str, block: Linear, shape: BlockShape) -> MacLayer:
-    weights = shape.in_channels * shape.in_length * block.out_features
-    return MacLayer(name, weights, weights, block.weight_bit_width, shape.in_bit_width)
+def _list_sizes(block: Block, shape: BlockShape) -> dict[str, tuple[int, int]]:
+    """Weights and output positions of each layer of a block, in order."""
+    channels, out_channels, length = shape.in_channels, shape.out_channels, shape.out_length
+    match block:
+        case Conv():
+            return {"conv": (channels * out_channels * block.kernel_size, length)}
+        case DepthwiseSeparable():
+            return {"depthwise": (channels * block.kernel_size, length), "pointwise": (channels * out_channels, length)}
+        case InvertedResidual():
+            hidden = channels * block.expansion
+            return {
+                "expand": (channels * hidden, shape.in_length),
+                "depthwise": (hidden * block.kernel_size, length),
+                "project": (hidden * out_channels, length),
+            }
+        case Linear():
+            return {"linear": (channels * shape.in_length * block.out_features, 1)}
+    return {}
 
 
 def _format_score(score: dict[str, Any]) -> str:

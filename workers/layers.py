@@ -23,8 +23,10 @@ from spaces.architecture import (
     GlobalPool,
     InputQuantizer,
     InvertedResidual,
+    LayerBits,
     Linear,
     MaxPool,
+    list_layer_bits,
     split_global_pool,
 )
 
@@ -68,9 +70,10 @@ class InputQuantizerBlock(QuantizedBlock):
 class ConvBlock(QuantizedBlock):
     def __init__(self, block: Conv, shape: BlockShape) -> None:
         super().__init__()
-        self.conv = make_conv(shape.in_channels, shape.out_channels, block, block.kernel_size, block.stride)
+        bits = list_layer_bits(block)["conv"]
+        self.conv = make_conv(shape.in_channels, shape.out_channels, bits, block.kernel_size, block.stride)
         self.conv_norm = nn.BatchNorm1d(shape.out_channels)
-        self.output_quantizer = make_relu(block.activation_bit_width)
+        self.output_quantizer = make_relu(bits)
 
     def forward(self, x: Tensor, input_quantizer: nn.Module | None) -> Tensor:
         return _call(self.output_quantizer, self.conv_norm(self.conv(x)))
@@ -81,12 +84,13 @@ class DepthwiseSeparableBlock(QuantizedBlock):
         super().__init__()
         channels = shape.in_channels
         self.is_residual = shape.is_residual
-        self.depthwise = make_conv(channels, channels, block, block.kernel_size, block.stride, groups=channels)
+        bits = list_layer_bits(block)
+        self.depthwise = make_depthwise(channels, block, bits["depthwise"])
         self.depthwise_norm = nn.BatchNorm1d(channels)
-        self.depthwise_quantizer = make_relu(block.activation_bit_width)
-        self.pointwise = make_conv(channels, shape.out_channels, block)
+        self.depthwise_quantizer = make_relu(bits["depthwise"])
+        self.pointwise = make_conv(channels, shape.out_channels, bits["pointwise"])
         self.pointwise_norm = nn.BatchNorm1d(shape.out_channels)
-        self.output_quantizer = make_relu(block.activation_bit_width)
+        self.output_quantizer = make_relu(bits["pointwise"])
 
     def forward(self, x: Tensor, input_quantizer: nn.Module | None) -> Tensor:
         y = self.depthwise_quantizer(self.depthwise_norm(self.depthwise(x)))  # (batch, in_channels, out_length)
@@ -101,15 +105,16 @@ class InvertedResidualBlock(QuantizedBlock):
         super().__init__()
         hidden = shape.in_channels * block.expansion
         self.is_residual = shape.is_residual
-        self.expand = make_conv(shape.in_channels, hidden, block)
+        bits = list_layer_bits(block)
+        self.expand = make_conv(shape.in_channels, hidden, bits["expand"])
         self.expand_norm = nn.BatchNorm1d(hidden)
-        self.expand_quantizer = make_relu(block.activation_bit_width)
-        self.depthwise = make_conv(hidden, hidden, block, block.kernel_size, block.stride, groups=hidden)
+        self.expand_quantizer = make_relu(bits["expand"])
+        self.depthwise = make_depthwise(hidden, block, bits["depthwise"])
         self.depthwise_norm = nn.BatchNorm1d(hidden)
-        self.depthwise_quantizer = make_relu(block.activation_bit_width)
-        self.project = make_conv(hidden, shape.out_channels, block)
+        self.depthwise_quantizer = make_relu(bits["depthwise"])
+        self.project = make_conv(hidden, shape.out_channels, bits["project"])
         self.project_norm = nn.BatchNorm1d(shape.out_channels)
-        self.output_quantizer = make_relu(block.activation_bit_width)
+        self.output_quantizer = make_relu(bits["project"])
 
     def forward(self, x: Tensor, input_quantizer: nn.Module | None) -> Tensor:
         y = self.expand_quantizer(self.expand_norm(self.expand(x)))  # (batch, hidden, in_length)
@@ -136,10 +141,11 @@ class LinearBlock(QuantizedBlock):
     def __init__(self, block: Linear, shape: BlockShape) -> None:
         super().__init__()
         in_features = shape.in_channels * shape.in_length
-        self.linear = qnn.QuantLinear(in_features, block.out_features, bias=False, **_weight_quant(block))
-        if block.activation_bit_width is not None:
+        bits = list_layer_bits(block)["linear"]
+        self.linear = qnn.QuantLinear(in_features, block.out_features, bias=False, **_weight_quant(bits))
+        if bits.activation is not None:
             self.linear_norm = nn.BatchNorm1d(block.out_features)
-            self.output_quantizer = make_relu(block.activation_bit_width)
+            self.output_quantizer = make_relu(bits)
 
     def forward(self, x: Tensor, input_quantizer: nn.Module | None) -> Tensor:
         y: Tensor = self.linear(torch.flatten(x, 1))  # (batch, out_features)
@@ -168,14 +174,9 @@ def make_block(block: Block, shape: BlockShape) -> QuantizedBlock:
 
 
 def make_conv(
-    in_channels: int,
-    out_channels: int,
-    block: Conv | DepthwiseSeparable | InvertedResidual,
-    kernel_size: int = 1,
-    stride: int = 1,
-    groups: int = 1,
+    in_channels: int, out_channels: int, bits: LayerBits, kernel_size: int = 1, stride: int = 1, groups: int = 1
 ) -> nn.Module:
-    """A convolution without bias, padded so that stride 1 keeps the length; weights of `block.weight_bit_width`."""
+    """A convolution without bias, padded so that stride 1 keeps the length; weights of `bits.weight`."""
     conv: nn.Module = qnn.QuantConv1d(
         in_channels,
         out_channels,
@@ -184,25 +185,30 @@ def make_conv(
         padding=kernel_size // 2,
         groups=groups,
         bias=False,
-        **_weight_quant(block),
+        **_weight_quant(bits),
     )
     return conv
 
 
-def make_relu(bit_width: int) -> nn.Module:
+def make_depthwise(channels: int, block: DepthwiseSeparable | InvertedResidual, bits: LayerBits) -> nn.Module:
+    """A convolution of each channel by itself, with the block's kernel size and stride."""
+    return make_conv(channels, channels, bits, block.kernel_size, block.stride, groups=channels)
+
+
+def make_relu(bits: LayerBits) -> nn.Module:
     """ReLU, then unsigned integers with a trained scale; plain ReLU at 32 bits."""
-    if bit_width == FLOAT_BIT_WIDTH:
+    if bits.activation == FLOAT_BIT_WIDTH:
         return nn.ReLU()
     relu: nn.Module = qnn.QuantReLU(
-        act_quant=Uint8ActPerTensorFloatMaxInit, bit_width=bit_width, max_val=INITIAL_ACTIVATION_RANGE
+        act_quant=Uint8ActPerTensorFloatMaxInit, bit_width=bits.activation, max_val=INITIAL_ACTIVATION_RANGE
     )
     return relu
 
 
-def _weight_quant(block: Conv | DepthwiseSeparable | InvertedResidual | Linear) -> dict[str, object]:
-    if block.weight_bit_width == FLOAT_BIT_WIDTH:
+def _weight_quant(bits: LayerBits) -> dict[str, object]:
+    if bits.weight == FLOAT_BIT_WIDTH:
         return {"weight_quant": None}
-    return {"weight_quant": Int8WeightPerTensorFloat, "weight_bit_width": block.weight_bit_width}
+    return {"weight_quant": Int8WeightPerTensorFloat, "weight_bit_width": bits.weight}
 
 
 def _call(module: nn.Module | None, x: Tensor) -> Tensor:

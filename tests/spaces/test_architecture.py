@@ -13,6 +13,7 @@ from spaces.architecture import (
     Linear,
     MaxPool,
     infer_shapes,
+    list_layer_bits,
     split_global_pool,
 )
 
@@ -101,6 +102,24 @@ def test_architecture_id_differs_where_the_network_differs() -> None:
     assert network(conv(3)).architecture_id != network(conv(5)).architecture_id
 
 
+def test_layers_have_the_bits_of_their_block_unless_given_their_own() -> None:
+    own = dsc(9, 2, 16).model_copy(update={"depthwise_weight_bit_width": 8, "depthwise_activation_bit_width": 3})
+    assert list_layer_bits(dsc(9, 2, 16)) == {"depthwise": (6, 6), "pointwise": (6, 6)}
+    assert list_layer_bits(own) == {"depthwise": (8, 3), "pointwise": (6, 6)}
+    expanded = inverted(1, 8).model_copy(update={"expand_weight_bit_width": 2})
+    assert list_layer_bits(expanded) == {"expand": (2, 8), "depthwise": (8, 8), "project": (8, 8)}
+    assert list_layer_bits(SCORES) == {"linear": (6, None)}
+    assert list_layer_bits(GlobalPool()) == {}
+
+
+def test_bits_that_are_not_given_are_not_stored() -> None:
+    """Ids of networks, and folders of trials, from before there were bits of each layer stay as they were."""
+    assert "depthwise_weight_bit_width" not in dsc(9, 2, 16).model_dump()
+    own = dsc(9, 2, 16).model_copy(update={"depthwise_weight_bit_width": 8})
+    assert DepthwiseSeparable.model_validate_json(own.model_dump_json()) == own
+    assert network(own).architecture_id != network(dsc(9, 2, 16)).architecture_id
+
+
 @pytest.mark.parametrize(
     ("config", "is_quantized"),
     [
@@ -109,6 +128,7 @@ def test_architecture_id_differs_where_the_network_differs() -> None:
         (network(conv()), False),
         (network(InputQuantizer(), conv().model_copy(update={"weight_bit_width": 32})), False),
         (network(InputQuantizer(), conv().model_copy(update={"activation_bit_width": 32})), False),
+        (network(InputQuantizer(), dsc(9, 1, 8).model_copy(update={"depthwise_activation_bit_width": 32})), False),
     ],
 )
 def test_network_is_quantized_when_every_weight_and_input_has_at_most_8_bits(

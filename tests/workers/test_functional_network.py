@@ -62,6 +62,11 @@ BLOCKS: dict[str, Callable[[int], tuple[Block, ...]]] = {
     "separable residual": lambda bits: (separable(bits), separable(bits)),
     "inverted": lambda bits: (inverted(bits, stride=2),),
     "inverted residual": lambda bits: (inverted(bits), MaxPool(kernel_size=2), inverted(bits)),
+    "bits of each layer": lambda bits: (
+        separable(bits, stride=2).model_copy(
+            update={"depthwise_weight_bit_width": 6, "depthwise_activation_bit_width": 3}
+        ),
+    ),
     "conv and pool": lambda bits: (conv(bits), MaxPool(kernel_size=2), conv(bits), MaxPool(kernel_size=4)),
     "pools": lambda bits: (MaxPool(kernel_size=2), conv(bits), MaxPool(kernel_size=3)),
     "linear": lambda bits: (

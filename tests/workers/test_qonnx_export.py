@@ -43,12 +43,12 @@ RESIDUAL_MIXED = ArchitectureConfig(
         dsc(15, 4, 12, 8, 6),
         dsc(9, 1, 12, 3, 4),
         dsc(7, 1, 12, 5, 5),
-        dsc(7, 2, 16, 4, 7),
+        dsc(7, 2, 16, 4, 7).model_copy(update={"depthwise_weight_bit_width": 6, "depthwise_activation_bit_width": 5}),
         GlobalPool(),
         Linear(out_features=24, weight_bit_width=6),
     )
 )
-"""Mixed bit widths, two residual sums in a row."""
+"""Mixed bit widths, between blocks and inside one, and two residual sums in a row."""
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from spaces.architecture import LayerBits
 from tests.workers.plain_layers import (
     Case,
     ComputedLayer,
@@ -80,7 +81,7 @@ def test_codes_are_brevitas_bit_for_bit_ties_included(bit_width: int, instructio
     x = torch.linspace(-1.0, 6.0, 16 * 997).reshape(16, 1, 997)
     x[0, 0, : highest + 1] = (torch.arange(highest + 1) + 0.5) * scale.detach()  # ties
     expected_x, fused_x = x.clone().requires_grad_(), x.clone().requires_grad_()
-    relu = make_relu(bit_width)
+    relu = make_relu(LayerBits(bit_width, bit_width))
     expected = relu(expected_x)
     one, activation = convolve_with(torch.ones(1, 1, 1)), Activation(CodeRange(scale, highest))
     fused = from_blocked(fused_layer(to_blocked(fused_x), one, identity_norm(), activation, engine))
