@@ -27,6 +27,17 @@ def draw_smooth(random: np.random.Generator, n_frames: int, n_samples: int, band
     return message
 
 
+def draw_tone(
+    random: np.random.Generator, n_frames: int, n_samples: int, band: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Messages (n_frames, n_samples) of variance 1: one tone each, of any phase, in a band of cycles per sample."""
+    uniform = random.random((n_frames, 2))
+    radians = np.float32(2 * np.pi) * (band[0] + (band[1] - band[0]) * uniform[:, :1]).astype(np.float32)
+    phase = np.float32(2 * np.pi) * uniform[:, 1:].astype(np.float32)
+    tone = np.cos(radians * np.arange(n_samples, dtype=np.float32) + phase)
+    return np.asarray(np.sqrt(2) * tone.astype(np.float64))
+
+
 def draw_rough(random: np.random.Generator, n_frames: int, n_samples: int, band_width: float) -> NDArray[np.float64]:
     """Messages (n_frames, n_samples) of variance 1 and spectrum 1 / (1 + (f / band_width)**2), f in cycles per sample.
 

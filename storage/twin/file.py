@@ -20,7 +20,7 @@ from storage.signals.signal_sets import SIGNAL_SETS, SignalSet
 from storage.twin.cell_writers import CellPlace, CellSource, fill_cells
 from storage.twin.finished_cells import FinishedCells, load_finished_cells, open_finished_cells
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Raised whenever the same seed gives other frames."""
 
 SNR_LIMIT_DB = 100

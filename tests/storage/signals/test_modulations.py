@@ -51,14 +51,21 @@ def match_symbols(signal: Complex, class_name: str, seed: int) -> Complex:
     return invert_pulse(signal, open_cell(class_name, 30, seed), pulse)
 
 
-def find_modulus_spread(signal: Complex, class_name: str, order: int) -> float:
-    """The least median spread of the symbols' modulus behind a filter for RRC(alpha)**order, over alpha."""
-    spreads = []
-    for roll_off in np.arange(0.3, 0.6, 0.01):
+def fit_equal_filters(signal: Complex, class_name: str, order: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Per frame the least spread of the symbols' modulus behind a filter for RRC(alpha)**order, and its alpha."""
+    roll_offs, spreads = np.arange(0.3, 0.6, 0.01), []
+    for roll_off in roll_offs:
         pulse = root_raised_cosine(SYMBOL_RATES, np.array([roll_off])) ** order
         modulus = np.abs(invert_pulse(signal, open_cell(class_name, 30, 1), pulse))
         spreads.append(modulus.std(axis=1) / modulus.mean(axis=1))
-    return float(np.median(np.min(spreads, axis=0)))
+    return np.min(spreads, axis=0), roll_offs[np.argmin(spreads, axis=0)]
+
+
+def measure_envelope_variation(frames: Complex) -> NDArray[np.float64]:
+    """Standard deviation over mean of each frame's envelope, for frames (n, 1024) on a carrier at fs/32."""
+    baseband = frames * np.exp(-2j * np.pi / 32 * np.arange(FRAME_LENGTH))
+    envelope = np.abs(baseband.reshape(len(frames), -1, 32).mean(axis=2))
+    return np.asarray(envelope.std(axis=1) / envelope.mean(axis=1), np.float64)
 
 
 def test_classes_stand_in_the_order_of_the_one_hot_labels() -> None:
@@ -146,13 +153,13 @@ def test_complex_standard_deviation_of_digital_frames_is_one_within_a_few_per_ce
 
 
 @pytest.mark.parametrize("class_name", CLASS_NAMES)
-def test_true_snr_in_db_is_twice_the_label_and_counts_the_mean(class_name: str) -> None:
+def test_true_snr_is_twice_the_label_and_four_fifths_of_a_decibel_and_counts_the_mean(class_name: str) -> None:
     cell = open_cell(class_name, 10, 1)
     signal = modulate(class_name, cell, 256).astype(np.complex128)
     noise = add_noise(signal.astype(np.complex64), 10, cell.noise) - signal
     snr_db = 10 * np.log10(np.mean(np.abs(signal) ** 2, axis=1) / np.mean(np.abs(noise) ** 2, axis=1))
-    assert snr_db.mean() == pytest.approx(20, abs=0.02)
-    assert np.abs(snr_db - 20).max() < 0.5
+    assert snr_db.mean() == pytest.approx(20.8, abs=0.02)
+    assert np.abs(snr_db - 20.8).max() < 0.5
 
 
 @pytest.mark.parametrize("label_db", [-4, 0, 10])
@@ -162,7 +169,7 @@ def test_noise_of_frames_outside_the_signal_band_shows_the_true_snr(label_db: in
     spectrum = np.abs(np.fft.fft(frames * window, axis=1)) ** 2 / np.sum(window**2)
     noise_power = spectrum[:, np.abs(np.fft.fftfreq(FRAME_LENGTH)) > 0.3].mean()
     snr_db = 10 * np.log10((np.mean(np.abs(frames) ** 2) - noise_power) / noise_power)
-    assert snr_db == pytest.approx(2 * label_db, abs=0.3)
+    assert snr_db == pytest.approx(2 * label_db + 0.8, abs=0.3)
 
 
 def test_statistics_of_genuine_frames_are_known_for_every_class() -> None:
@@ -219,8 +226,19 @@ def test_psk_symbols_lie_on_a_circle_behind_the_matching_filter(class_name: str)
 
 def test_three_equal_root_raised_cosines_explain_psk_as_well_as_they_explain_genuine_frames() -> None:
     signal = modulate("8PSK", open_cell("8PSK", 30, 1), 32).astype(np.complex128)
-    assert 0.005 < find_modulus_spread(signal, "8PSK", order=3) < 0.01
-    assert 0.03 < find_modulus_spread(signal, "8PSK", order=2) < 0.12
+    spread, roll_off = fit_equal_filters(signal, "8PSK", order=3)
+    assert spread.max() < 0.01
+    assert (roll_off.min(), roll_off.max()) == (pytest.approx(0.37, abs=0.015), pytest.approx(0.48, abs=0.015))
+    assert roll_off.mean() == pytest.approx(0.42, abs=0.02)
+    assert 0.03 < np.median(fit_equal_filters(signal, "8PSK", order=2)[0]) < 0.12
+
+
+def test_pulse_of_the_published_ook_frame_is_among_those_made() -> None:
+    # Fitted to it: two filters of 0.380 and one of 0.667; see RECEIVER_ROLL_OFF.
+    channel = draw_channel(open_cell("OOK", 30, 1), 2048)
+    nearest = np.argmin(np.abs(channel.roll_off - 0.667))
+    filters = [root_raised_cosine(SYMBOL_RATES, np.array([roll_off]))[0] for roll_off in (0.380, 0.380, 0.667)]
+    np.testing.assert_allclose(channel.pulse(SYMBOL_RATES)[nearest], np.prod(filters, axis=0), atol=0.002)
 
 
 @pytest.mark.parametrize("class_name", LINEAR_CLASSES)
@@ -269,6 +287,16 @@ def test_dsb_is_a_real_carrier_whose_zeros_are_samples(class_name: str) -> None:
     assert np.all(zeros.sum(axis=1) == CAPTURE_LENGTH // 16)
 
 
+def test_one_frame_in_eight_without_carrier_has_as_constant_an_envelope_as_those_with_carrier() -> None:
+    # Networks trained on the genuine file take 11 % of the genuine AM-DSB-SC frames for AM-DSB-WC.
+    with_carrier = measure_envelope_variation(make_frames("AM-DSB-WC", 30, n_frames=1024))
+    without_carrier = measure_envelope_variation(make_frames("AM-DSB-SC", 30, n_frames=1024))
+    assert np.mean(with_carrier < 0.048) > 0.97
+    assert 0.09 < np.mean(without_carrier < 0.048) < 0.15
+    # Genuine median, from the standard deviation of |z| over its mean, 0.49727; without fluctuation it is 0.4914.
+    assert np.median(without_carrier) == pytest.approx(0.068, abs=0.005)
+
+
 def test_gmsk_steps_its_phase_by_a_quarter_radian_per_sample_at_most() -> None:
     frames = make_frames("GMSK", 30)
     steps = np.abs(np.angle(frames[:, 1:] * frames[:, :-1].conj()))
@@ -279,9 +307,9 @@ def test_gmsk_steps_its_phase_by_a_quarter_radian_per_sample_at_most() -> None:
 def test_carrier_offset_timing_and_roll_off_have_the_spread_of_genuine_frames() -> None:
     channel = draw_channel(open_cell("QPSK", 0, 1), 20_000)
     assert channel.carrier_offset.std() == pytest.approx(2.1e-4, rel=0.03)
-    assert channel.roll_off.mean() == pytest.approx(0.42, abs=0.01)
+    assert channel.roll_off.mean() == pytest.approx(0.525, abs=0.005)
     assert (channel.roll_off.min(), channel.roll_off.max()) == (
-        pytest.approx(0.37, abs=1e-3),
-        pytest.approx(0.48, abs=1e-3),
+        pytest.approx(0.35, abs=1e-3),
+        pytest.approx(0.70, abs=1e-3),
     )
     assert np.unique(channel.delay_samples).tolist() == [i + 0.5 for i in range(SAMPLES_PER_SYMBOL)]
