@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from storage.dataset.radioml import (
     SLAB_FRAMES,
@@ -14,20 +15,23 @@ from storage.dataset.radioml import (
     Progress,
     RadioMLFile,
     cache_folder,
+    check_is_written,
     check_labels,
     describe_state,
     open_file,
     read_slab,
 )
 
-_CHECKS = "finite samples, labels"
+_CHECKS = "finite samples, signals, labels"
 """What a remembered file was checked for. A file that was checked for less is read again."""
 
 
 def check_frames(file: RadioMLFile, on_progress: Progress | None = None) -> None:
-    """Raise DatasetError at the first frame with a NaN or an infinity, or whose row of Y is not its cell's class.
+    """Raise DatasetError at the first frame that is unfit, or whose row of Y is not its cell's class.
 
-    A file found clean is remembered in the cache folder and not read again unless it changes.
+    Unfit is a frame with a NaN or an infinity, and one without a signal: all its samples are equal. So read frames
+    that were never written, and holes of a download. A file found clean is remembered in the cache folder and not read
+    again unless it changes.
     """
     marker = _clean_marker(file.path)
     if marker.exists():
@@ -36,15 +40,29 @@ def check_frames(file: RadioMLFile, on_progress: Progress | None = None) -> None
         for first in range(0, file.n_frames, SLAB_FRAMES):
             stop = min(first + SLAB_FRAMES, file.n_frames)
             check_labels(file, h5, first, stop)
-            finite = np.isfinite(read_slab(h5, file.path, first, stop)).all(axis=(1, 2))
-            if not finite.all():
-                frame = first + int(np.argmin(finite))
-                raise DatasetError(f"{file.path}: frame {frame} of X holds NaN or infinity; expected finite samples")
+            _check_samples(file, first, read_slab(h5, file.path, first, stop))
             if on_progress is not None:
                 on_progress(stop, file.n_frames)
+        check_is_written(h5, file.path, "X")  # after the frames: they tell which is the first
     with contextlib.suppress(OSError):  # a read-only cache folder costs another scan next time, nothing else
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()
+
+
+def _check_samples(file: RadioMLFile, first: int, slab: NDArray[np.float32]) -> None:
+    """Raise DatasetError at the first unfit frame of (n, frame_length, 2), the first of which is frame `first`."""
+    samples = slab.reshape(len(slab), -1)
+    least, most = samples.min(axis=1), samples.max(axis=1)  # of a frame with a NaN, NaN
+    is_finite, has_signal = np.isfinite(least) & np.isfinite(most), least != most
+    if (is_finite & has_signal).all():
+        return
+    row = int(np.argmin(is_finite & has_signal))
+    if not is_finite[row]:
+        raise DatasetError(f"{file.path}: frame {first + row} of X holds NaN or infinity; expected finite samples")
+    raise DatasetError(
+        f"{file.path}: frame {first + row} of X holds no signal, all its samples are {least[row]:g}; "
+        "expected frames that were written"
+    )
 
 
 def _clean_marker(path: Path) -> Path:

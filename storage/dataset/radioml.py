@@ -21,6 +21,8 @@ Progress = Callable[[int, int], None]
 SLAB_FRAMES = 4096
 """Frames read at once where all are: 32 MiB of 1024-sample frames."""
 
+_EXPECTED_WITHIN = "expected all data in the file that is named"
+
 _MAX_SNR_DB = 200
 """More than float32 samples can represent, in either direction."""
 
@@ -63,11 +65,13 @@ def inspect_radioml(path: Path) -> RadioMLFile:
 
     Takes below 2 s also for the genuine 2,555,904 frames, where Y and Z are contiguous as they are there; compressed
     ones take as long as they take to unpack. What is left, the rest of Y and X's values, `check_frames` does.
-    Raises DatasetError for a file that is missing, not HDF5, truncated, wrongly shaped or wrongly ordered.
+    Raises DatasetError for a file that is missing, not HDF5, truncated, linked to others, wrongly shaped or ordered.
     """
     with open_file(path) as h5:
         frames, one_hot, snr_column = (_find_dataset(h5, path, name) for name in ("X", "Y", "Z"))
         _check_shapes(path, frames, one_hot, snr_column)
+        for name in ("Y", "Z"):
+            check_is_written(h5, path, name)
         snr_db = _read_snrs(path, snr_column)
         class_names = _read_class_names(path, h5, one_hot.shape[1])
         snrs_db = tuple(int(snr) for snr in np.unique(snr_db))
@@ -101,6 +105,12 @@ def check_labels(file: RadioMLFile, h5: h5py.File, first: int, stop: int) -> Non
         raise _order_error(file, first + row, int(labels[row]), int(file.snr_labels(rows[row])))
 
 
+def check_is_written(h5: h5py.File, path: Path, name: str) -> None:
+    """Raise DatasetError where rows of X, Y or Z have no place in the file; HDF5 reads them as zeros."""
+    if h5[name].id.get_space_status() != h5py.h5d.SPACE_STATUS_ALLOCATED:
+        raise DatasetError(f"{path}: {name} was never written, or only in part; expected all {len(h5[name])} rows")
+
+
 def read_slab(h5: h5py.File, path: Path, first: int, stop: int) -> NDArray[np.float32]:
     """Frames [first, stop) of X: (stop - first, frame_length, 2)."""
     try:
@@ -112,12 +122,12 @@ def read_slab(h5: h5py.File, path: Path, first: int, stop: int) -> NDArray[np.fl
 def map_samples(file: RadioMLFile) -> NDArray[np.float32] | None:
     """X as it lies in the file, (n_frames, frame_length, 2), mapped read-only: no memory but the page cache, shared.
 
-    None where X does not lie there as such: chunked, compressed, of another type, elsewhere, or never written.
+    None where X does not lie there as such: chunked, compressed, of another type, or never written.
     """
     with open_file(file.path) as h5:
         frames = h5["X"]
-        offset = frames.id.get_offset()
-        if frames.chunks is not None or frames.external or offset is None or frames.dtype != np.dtype("<f4"):
+        offset = frames.id.get_offset()  # None but for contiguous samples
+        if offset is None or not frames.id.get_type().equal(h5py.h5t.IEEE_F32LE):
             return None
         shape = frames.shape
     return np.memmap(file.path, np.dtype("<f4"), "r", offset, shape).view(np.ndarray)
@@ -129,10 +139,15 @@ def hash_frames(file: RadioMLFile) -> str:
     Made from the number of frames and 64 frames spread over the file: the whole of it would take minutes.
     """
     digest = hashlib.sha256(str(file.n_frames).encode())
-    with open_file(file.path) as h5:
-        for index in np.unique(np.linspace(0, file.n_frames - 1, 64).round().astype(np.int64)):
-            digest.update(read_slab(h5, file.path, int(index), int(index) + 1).tobytes())
+    digest.update(read_spread(file).tobytes())
     return digest.hexdigest()[:16]
+
+
+def read_spread(file: RadioMLFile) -> NDArray[np.float32]:
+    """64 frames, or all of fewer, spread evenly over classes and SNRs: (n, frame_length, 2)."""
+    rows = np.unique(np.linspace(0, file.n_frames - 1, 64).round().astype(np.int64))
+    with open_file(file.path) as h5:
+        return np.concatenate([read_slab(h5, file.path, int(row), int(row) + 1) for row in rows])
 
 
 def describe_state(path: Path) -> str:
@@ -153,7 +168,21 @@ def cache_folder() -> Path:
 
 
 def open_file(path: Path) -> h5py.File:
-    """The file for reading. Raises DatasetError where it is missing, no HDF5 file, truncated or not to be read."""
+    """The file for reading. Raises DatasetError where it is missing, no HDF5 file, truncated or not to be read.
+
+    So it does where X, Y or Z lies in another file: no file is opened but the one that was named.
+    """
+    h5 = _open_hdf5(path)
+    try:
+        for name in ("X", "Y", "Z"):
+            _check_lies_within(h5, path, name)
+    except BaseException:
+        h5.close()
+        raise
+    return h5
+
+
+def _open_hdf5(path: Path) -> h5py.File:
     if not path.exists():
         raise _missing_error(path)
     if path.is_dir():
@@ -169,6 +198,34 @@ def open_file(path: Path) -> h5py.File:
                 f"dataset file {path} is truncated at {size} bytes; expected a whole file: download it again"
             ) from error
         raise DatasetError(f"dataset file {path} is no readable HDF5 file; expected RadioML 2018.01A") from error
+
+
+def _check_lies_within(h5: h5py.File, path: Path, name: str) -> None:
+    """Raise DatasetError where a data set, or what it is made of, lies outside of the file. Opens no other file."""
+    links, key = h5.id.links, name.encode()
+    if not links.exists(key):
+        return
+    kind = links.get_info(key).type
+    target = "" if kind == h5py.h5l.TYPE_HARD else f"a link to {_describe_target(links, key)}"
+    if kind not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT):
+        raise DatasetError(f"{path}: {name} is {target}, outside of the file; {_EXPECTED_WITHIN}")
+    one_link = h5py.h5p.create(h5py.h5p.LINK_ACCESS)
+    one_link.set_nlinks(1)  # a soft link may be followed; one out of the file would be the second
+    try:
+        found = h5py.h5o.open(h5.id, key, one_link)
+    except KeyError as error:
+        problem = f"is {target}, which is not in the file" if target else f"cannot be opened, {error}"
+        raise DatasetError(f"{path}: {name} {problem}; {_EXPECTED_WITHIN}") from error
+    if isinstance(found, h5py.h5d.DatasetID):
+        creation = found.get_create_plist()
+        if creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count():
+            raise DatasetError(f"{path}: the values of {name} lie in other files; {_EXPECTED_WITHIN}")
+
+
+def _describe_target(links: h5py.h5g.LinkProxy, key: bytes) -> str:
+    target = links.get_val(key)  # of a link out of the file, its name and the place there
+    parts = target if isinstance(target, tuple) else (target,)
+    return ":".join(part.decode(errors="replace") for part in parts)
 
 
 def _missing_error(path: Path) -> DatasetError:

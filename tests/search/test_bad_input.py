@@ -45,9 +45,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_data(path: Path, frame_length: int = 1024, nan_frame: int | None = None) -> None:
+def write_data(path: Path, frame_length: int = 1024, nan_frame: int | None = None, amplitude: float = 1.0) -> None:
     n_cells = len(CLASS_NAMES) * len(SNRS_DB)
-    frames = np.zeros((n_cells * FRAMES_PER_CELL, frame_length, 2), np.float32)
+    frames = np.full((n_cells * FRAMES_PER_CELL, frame_length, 2), amplitude, np.float32)
+    frames[:, ::2] *= -1
     if nan_frame is not None:
         frames[nan_frame, 5, 1] = np.nan
     labels = np.repeat(np.eye(len(CLASS_NAMES), dtype=np.int64), len(SNRS_DB) * FRAMES_PER_CELL, axis=0)
@@ -61,6 +62,13 @@ def truncate(path: Path) -> None:
     write_data(path)
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size // 2)
+
+
+def write_links(path: Path) -> None:
+    write_data(path.with_name("other.hdf5"))
+    with h5py.File(path, "w") as file:
+        for name in "XYZ":
+            file[name] = h5py.ExternalLink("other.hdf5", name)
 
 
 def expect_refusal(folder: Path, capsys: pytest.CaptureFixture[str], text: str) -> str:
@@ -122,9 +130,11 @@ def test_missing_study_file_is_refused(folder: Path, capsys: pytest.CaptureFixtu
         (truncate, "data.hdf5"),
         (lambda path: write_data(path, frame_length=512), "512"),
         (lambda path: write_data(path, nan_frame=777), "frame 777 of X holds NaN"),
+        (lambda path: write_data(path, amplitude=0), "frame 0 of X holds no signal"),
+        (write_links, "X is a link to other.hdf5:X, outside of the file"),
         (lambda path: path.write_text("not HDF5"), "data.hdf5"),
     ],
-    ids=["missing", "truncated", "wrong shape", "NaN frames", "not HDF5"],
+    ids=["missing", "truncated", "wrong shape", "NaN frames", "no signal", "links", "not HDF5"],
 )
 def test_bad_data_file_is_refused(
     folder: Path, capsys: pytest.CaptureFixture[str], write: Callable[[Path], None], message: str

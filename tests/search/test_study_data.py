@@ -13,7 +13,7 @@ from search.study_data import describe_dataset, open_dataset, study_split
 from spaces.study_config import StudyConfig
 from storage.dataset.radioml import DatasetError, inspect_radioml
 from storage.twin.cached_twin import ensure_twin
-from tests.search.radioml_files import SNRS_DB, write_silence
+from tests.search.radioml_files import SNRS_DB, write_tones
 from tests.search.search_study import small_config
 
 
@@ -27,7 +27,7 @@ def config_of(path: Path | str, more: str = "") -> StudyConfig:
 
 
 def test_file_of_the_right_layout_is_opened(tmp_path: Path) -> None:
-    config = config_of(write_silence(tmp_path / "data.hdf5"), ", frames_per_cell: 8")
+    config = config_of(write_tones(tmp_path / "data.hdf5"), ", frames_per_cell: 8")
     file = open_dataset(config)
     assert (file.n_frames, len(study_split(config, file).validation)) == (4992, 624)
 
@@ -86,7 +86,7 @@ def test_frames_tell_data_sets_apart_that_are_no_whole_twins(tmp_path: Path) -> 
 def test_file_without_the_frames_that_the_study_needs_is_refused(
     tmp_path: Path, frames_per_cell: int, snrs_db: tuple[int, ...], more: str, message: str
 ) -> None:
-    path = write_silence(tmp_path / "data.hdf5", frames_per_cell, snrs_db)
+    path = write_tones(tmp_path / "data.hdf5", frames_per_cell, snrs_db)
     with pytest.raises(DatasetError, match=message):
         open_dataset(config_of(path, more))
 

@@ -19,11 +19,11 @@ SNRS_DB = tuple(range(-20, 32, 2))
 def write_file(
     path: Path, frames_per_cell: int = FRAMES_PER_CELL, frame_length: int = 2, n_classes: int = N_CLASSES
 ) -> Path:
-    """I of a frame's first sample is the frame's index, Q its negative; all other samples are 0."""
+    """I of a frame's first sample is the frame's index, Q the negative of the next index; all other samples are 0."""
     n_frames = n_classes * N_SNRS * frames_per_cell
     frames = np.zeros((n_frames, frame_length, 2), np.float32)
     frames[:, 0, 0] = np.arange(n_frames)
-    frames[:, 0, 1] = -np.arange(n_frames)
+    frames[:, 0, 1] = -1 - np.arange(n_frames)
     labels = np.repeat(np.arange(n_classes), N_SNRS * frames_per_cell)
     with h5py.File(path, "w") as h5:
         h5["X"] = frames

@@ -63,7 +63,7 @@ def test_frames_carry_their_samples_labels_and_snrs(path: Path) -> None:
     iq = frames.gather(slice(None))
     index = iq[:, 0, 0].astype(np.int64)
     assert (iq.shape, iq.dtype.name, iq.flags["C_CONTIGUOUS"]) == ((624, 2, 2), "float32", True)
-    np.testing.assert_array_equal(iq[:, 1, 0], -index)
+    np.testing.assert_array_equal(iq[:, 1, 0], -1 - index)
     np.testing.assert_array_equal(frames.labels, index // (26 * 8))
     np.testing.assert_array_equal(frames.snr_db, index // 8 % 26 * 2 - 20)
     assert (frames.labels.dtype.name, frames.snr_db.dtype.name) == ("int64", "int64")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from storage.dataset.radioml import DatasetError, inspect_radioml, map_samples
+from storage.dataset.radioml import DatasetError, inspect_radioml, map_samples, read_spread
 from storage.signals.radioml_classes import CLASS_NAMES
 from tests.storage.layout_files import N_CLASSES, N_FRAMES, N_SNRS, SNRS_DB, replace, write_file
 from tests.storage.unprivileged import run_as_nobody
@@ -124,6 +126,47 @@ def test_samples_that_do_not_lie_there_as_such_are_not_mapped(path: Path, option
     assert map_samples(inspect_radioml(path)) is None
 
 
+def write_samples_as(path: Path, encoding: h5py.h5t.TypeFloatID, layout: int) -> NDArray[np.float32]:
+    """Puts the same samples in the place of X, encoded and laid out otherwise."""
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_layout(layout)
+    with h5py.File(path, "r+") as h5:
+        samples: NDArray[np.float32] = h5["X"][...]
+        del h5["X"]
+        space = h5py.h5s.create_simple(samples.shape)
+        h5py.h5d.create(h5.id, b"X", encoding, space, creation).write(h5py.h5s.ALL, h5py.h5s.ALL, samples)
+    return samples
+
+
+def test_floats_of_another_encoding_are_not_mapped(path: Path) -> None:
+    """HDF5 converts them; their four bytes are not those of float32."""
+    encoding = h5py.h5t.IEEE_F32LE.copy()
+    encoding.set_fields(30, 23, 7, 0, 23)
+    encoding.set_ebias(63)
+    samples = write_samples_as(path, encoding, h5py.h5d.CONTIGUOUS)
+    file = inspect_radioml(path)
+    assert map_samples(file) is None
+    np.testing.assert_array_equal(read_spread(file)[[0, -1]], samples[[0, -1]])
+
+
+def test_samples_within_the_description_of_the_data_set_are_not_mapped(path: Path) -> None:
+    small = write_file(path, frames_per_cell=3, n_classes=2)
+    samples = write_samples_as(small, h5py.h5t.IEEE_F32LE, h5py.h5d.COMPACT)
+    file = inspect_radioml(small)
+    assert map_samples(file) is None
+    np.testing.assert_array_equal(read_spread(file)[[0, -1]], samples[[0, -1]])
+
+
+@pytest.mark.parametrize("userblock_size", [512, 4096])
+def test_samples_behind_a_user_block_are_mapped(path: Path, userblock_size: int) -> None:
+    other = path.with_name("with_user_block.hdf5")
+    with h5py.File(path) as source, h5py.File(other, "w", userblock_size=userblock_size) as h5:
+        for name in "XYZ":
+            source.copy(name, h5)
+        expected = source["X"][...]
+    np.testing.assert_array_equal(map_samples(inspect_radioml(other)), expected)
+
+
 # ---- files that are refused
 
 
@@ -210,6 +253,101 @@ def test_wrong_shape_type_or_value_is_refused(
 ) -> None:
     replace(path, name, change)
     with pytest.raises(DatasetError, match=message):
+        inspect_radioml(path)
+
+
+# ---- values that lie elsewhere
+
+
+@pytest.mark.parametrize("name", ["X", "Y", "Z"])
+def test_link_to_another_file_is_refused(path: Path, name: str) -> None:
+    """The other file has a data set of the right shape, at another place."""
+    other = path.with_name("other.hdf5")
+    shutil.copy(path, other)
+    with h5py.File(path, "r+") as h5:
+        h5.move(name, "unused")
+        h5[name] = h5py.ExternalLink("other.hdf5", name)
+    message = (
+        rf"{name} is a link to other.hdf5:{name}, outside of the file; expected all data in the file that is named"
+    )
+    with pytest.raises(DatasetError, match=message):
+        inspect_radioml(path)
+
+
+@pytest.mark.parametrize("target", ["/group/X", "/group/link"])
+def test_link_that_leads_out_of_the_file_is_refused(path: Path, target: str) -> None:
+    other = path.with_name("other.hdf5")
+    shutil.copy(path, other)
+    with h5py.File(path, "r+") as h5:
+        del h5["X"]
+        h5["group"] = h5py.ExternalLink("other.hdf5", "/") if target == "/group/X" else h5.create_group("inner")
+        if target == "/group/link":
+            h5["group/link"] = h5py.ExternalLink("other.hdf5", "X")
+        h5["X"] = h5py.SoftLink(target)
+    with pytest.raises(DatasetError, match=rf"X is a link to {target}, which is not in the file; expected all data in"):
+        inspect_radioml(path)
+
+
+def test_link_that_leads_nowhere_is_told(path: Path) -> None:
+    with h5py.File(path, "r+") as h5:
+        h5.move("X", "frames")
+        h5["X"] = h5py.SoftLink("/no such frames")
+    with pytest.raises(DatasetError, match=r"X is a link to /no such frames, which is not in the file; expected all"):
+        inspect_radioml(path)
+
+
+@pytest.mark.parametrize("link", [h5py.SoftLink("/group/frames"), h5py.HardLink()])
+def test_links_within_the_file_are_followed(path: Path, link: h5py.SoftLink | h5py.HardLink) -> None:
+    with h5py.File(path, "r+") as h5:
+        expected = h5["X"][...]
+        h5.create_group("group").move("/X", "frames")
+        h5["X"] = link if isinstance(link, h5py.SoftLink) else h5["group/frames"]
+    np.testing.assert_array_equal(map_samples(inspect_radioml(path)), expected)
+
+
+@pytest.mark.parametrize("name", ["X", "Y", "Z"])
+@pytest.mark.parametrize("is_virtual", [True, False], ids=["virtual", "external"])
+def test_values_in_other_files_are_refused(path: Path, name: str, is_virtual: bool) -> None:
+    with h5py.File(path, "r+", libver="latest") as h5:
+        values = h5[name][...]
+        del h5[name]
+        if is_virtual:
+            layout = h5py.VirtualLayout(values.shape, values.dtype)
+            layout[...] = h5py.VirtualSource("other.hdf5", name, shape=values.shape)
+            h5.create_virtual_dataset(name, layout)
+        else:
+            h5.create_dataset(name, data=values, external=[(path.with_name("values"), 0, values.nbytes)])
+    with pytest.raises(DatasetError, match=rf"the values of {name} lie in other files; expected all data in the file"):
+        inspect_radioml(path)
+
+
+def test_no_file_is_opened_on_a_data_file_s_word(path: Path) -> None:
+    """Who opens a pipe that nobody writes waits until the alarm."""
+    os.mkfifo(path.with_name("pipe"))
+    with h5py.File(path, "r+") as h5:
+        del h5["X"]
+        h5["X"] = h5py.ExternalLink("pipe", "X")
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("the pipe was opened"))
+    signal.alarm(20)
+    try:
+        with pytest.raises(DatasetError, match=r"X is a link to pipe:X"):
+            inspect_radioml(path)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("name", ["Y", "Z"])
+@pytest.mark.parametrize("n_written", [0, 1000])
+@pytest.mark.parametrize("options", [{"chunks": True}, {"chunks": (500, 1), "compression": "gzip"}])
+def test_labels_that_were_never_written_are_refused(
+    path: Path, name: str, n_written: int, options: dict[str, object]
+) -> None:
+    with h5py.File(path, "r+") as h5:
+        values = h5[name][...]
+        del h5[name]
+        h5.create_dataset(name, values.shape, values.dtype, **options)[:n_written] = values[:n_written]
+    with pytest.raises(DatasetError, match=rf"{name} was never written, or only in part; expected all 4992 rows"):
         inspect_radioml(path)
 
 
