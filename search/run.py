@@ -37,7 +37,13 @@ from search.promotion import choose_winners
 from search.reports.study_report import count_trials
 from search.run_results import print_results
 from search.study import StudyError, check_is_same_study, open_study
-from search.study_data import describe_dataset, open_dataset, prepare_shared_frames, request_frames
+from search.study_data import (
+    check_input_quantizer,
+    describe_dataset,
+    open_dataset,
+    prepare_shared_frames,
+    request_frames,
+)
 from search.study_run import StudyRun
 from spaces.study_config import ConfigError, load_study_config
 from storage.artifacts import ArtifactError, ArtifactStore
@@ -96,6 +102,7 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     artifacts.check_can_write()
     with show_work(console) as on_progress:
         file = open_dataset(config, on_progress)
+    check_input_quantizer(config, file)
     if not args.no_dashboard:
         find_free_port(args.dashboard_port)
     database = open_database(args.storage)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from spaces.architecture import InputQuantizer
 from spaces.block_space import BlockSpace
-from spaces.distributions import Distribution
+from spaces.distributions import Choices, Distribution, Drawable, FloatRange, IntRange
 from spaces.search_space import SpacePart
 from spaces.study_config import StudyConfig
 from storage.data_identity import identify_data_set
 from storage.dataset.frame_check import check_frames
 from storage.dataset.frames import prepare_frames
-from storage.dataset.radioml import DatasetError, RadioMLFile, inspect_radioml
+from storage.dataset.quantizer_fit import choose_clip, find_misfit
+from storage.dataset.radioml import DatasetError, RadioMLFile, inspect_radioml, read_spread
 from storage.dataset.split import Split, prescribed_split, select_training
 from storage.environment_variables import DATA_FILE_VARIABLE
 from storage.signals.signal_sets import SIGNAL_SETS
@@ -37,17 +38,32 @@ def open_dataset(config: StudyConfig, on_progress: OnProgress = lambda *_: None)
     return file
 
 
+def check_input_quantizer(config: StudyConfig, file: RadioMLFile) -> None:
+    """Raise DatasetError where every input quantizer that the study can draw loses nearly all samples of the file."""
+    fields = _input_quantizer_fields(config)
+    if fields is None:
+        return
+    frames = read_spread(file)
+    fitting = choose_clip(frames)
+    bit_width, clips = int(max(_values_near(fields["bit_width"], 8))), _values_near(fields["clip"], fitting)
+    quantizers = [InputQuantizer.model_validate({"bit_width": bit_width, "clip": clip}) for clip in clips]
+    misfits = [find_misfit(frames, quantizer) for quantizer in quantizers]
+    if None not in misfits:
+        given = " or ".join(f"{clip:g}" for clip in clips)
+        raise DatasetError(
+            f"space.blocks[0].clip is {given}; expected about {fitting:.2g}: {misfits[-1]} (64 frames of {file.path})"
+        )
+
+
 def prepare_shared_frames(config: StudyConfig, file: RadioMLFile, on_progress: OnProgress) -> None:
     """Prepares the frames that workers share, where all trials have the same input quantizer.
 
     Where the quantizer is drawn, the first worker that needs the frames prepares them. Raises DatasetError.
     """
-    first = config.space.blocks[0]
-    if not isinstance(first, BlockSpace) or first.type != "input_quantizer":
+    fields = _input_quantizer_fields(config)
+    if fields is None or any(isinstance(value, Distribution) for value in fields.values()):
         return
-    if any(isinstance(value, Distribution) for value in first.fields.values()):
-        return
-    quantizer = InputQuantizer.model_validate(first.fields)
+    quantizer = InputQuantizer.model_validate(fields)
     split = study_split(config, file)
     prepare_frames(file, split, quantizer, lambda done, total: on_progress("preparing frames", done, total))
 
@@ -117,3 +133,22 @@ def _check_parts(config: StudyConfig, file: RadioMLFile) -> None:
             f"dataset.frames_per_cell is {wanted}; expected at most {file.frames_per_cell}, all that {file.path} has"
         )
     select_training(file, study_split(config, file), config.dataset.min_training_snr_db)
+
+
+def _input_quantizer_fields(config: StudyConfig) -> dict[str, Drawable] | None:
+    """Bit width and clip of the study's input quantizer; None where its networks begin with none."""
+    first = config.space.blocks[0]
+    if not isinstance(first, BlockSpace) or first.type != "input_quantizer":
+        return None
+    return {**InputQuantizer().model_dump(exclude={"type"}), **first.fields}
+
+
+def _values_near(drawable: Drawable, wanted: float) -> list[float]:
+    """The values that can be drawn; of a range only the nearest to the wanted one."""
+    match drawable:
+        case Choices(choices):
+            return [float(choice) for choice in choices if choice is not None]
+        case IntRange(low, high) | FloatRange(low, high):
+            return [min(max(wanted, low), high)]
+    assert isinstance(drawable, int | float), "checked by the rule of the field"
+    return [drawable]

@@ -131,10 +131,11 @@ def test_missing_study_file_is_refused(folder: Path, capsys: pytest.CaptureFixtu
         (lambda path: write_data(path, frame_length=512), "512"),
         (lambda path: write_data(path, nan_frame=777), "frame 777 of X holds NaN"),
         (lambda path: write_data(path, amplitude=0), "frame 0 of X holds no signal"),
+        (lambda path: write_data(path, amplitude=0.007), "space.blocks[0].clip is 3; expected about 0.03: 100.0% of"),
         (write_links, "X is a link to other.hdf5:X, outside of the file"),
         (lambda path: path.write_text("not HDF5"), "data.hdf5"),
     ],
-    ids=["missing", "truncated", "wrong shape", "NaN frames", "no signal", "links", "not HDF5"],
+    ids=["missing", "truncated", "wrong shape", "NaN frames", "no signal", "other scale", "links", "not HDF5"],
 )
 def test_bad_data_file_is_refused(
     folder: Path, capsys: pytest.CaptureFixture[str], write: Callable[[Path], None], message: str

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from search.study_data import describe_dataset, open_dataset, study_split
+from search.study_data import check_input_quantizer, describe_dataset, open_dataset, study_split
 from spaces.study_config import StudyConfig
 from storage.dataset.radioml import DatasetError, inspect_radioml
 from storage.twin.cached_twin import ensure_twin
@@ -89,6 +89,63 @@ def test_file_without_the_frames_that_the_study_needs_is_refused(
     path = write_tones(tmp_path / "data.hdf5", frames_per_cell, snrs_db)
     with pytest.raises(DatasetError, match=message):
         open_dataset(config_of(path, more))
+
+
+@pytest.fixture
+def tones(tmp_path: Path) -> Path:
+    """Each frame a tone of amplitude 1."""
+    return write_tones(tmp_path / "data.hdf5")
+
+
+def check_clip(path: Path, quantizer: str) -> None:
+    config = small_config(
+        **{
+            "space:": f"dataset: {{path: {path}}}\nspace:",
+            "{type: input_quantizer}": f"{{type: input_quantizer, {quantizer}}}",
+        }
+    )
+    check_input_quantizer(config, inspect_radioml(path))
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "given", "fate"),
+    [
+        ("clip: 1000", "1000", "below 3.91, half a step of 8 bits, and become code 0"),
+        ("clip: 0.001", "0.001", "above 0.001 and are clipped"),
+        ("clip: 10, bit_width: 2", "10", "below 2.5, half a step of 2 bits, and become code 0"),
+        ("clip: {choices: [0.001, 1000]}", "0.001 or 1000", "below 3.91, half a step"),
+        ("clip: {float: [300, 5000], log: true}", "300", "below 1.17, half a step"),
+        ("clip: {int: [300, 5000]}, bit_width: {int: [2, 8]}", "300", "below 1.17, half a step of 8 bits"),
+    ],
+)
+def test_input_quantizer_that_loses_the_signal_is_refused(tones: Path, quantizer: str, given: str, fate: str) -> None:
+    with pytest.raises(DatasetError) as caught:
+        check_clip(tones, quantizer)
+    message = str(caught.value)
+    assert message.startswith(f"space.blocks[0].clip is {given}; expected about 3: ")
+    assert f"% of samples lie {fate}" in message
+    assert message.endswith(f"(64 frames of {tones})")
+
+
+@pytest.mark.parametrize(
+    "quantizer",
+    [
+        "clip: 3",
+        "clip: 0.5, bit_width: 2",
+        "bit_width: {choices: [2, 4, 8]}",
+        "clip: {choices: [0.001, 2.0, 1000]}",
+        "clip: {float: [0.001, 1000], log: true}",
+        "clip: 10, bit_width: {int: [2, 8]}",
+    ],
+)
+def test_study_that_can_draw_a_fitting_quantizer_is_not_refused(tones: Path, quantizer: str) -> None:
+    check_clip(tones, quantizer)
+
+
+def test_study_without_an_input_quantizer_is_not_refused(tones: Path) -> None:
+    text = f"dataset: {{path: {tones}}}\nspace:"
+    config = small_config(**{"space:": text, "    - {type: input_quantizer}\n": ""})
+    check_input_quantizer(config, inspect_radioml(tones))
 
 
 def test_data_file_of_other_frames_and_classes_is_refused_with_both(tmp_path: Path) -> None:
