@@ -43,15 +43,15 @@ TRANSMITTER_ROLL_OFFS = (0.35, 0.70)
 RECEIVER_ROLL_OFF = 0.38
 """Of the two filters behind it, the same in all frames.
 
-A published OOK frame gives (0.38, 0.38, 0.67): it leaves 0.4 % of the waveform unexplained, where three filters of 0.46
-leave 0.8 %, (0.40, 0.40, 0.62) 0.5 %, and the frame's own rounding 0.3 %. Three equal filters fitted to other frames
-have 0.37 to 0.48, which is what a varying first filter before two of 0.38 looks like.
+The first 409 samples of a published OOK frame (da-steve101/radio_modulation, models/input_img.csv) give (0.38, 0.38,
+0.67). That leaves 0.4 % of the waveform unexplained; three filters of 0.46 leave 0.8 %, (0.40, 0.40, 0.62) 0.5 %, and
+the frame's own rounding is 0.3 %. Three equal filters fitted to other frames have 0.37 to 0.48, which is what a varying
+first filter before two of 0.38 looks like.
 """
 
 SNR_OFFSET_DB = 0.8
-"""What the true SNR is above twice the label. Fitted, to +-0.2 dB, and without a known reason: networks that were
-trained on the genuine file read frames of this SNR as accurately as genuine ones, and those of 0 dB 0.7 to 1.4 points
-less accurately."""
+"""What the true SNR is above twice the label. Fitted, to +-0.2 dB, for no proved reason: networks that were trained on
+the genuine file read frames of this SNR nearly as accurately as genuine ones, without it 0.7 to 1.4 points worse."""
 
 CARRIER_OFFSET = 2.1e-4
 """Standard deviation over the frames, radians per sample: genuine BPSK frames give |E x**(2 m)| for m = 1, 2, 4."""
