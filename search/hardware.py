@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from search.processes.interrupts import Interrupts
 from search.processes.local_services import Service
 from search.promotion import PromotionError, promote_trial
-from search.stored_trial import StoredTrial
+from search.stored_point import StoredTrial
 from storage.artifacts import ArtifactStore
 from storage.builds import load_builds
 from storage.database import Database

@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 
 from search.promotion import PromotionError, promote_trial
-from search.stored_trial import open_stored_trial
+from search.stored_point import open_stored_trial
 from search.study import StudyError
 from spaces.study_config import ConfigError
 from storage.artifacts import ArtifactError

@@ -12,7 +12,7 @@ from search.hardware_estimates import study_target
 from search.measured_trials import MeasuredTrial
 from search.objectives import measure_contributions
 from search.reports.study_report import StudyReport
-from search.stored_trial import StoredTrial
+from search.stored_point import StoredTrial
 from search.study_data import study_split
 from storage.builds import load_build, load_builds, queue_build, record_test_accuracy
 from storage.dataset.frames import load_validation_sample

@@ -12,7 +12,7 @@ from search.measured_trials import MeasuredTrial
 from search.processes.local_services import Service
 from search.progress import ProgressDisplay, RunStatus
 from search.reports.study_report import count_trials
-from search.stored_trial import StoredTrial
+from search.stored_point import StoredTrial
 from storage.dataset.radioml import RadioMLFile
 
 SEARCHING = "searching"

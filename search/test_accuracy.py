@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.promotion import PromotionError, measure_test
-from search.stored_trial import open_stored_trial
+from search.stored_point import open_stored_trial
 from search.study import StudyError
 from spaces.study_config import ConfigError
 from storage.artifacts import ArtifactError

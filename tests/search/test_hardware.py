@@ -10,7 +10,7 @@ from search.loop import run_search
 from search.processes.interrupts import Interrupts, SearchInterrupted
 from search.processes.local_services import Service
 from search.reports.study_report import load_study_report
-from search.stored_trial import StoredTrial
+from search.stored_point import StoredTrial
 from storage.artifacts import ArtifactStore
 from storage.builds import claim_build, fail_build, load_builds
 from storage.database import Database

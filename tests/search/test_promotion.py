@@ -8,7 +8,7 @@ from search.measured_trials import MeasuredTrial
 from search.objectives import study_objectives
 from search.promotion import PromotionError, choose_winners, promote_trial
 from search.reports.study_report import StudyReport, TrialCounts, load_study_report
-from search.stored_trial import StoredTrial
+from search.stored_point import StoredTrial
 from storage.artifacts import ArtifactStore
 from storage.database import Database
 from storage.dataset.radioml import RadioMLFile
