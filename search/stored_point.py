@@ -1,11 +1,11 @@
-"""One complete trial of a stored study, with its weights and the data it was measured on."""
+"""One measured network of a stored study, with its weights and the data it was measured on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.measured_trials import MeasuredTrial
+from search.measured_trials import MeasuredPoint
 from search.reports.study_report import StudyReport, load_study_report
 from search.study import StudyError, check_is_same_study
 from search.study_data import describe_dataset, open_dataset
@@ -17,14 +17,14 @@ from storage.studies import load_study_record
 
 
 @dataclass(frozen=True)
-class StoredTrial:
-    """A trial and what it takes to measure or build it again."""
+class StoredPoint:
+    """A point and what it takes to measure or build its network again."""
 
     database: Database
     artifacts: ArtifactStore
     config: StudyConfig
     file: RadioMLFile
-    measured: MeasuredTrial
+    point: MeasuredPoint
 
     @property
     def study_name(self) -> str:
@@ -32,39 +32,50 @@ class StoredTrial:
         return self.config.study.name
 
     @property
-    def number(self) -> int:
-        """In its study, from 0."""
-        return self.measured.trial_number
+    def name(self) -> str:
+        """Such as "trial 7 stage 2 of dsc4"."""
+        return f"{self.point.name} of {self.study_name}"
 
     @property
     def is_below_threshold(self) -> bool:
-        """Whether its accuracy is too low to be of use. Such a trial is built only to show the whole chain."""
-        return self.measured.accuracy < self.config.objectives.accuracy.threshold
+        """Whether its accuracy is too low to be of use. Such a network is built only to show the whole chain."""
+        return self.point.accuracy < self.config.objectives.accuracy.threshold
 
     @property
     def checkpoint(self) -> Path:
-        """The weights at the end of its last stage; they may be missing."""
-        return self.artifacts.path(self.measured.last.checkpoint)
+        """The weights at the end of its stage; they may be missing."""
+        return self.artifacts.path(self.point.evaluation.checkpoint)
 
 
-def open_stored_trial(storage: str, artifacts: Path, study_name: str, trial_number: int) -> StoredTrial:
-    """Raises ArtifactError, ConfigError, DatabaseError, DatasetError or StudyError where something is missing."""
+def open_stored_point(
+    storage: str, artifacts: Path, study_name: str, trial_number: int, stage: int | None
+) -> StoredPoint:
+    """A trial at the end of this stage; None: of its last one.
+
+    Raises ArtifactError, ConfigError, DatabaseError, DatasetError or StudyError where something is missing.
+    """
     database = open_existing_database(storage)
-    measured = find_trial(load_study_report(database, study_name), trial_number)
+    point = find_point(load_study_report(database, study_name), trial_number, stage)
     record = load_study_record(database, study_name)
     assert record is not None  # load_study_report raises before
     config = parse_study_config(record.text, f"study {study_name}")
     file = open_dataset(config)
     check_is_same_study(config, database, describe_dataset(file))
-    return StoredTrial(database, ArtifactStore(artifacts), config, file, measured)
+    return StoredPoint(database, ArtifactStore(artifacts), config, file, point)
 
 
-def find_trial(report: StudyReport, trial_number: int) -> MeasuredTrial:
-    """The complete trial of this number. Raises StudyError where there is none."""
+def find_point(report: StudyReport, trial_number: int, stage: int | None) -> MeasuredPoint:
+    """The complete trial of this number at the end of this stage; None: of its last one. Raises StudyError."""
     trials = {trial.trial_number: trial for trial in report.trials}
     if trial_number not in trials:
-        front = ", ".join(str(trial.trial_number) for trial in report.front) or "none yet"
+        numbers = dict.fromkeys(str(point.trial_number) for point in report.front)
         raise StudyError(
-            f"trial is {trial_number}; expected a complete trial of {report.study_name}, such as its front: {front}"
+            f"trial is {trial_number}; expected a complete trial of {report.study_name}, "
+            f"such as its front: {', '.join(numbers) or 'none yet'}"
         )
-    return trials[trial_number]
+    trial = trials[trial_number]
+    points = {point.stage: point for point in trial.points}
+    if stage is not None and stage not in points:
+        stages = ", ".join(map(str, points))
+        raise StudyError(f"stage is {stage}; expected a stage of trial {trial_number} of {report.study_name}: {stages}")
+    return trial.last if stage is None else points[stage]

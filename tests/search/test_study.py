@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import text
 
 from search.loop import run_search
-from search.study import StudyError, adopt_trials, check_is_same_study, open_optuna_storage, open_study
+from search.optuna_storage import open_optuna_storage
+from search.study import StudyError, adopt_trials, check_is_same_study, open_study
 from storage.builds import load_builds
 from storage.database import Database
 from storage.evaluations import load_evaluations
