@@ -54,7 +54,7 @@ def front_table(report: StudyReport, *, with_architecture: bool) -> TextTable:
     rows = [_front_row(report, point, hardware) for point in report.front]
     if with_architecture:
         header.append("architecture")
-        rows = [(*row, point.design.architecture_id) for row, point in zip(rows, report.front, strict=True)]
+        rows = [(*row, point.architecture.architecture_id) for row, point in zip(rows, report.front, strict=True)]
     return TextTable(tuple(header), tuple(rows))
 
 

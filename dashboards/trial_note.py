@@ -13,6 +13,7 @@ from search.measured_trials import MeasuredPoint, MeasuredTrial
 from search.objectives import Constraint, Objective, keeps_all
 from spaces.architecture import ArchitectureConfig, Block, BlockShape, InputQuantizer, infer_shapes, list_layer_bits
 from spaces.metrics import ACCURACY, INFERENCE_COST
+from spaces.pruning_stages import CostAwareStage, MagnitudeStage, PruningStage, StructuredStage, ThresholdStage
 from spaces.search_space import Design
 from storage.hardware_reports import BuildReport
 from storage.records import Build, Evaluation
@@ -144,7 +145,7 @@ def _cell(value: object) -> str:
 
 
 def _stage_table(facts: TrialFacts) -> str:
-    header = ["stage", "ε", "λ", "epochs", "accuracy", "η", "bit-ops", "weight bits", "mean density"]
+    header = ["stage", "pruning", "λ", "epochs", "accuracy", "η", "bit-ops", "weight bits", "mean density"]
     rows = [_stage_row(evaluation, facts.design) for evaluation in facts.evaluations]
     if facts.result is not None and facts.has_stages:
         header.append("on the front")
@@ -154,11 +155,11 @@ def _stage_table(facts: TrialFacts) -> str:
 
 
 def _stage_row(evaluation: Evaluation, design: Design | None) -> list[str]:
-    name, epsilon, weight_decay = _stage_settings(evaluation.stage, design)
+    name, pruning, weight_decay = _stage_settings(evaluation.stage, design)
     cost = evaluation.cost
     return [
         name,
-        epsilon,
+        pruning,
         weight_decay,
         str(evaluation.epochs),
         ACCURACY.number(evaluation.accuracy),
@@ -175,7 +176,21 @@ def _stage_settings(stage: int, design: Design | None) -> tuple[str, str, str]:
     if design is None or stage > len(design.stages):
         return f"{stage}, pruning", "", ""
     settings = design.stages[stage - 1]
-    return f"{stage}, pruning", f"{settings.epsilon:.3g}", f"{settings.weight_decay:.3g}"
+    return f"{stage}, pruning", _describe_pruning(settings), f"{settings.weight_decay:.3g}"
+
+
+def _describe_pruning(stage: PruningStage) -> str:
+    match stage:
+        case ThresholdStage():
+            return f"ε {stage.epsilon:.3g}" + (" of each layer's rms" if stage.scope == "layer" else "")
+        case CostAwareStage():
+            return f"cost aware to η {stage.inference_cost:.4g}"
+        case MagnitudeStage(fraction=None):
+            return f"smallest to η {stage.inference_cost:.4g}"
+        case MagnitudeStage():
+            return f"{stage.fraction:.0%} of the weights"
+        case StructuredStage():
+            return f"{stage.fraction:.0%} of the channels"
 
 
 def _density_table(evaluations: Sequence[Evaluation]) -> str:

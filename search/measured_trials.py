@@ -10,6 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search import trial_attributes
+from spaces.architecture import ArchitectureConfig
 from spaces.search_space import Design
 from storage.database import Database
 from storage.estimates import load_estimates
@@ -77,6 +78,11 @@ class MeasuredPoint:
     def design(self) -> Design:
         """Of its trial, with the stages that come after this one."""
         return self.trial.design
+
+    @property
+    def architecture(self) -> ArchitectureConfig:
+        """Of this network: a stage may have removed channels of its trial's."""
+        return self.evaluation.architecture or self.design.architecture
 
     @property
     def accuracy(self) -> float:

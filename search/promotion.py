@@ -42,7 +42,7 @@ def choose_winners(report: StudyReport, top: int) -> Winners:
     Where none reaches the threshold: the most accurate of the front. The front has no point that breaks a constraint.
     Float networks are passed over, and those whose builds would fail: FINN's estimate has fewer frames/s than wanted.
     """
-    quantized = [point for point in report.front if point.design.architecture.is_quantized]
+    quantized = [point for point in report.front if point.architecture.is_quantized]
     fast = [point for point in quantized if point.hardware is None or point.hardware.throughput_fps >= report.least_fps]
     if top == 0:
         return Winners((), "promotion.top is 0: nothing is promoted")
@@ -65,7 +65,7 @@ def promote_point(stored: StoredPoint, on_step: Callable[[str], None]) -> Build:
     this target already keeps its build. Raises PromotionError.
     """
     point = stored.point
-    if not point.design.architecture.is_quantized:
+    if not point.architecture.is_quantized:
         raise PromotionError(
             f"{stored.name} has 32-bit weights or activations; "
             "expected a network with at most 8 bits everywhere, for FINN builds no other"
@@ -89,7 +89,7 @@ def measure_test(stored: StoredPoint) -> Accuracy:
     from workers.checkpoint import CheckpointError, load_weights
     from workers.model import build_model
 
-    model = build_model(stored.point.design.architecture, seed=0)
+    model = build_model(stored.point.architecture, seed=0)
     try:
         load_weights(_find_checkpoint(stored), model)
     except CheckpointError as error:
@@ -123,7 +123,7 @@ def _export(stored: StoredPoint, test_accuracy: float | None) -> BuildRequest:
     frames = load_validation_sample(stored.file, split, N_REFERENCE_FRAMES)
     try:
         folder = checkpoint.with_suffix("")
-        model, vectors = export_evaluation(stored.point.design.architecture, checkpoint, frames, folder)
+        model, vectors = export_evaluation(stored.point.architecture, checkpoint, frames, folder)
     except (CheckpointError, ExportError) as error:
         raise PromotionError(f"{stored.name}: {error}") from error
     return BuildRequest(

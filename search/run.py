@@ -36,7 +36,7 @@ from search.progress import ProgressDisplay, show_work
 from search.promotion import choose_winners
 from search.reports.study_report import count_trials
 from search.run_results import print_results
-from search.study import StudyError, check_is_same_study, open_study
+from search.study import StudyError, match_study, open_study
 from search.study_data import (
     check_input_quantizer,
     describe_dataset,
@@ -106,7 +106,7 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     if not args.no_dashboard:
         find_free_port(args.dashboard_port)
     database = open_database(args.storage)
-    check_is_same_study(config, database, describe_dataset(file))
+    config = match_study(config, database, describe_dataset(file))
     with show_work(console) as on_progress:
         prepare_shared_frames(config, file, on_progress)
     interrupts = Interrupts()

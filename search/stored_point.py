@@ -7,7 +7,7 @@ from pathlib import Path
 
 from search.measured_trials import MeasuredPoint
 from search.reports.study_report import StudyReport, load_study_report
-from search.study import StudyError, check_is_same_study
+from search.study import StudyError, match_study
 from search.study_data import describe_dataset, open_dataset
 from spaces.study_config import StudyConfig, parse_study_config
 from storage.artifacts import ArtifactStore
@@ -60,7 +60,7 @@ def open_stored_point(
     assert record is not None  # load_study_report raises before
     config = parse_study_config(record.text, f"study {study_name}")
     file = open_dataset(config)
-    check_is_same_study(config, database, describe_dataset(file))
+    config = match_study(config, database, describe_dataset(file))
     return StoredPoint(database, ArtifactStore(artifacts), config, file, point)
 
 

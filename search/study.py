@@ -28,9 +28,10 @@ from search.trial_attributes import (
 )
 from spaces.architecture import ArchitectureError
 from spaces.search_space import Design, SearchSpace
-from spaces.study_config import StudyConfig, StudyPart
+from spaces.study_config import StudyConfig, StudyPart, read_as_before
 from storage.database import Database
 from storage.studies import forget_study, load_study_record, record_study, update_study_text
+from workers.inference_cost import LEAST_KEPT, find_least_cost
 
 
 class StudyError(Exception):
@@ -53,7 +54,7 @@ class RunningTrial:
 def open_study(config: StudyConfig, database: Database, provenance: Mapping[str, str]) -> optuna.Study:
     """Creates the study, or opens it to resume it.
 
-    A study that was deleted in Optuna dashboard starts anew. Call with the study's lease, after check_is_same_study.
+    A study that was deleted in Optuna dashboard starts anew. Call with the study's lease, after match_study.
     """
     storage = open_optuna_storage(database)
     if config.study.name not in optuna.study.get_all_study_names(storage):
@@ -67,14 +68,17 @@ def open_study(config: StudyConfig, database: Database, provenance: Mapping[str,
     return study
 
 
-def check_is_same_study(config: StudyConfig, database: Database, data: Mapping[str, str]) -> None:
-    """Raises StudyError where the stored study of this name would give other results.
+def match_study(config: StudyConfig, database: Database, data: Mapping[str, str]) -> StudyConfig:
+    """The config with which the stored study of this name goes on; raises StudyError where none gives its results.
 
-    `data` describes the data set, as describe_dataset does.
+    That is the config itself, or for a study of an earlier version the same file as it was read then. `data` describes
+    the data set, as describe_dataset does.
     """
     record = load_study_record(database, config.study.name)
     if record is None:
-        return
+        return config
+    if record.fingerprint != config.fingerprint:
+        config = read_as_before(config)
     if record.fingerprint != config.fingerprint:
         raise StudyError(
             f"study.name is {config.study.name}; this study was started on {record.created_at:%Y-%m-%d} with another "
@@ -87,6 +91,7 @@ def check_is_same_study(config: StudyConfig, database: Database, data: Mapping[s
             f"the data set is {_name_data(data)}; "
             f"expected {_name_data(before)}, on which study {config.study.name} was started"
         )
+    return config
 
 
 def ask_trial(study: optuna.Study, search_space: SearchSpace) -> RunningTrial | None:
@@ -116,9 +121,23 @@ def _draw_design(study: optuna.Study, trial: Trial, search_space: SearchSpace) -
     except ArchitectureError as error:
         tell_unbuildable(study, trial, str(error))
         return None
+    reason = _find_unreachable_target(design)
+    if reason is not None:
+        tell_unbuildable(study, trial, reason)
+        return None
     trial.set_user_attr("architecture_id", design.architecture_id)
     trial.set_user_attr(DESIGN, design.model_dump_json())
     return RunningTrial(trial, design)
+
+
+def _find_unreachable_target(design: Design) -> str | None:
+    least = find_least_cost(design.architecture)
+    for index, stage in enumerate(design.stages):
+        target = getattr(stage, "inference_cost", None)
+        if target is not None and target < least:
+            place = f"pruning.stages[{index}].inference_cost is {target:.3g}"
+            return f"{place}; expected at least {least:.3g}, the cost of {LEAST_KEPT} weights in each layer"
+    return None
 
 
 def tell_measured(study: optuna.Study, trial: Trial, config: StudyConfig, measured: MeasuredTrial) -> bool:

@@ -33,6 +33,9 @@ BASELINE_BIT_OPS = 807_699_904
 BASELINE_WEIGHT_BITS = 1_244_936
 """Weight bits of the same network (same source)."""
 
+LEAST_KEPT = 4
+"""Weights that each layer keeps where a cost target decides: a layer without weights passes nothing on."""
+
 
 @dataclass(frozen=True)
 class MacLayer:
@@ -82,6 +85,21 @@ def count_layer_costs(architecture: ArchitectureConfig, density: Mapping[str, fl
 def score_inference_cost(bit_ops: float, weight_bits: float) -> float:
     """The challenge's score eta: 0.5 bit_ops / baseline + 0.5 weight_bits / baseline (ITU PS-007); lower is better."""
     return 0.5 * bit_ops / BASELINE_BIT_OPS + 0.5 * weight_bits / BASELINE_WEIGHT_BITS
+
+
+def list_marginal_costs(architecture: ArchitectureConfig) -> dict[str, float]:
+    """What one non-zero weight of each MAC layer adds to the inference cost."""
+    return {
+        layer.name: score_inference_cost(
+            layer.macs / layer.weights * layer.weight_bit_width * layer.activation_bit_width, layer.weight_bit_width
+        )
+        for layer in list_mac_layers(architecture)
+    }
+
+
+def find_least_cost(architecture: ArchitectureConfig) -> float:
+    """The cost of the network with `LEAST_KEPT` weights in each layer: no pruning goes below it."""
+    return LEAST_KEPT * sum(list_marginal_costs(architecture).values())
 
 
 def list_mac_layers(architecture: ArchitectureConfig) -> tuple[MacLayer, ...]:

@@ -72,7 +72,7 @@ def _point_as_json(point: MeasuredPoint, report: StudyReport) -> dict[str, objec
         "weight_bits": point.cost.weight_bits,
         "parameters": point.cost.parameters,
         "epochs": point.evaluation.epochs,
-        "architecture_id": point.design.architecture_id,
+        "architecture_id": point.architecture.architecture_id,
     }
     if point.hardware is not None:
         values |= {name: getattr(point.hardware, name) for name in (*RESOURCE_KEYS, *SPEED_KEYS)}

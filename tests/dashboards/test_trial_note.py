@@ -12,7 +12,8 @@ from search.measured_trials import MeasuredTrial
 from search.objectives import Constraint, Objective
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from spaces.metrics import ACCURACY, DSP, INFERENCE_COST, LUT, THROUGHPUT
-from spaces.search_space import Design, PruningStage, TrainingSettings
+from spaces.pruning_stages import ThresholdStage
+from spaces.search_space import Design, TrainingSettings
 from storage.hardware_reports import HardwareEstimate
 from storage.records import Build, BuildLevel, BuildState, BuildTarget, Cost, Evaluation
 from tests.dashboards.demo_study import BUILD_REPORT, DETAILED_BUILD_REPORT, ZCU111
@@ -25,7 +26,7 @@ DESIGN = Design(
         blocks=(InputQuantizer(), BLOCK, BLOCK.model_copy(update={"stride": 1}), GlobalPool(), LINEAR)
     ),
     training=TrainingSettings(epochs=6),
-    stages=(PruningStage(epsilon=0.15, weight_decay=5e-5, epochs=2),),
+    stages=(ThresholdStage(epsilon=0.15, weight_decay=5e-5, epochs=2),),
 )
 COST = Cost(bit_ops=19_242_864, weight_bits=10_704, inference_cost=0.016211, parameters=6_000)
 TRAINED = Evaluation(
@@ -133,7 +134,7 @@ def test_note_has_one_row_per_pruning_stage() -> None:
     rows = table_rows(trial_note(FACTS))
 
     assert ["0, training", "", "0", "6", "57.06%", "0.078100", "19,242,864", "10,704", "99.0%", "no"] in rows
-    assert ["1, pruning", "0.15", "5e-05", "6", "56.24%", "0.016211", "19,242,864", "10,704", "37.5%", "yes"] in rows
+    assert ["1, pruning", "ε 0.15", "5e-05", "6", "56.24%", "0.016211", "19,242,864", "10,704", "37.5%", "yes"] in rows
 
 
 def test_note_has_the_density_of_each_layer_per_stage() -> None:

@@ -15,7 +15,7 @@ from search.loop import Search
 from search.points_study import points_study_name
 from search.processes.driver_lease import DriverLease
 from search.processes.interrupts import Interrupts
-from search.study import check_is_same_study, open_study
+from search.study import match_study, open_study
 from spaces.study_config import StudyConfig, parse_study_config
 from storage.artifacts import ArtifactStore
 from storage.builds import queue_build
@@ -100,7 +100,7 @@ def make_search(
     config: StudyConfig, database: Database, folder: Path, evaluate: Evaluate, capacity: int = 2, **options: Any
 ) -> Search:
     """A run of the loop on this database, as the command would make it."""
-    check_is_same_study(config, database, DATA)
+    config = match_study(config, database, DATA)
     search = Search(
         config=config,
         study=open_study(config, database, DATA),

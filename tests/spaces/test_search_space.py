@@ -4,6 +4,7 @@ import pytest
 from spaces.architecture import ArchitectureError, Conv, DepthwiseSeparable, Linear
 from spaces.block_space import find_smallest_stride_product, parse_blocks
 from spaces.problems import InvalidValueError
+from spaces.pruning_stages import ThresholdStage
 from spaces.search_space import Design, PruningPart, SearchSpace, SpacePart, TrainingPart
 
 LINEAR: dict[str, object] = {"type": "linear", "out_features": 24, "weight_bit_width": 6}
@@ -15,7 +16,9 @@ def conv(**fields: object) -> dict[str, object]:
 
 
 def space_of(*blocks: object) -> SearchSpace:
-    return SearchSpace(SpacePart.model_validate({"blocks": list(blocks)}), TrainingPart(), PruningPart(), epochs=2)
+    return SearchSpace(
+        SpacePart.model_validate({"blocks": list(blocks)}), TrainingPart.model_validate({}), PruningPart(), epochs=2
+    )
 
 
 def problems_of(*blocks: object) -> list[str]:
@@ -95,6 +98,8 @@ def test_training_and_pruning_are_drawn_too() -> None:
     design = space.suggest(trial)
     assert (design.training.epochs, design.training.batch_size) == (7, 32)
     assert design.training.learning_rate == trial.params["training.learning_rate"]
+    assert isinstance(design.stages[0], ThresholdStage)
+    assert isinstance(design.stages[1], ThresholdStage)
     assert design.stages[0].epsilon == trial.params["pruning.stages[0].epsilon"]
     assert design.stages[1].epsilon == 0.25
     assert design.stages[1].weight_decay == trial.params["pruning.stages[1].weight_decay"]

@@ -23,7 +23,7 @@ from spaces.architecture import (
 )
 from workers.inference_cost import count_cost, count_layer_costs, list_mac_layers, main, score_qonnx_file
 from workers.model import build_model, iterate_mac_modules, measure_density
-from workers.pruning import prune_weights
+from workers.pruning import keep_from_epsilon, prune_once
 from workers.qonnx_export import write_qonnx
 
 ARCHITECTURES_FILE = Path(__file__).with_name("bacalhaunet_architectures.csv")
@@ -150,7 +150,7 @@ def test_counted_cost_equals_qonnx_on_the_exported_file(
 ) -> None:
     architecture = ArchitectureConfig(blocks=(*blocks, CLASSIFIER))
     model = build_model(architecture, seed=7)
-    prune_weights(model, epsilon)
+    prune_once(model, keep_from_epsilon, epsilon)
     write_qonnx(model, architecture, tmp_path / "model.onnx")
 
     cost, score = count_cost(architecture, measure_density(model)), score_qonnx_file(tmp_path / "model.onnx")
