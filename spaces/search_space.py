@@ -18,6 +18,7 @@ from spaces.block_space import BlockEntry, draw_blocks, find_smallest_stride_pro
 from spaces.distributions import Choices, Drawable, Scalar, SuggestingTrial, draw, find_smallest, parse_drawable
 from spaces.problems import InvalidValueError, Problem, format_value
 from spaces.pruning_stages import PruningStage
+from spaces.quantization_defaults import BIT_WIDTH_RULE, DEFAULT_BIT_WIDTHS, fill_in_bit_widths
 from spaces.stage_space import StageSpace, draw_stages, parse_stages
 
 Schedule = Literal["hold", "restarts"]
@@ -110,6 +111,21 @@ class PruningPart(Part):
     stages: Annotated[tuple[StageSpace, ...], PlainValidator(parse_stages), PlainSerializer(_list_plain)] = ()
 
 
+_Bits = Annotated[Drawable, BIT_WIDTH_RULE, _parse_with(BIT_WIDTH_RULE), _AsPlain]
+
+
+class QuantizationPart(Part):
+    """Bit widths of the blocks that are given none; a distribution is drawn from for each block anew."""
+
+    weights: _Bits = DEFAULT_BIT_WIDTHS["weights"]
+    """Of convolutions over all channels: conv, pointwise, expansion and projection."""
+    depthwise_weights: _Bits = DEFAULT_BIT_WIDTHS["depthwise_weights"]
+    """Not of a block that gives its weight_bit_width."""
+    linear_weights: _Bits = DEFAULT_BIT_WIDTHS["linear_weights"]
+    activations: _Bits = DEFAULT_BIT_WIDTHS["activations"]
+    """Not of linear blocks, whose last has none."""
+
+
 class SpacePart(Part):
     """The network from frames to class scores: its blocks, whose fields and repetitions may be ranges."""
 
@@ -118,6 +134,14 @@ class SpacePart(Part):
     """Samples of a frame of the data set; by default RadioML 2018.01A's."""
     n_classes: Annotated[int, Field(ge=2, le=1024)] = _FIELDS["n_classes"].default
     """Classes of the data set; by default RadioML 2018.01A's."""
+    quantization: QuantizationPart = QuantizationPart()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_bit_widths(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or "blocks" not in given:
+            return given
+        return {**given, "blocks": fill_in_bit_widths(given["blocks"], given.get("quantization"))}
 
     @model_validator(mode="after")
     def _check_can_be_built(self) -> SpacePart:

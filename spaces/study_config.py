@@ -270,7 +270,7 @@ class StudyConfig(_StudyFile):
         if self.asks_for_hardware:
             target = {"board", "clk_period_ns", "target_fps", "output"}
             content["fpga"] = self.fpga.model_dump(mode="json", include=target)
-        content["space"] = self.space.model_dump(mode="json", exclude_defaults=True)
+        content["space"] = self.space.model_dump(mode="json", exclude_defaults=True, exclude={"quantization"})
         content |= {"epochs": self.budget.epochs, "seed": self.study.seed, "sampler": self.study.sampler}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
