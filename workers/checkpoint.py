@@ -13,10 +13,8 @@ from torch import Tensor
 
 from storage.artifacts import write_by_rename
 from workers.model import QuantizedNetwork
-from workers.pruning import Masks
 
 CHECKPOINT_FILE = "checkpoint.pt"
-"""State at the end of the last epoch."""
 
 
 class CheckpointError(ValueError):
@@ -25,32 +23,26 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network in the middle of its training."""
+    """State at the end of an epoch. Pruning masks are not in it: a pruned weight is exactly zero."""
 
     stage: int
     epoch: int
     """Epochs done in this stage."""
-    model_state: Mapping[str, Tensor]
+    model_state: dict[str, Tensor]
     optimizer_state: dict[str, object]
     training_seconds: float
     """Seconds spent on this stage so far."""
-    masks: Masks | None = None
-    """Of the kept weights; None in stage 0, and in files from before they were kept."""
 
 
-def held_file(stage: int) -> str:
-    """Name of the state in which a stage's learning rate began to fall: the next stage goes on from it."""
-    return f"held-{stage}.pt"
-
-
-def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Replaces the file, by rename."""
-    with write_by_rename(path) as unfinished:
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Replaces the folder's checkpoint, by rename."""
+    with write_by_rename(folder / CHECKPOINT_FILE) as unfinished:
         torch.save(vars(checkpoint), unfinished)
 
 
-def load_checkpoint(path: Path) -> Checkpoint | None:
-    """The checkpoint, or None where there is no file. Reads tensors and plain values only, no pickled code."""
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """The folder's checkpoint, or None where there is none. Reads tensors and plain values only, no pickled code."""
+    path = folder / CHECKPOINT_FILE
     if not path.exists():
         return None
     return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))

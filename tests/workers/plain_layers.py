@@ -22,8 +22,8 @@ class Case:
     norm: nn.BatchNorm1d
     scale: Tensor | None
     highest: int
-    summand: Tensor | None
     sum_scale: Tensor | None
+    """With it, `x` is added to the quantized values, and the sum is quantized again."""
     sum_highest: int
     stride: int
     padding: int
@@ -56,6 +56,9 @@ def draw_case(drawn: random.Random) -> Case:
     pool_size = drawn.choice([1, 1, 2, 3])
     is_training = drawn.random() < 0.8
     has_residual = drawn.random() < 0.4
+    if has_residual:  # the sum has the shape of x
+        kernel_size, stride, out_channels = kernel_size // 2 * 2 + 1, 1, in_channels
+        padding = kernel_size // 2
     out_length = (shape[2] + 2 * padding - kernel_size) // stride + 1
     if pool_size > out_length or bit_width == 32:  # without codes, float and double have no equals in common
         pool_size = 1
@@ -92,7 +95,6 @@ def make_case(
     nn.init.uniform_(norm.weight, 0.5, 1.5)
     nn.init.uniform_(norm.bias, -0.5, 0.8)
     weight_shape = out_channels, 1 if is_depthwise else shape[1], kernel_size
-    out_length = (shape[2] + 2 * padding - kernel_size) // stride + 1
     scale = None if bit_width == 32 else torch.tensor(drawn.uniform(2, 4) / (2**bit_width - 1))
     return Case(
         x=torch.randint(0, 16, shape).float() * 0.11,
@@ -100,7 +102,6 @@ def make_case(
         norm=norm,
         scale=scale,
         highest=0 if scale is None else 2**bit_width - 1,
-        summand=torch.rand(shape[0], out_channels, out_length) * 2 if has_residual else None,
         sum_scale=torch.tensor(drawn.uniform(2, 4) / 31) if has_residual else None,
         sum_highest=31,
         stride=stride,
@@ -122,7 +123,7 @@ def find_near_ties(case: Case) -> Tensor:
         inputs, norm = copy_inputs(case, torch.float64), copy_norm(case.norm, torch.float64)
         normalized, before_sum_quantizer, _ = compose(case, inputs, norm)
     near = is_near_tie(normalized, case.scale)
-    if case.summand is not None:
+    if case.sum_scale is not None:
         near |= is_near_tie(before_sum_quantizer, case.sum_scale)
     return F.max_pool1d(near.double(), case.pool_size) > 0
 
@@ -140,9 +141,9 @@ def compose(case: Case, inputs: dict[str, Tensor], norm: nn.BatchNorm1d) -> tupl
     z = F.conv1d(inputs["x"], inputs["weight"], stride=case.stride, padding=case.padding, groups=groups)
     normalized = norm(z)
     values = quantize(normalized, inputs.get("scale"), case.highest)
-    if case.summand is None:
+    if case.sum_scale is None:
         return normalized, normalized, values
-    total = inputs["summand"] + values
+    total = inputs["x"] + values
     return normalized, total, quantize(total, inputs["sum_scale"], case.sum_highest)
 
 
@@ -156,7 +157,7 @@ def quantize(x: Tensor, scale: Tensor | None, highest: int) -> Tensor:
 
 
 def copy_inputs(case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
-    names = ("x", "weight", "scale", "summand", "sum_scale")
+    names = ("x", "weight", "scale", "sum_scale")
     given = {name: getattr(case, name) for name in names}
     return {
         name: value.detach().to(dtype).clone().requires_grad_() for name, value in given.items() if value is not None

@@ -1,11 +1,11 @@
-"""The fast execution of a network in native code: each fused layer is one operation."""
+"""The fast execution of a network in native code: all fused layers one after another are one operation."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from workers.cpu.blocked_frames import Blocked, Engine, from_blocked, to_blocked
-from workers.cpu.native_layers import Activation, CodeRange, Convolution, Residual, fused_layer, max_pool
+from workers.cpu.native_layers import Activation, CodeRange, Convolution, NativeLayer, Residual, max_pool, run_layers
 from workers.functional_quantizers import ActivationQuantizer
 from workers.fused_layers import ConvChain, ConvLayer, FusedLayer, InputLayer, LinearLayer, PoolLayer, join_pools
 
@@ -17,18 +17,28 @@ def run_native(layers: tuple[FusedLayer, ...], frames: Tensor | Blocked, engine:
     of samples.
     """
     x, quantizer = frames, None
+    waiting: list[NativeLayer] = []
+    """Layers one after another that have not been run yet."""
+
+    def run_waiting() -> Tensor | Blocked:
+        done = run_layers(_as_blocks(x), waiting, engine) if waiting else x
+        waiting.clear()
+        return done
+
     for layer, pool_size in join_pools(layers):
         match layer:
             case InputLayer():
                 x, quantizer = x if isinstance(x, Blocked) else layer.quantizer(x), layer.quantizer
             case ConvChain():
-                x = _run_chain(layer, _as_blocks(x), quantizer, pool_size, engine)
+                waiting += _list_convolutions(layer, quantizer, len(waiting), 1 if layer.is_residual else pool_size)
                 quantizer = layer.convolutions[-1].quantizer
+                if layer.is_residual and pool_size > 1:
+                    x = max_pool(_as_blocks(run_waiting()), pool_size, engine)
             case PoolLayer():
-                x = max_pool(_as_blocks(x), layer.size, engine)
+                x = max_pool(_as_blocks(run_waiting()), layer.size, engine)
             case LinearLayer():
-                x = layer(_as_features(x))
-    return _as_features(x)
+                x = layer(_as_features(run_waiting()))
+    return _as_features(run_waiting())
 
 
 def _as_blocks(x: Tensor | Blocked) -> Blocked:
@@ -40,24 +50,23 @@ def _as_features(x: Tensor | Blocked) -> Tensor:
     return (from_blocked(x) if isinstance(x, Blocked) else x).flatten(1)
 
 
-def _run_chain(
-    chain: ConvChain, x: Blocked, input_quantizer: ActivationQuantizer | None, pool_size: int, engine: Engine
-) -> Blocked:
-    y = x
-    for layer in chain.convolutions[:-1]:
-        y = _run_conv(layer, y, Activation(_code_range(layer.quantizer)), engine)
-    last = chain.convolutions[-1]
+def _list_convolutions(
+    chain: ConvChain, input_quantizer: ActivationQuantizer | None, first: int, pool_size: int
+) -> list[NativeLayer]:
+    """`first` is the number of the chain's first layer."""
+    *others, last = chain.convolutions
+    layers = [_make_layer(layer, Activation(_code_range(layer.quantizer))) for layer in others]
     codes = _code_range(last.quantizer)
     if not chain.is_residual:
-        return _run_conv(last, y, Activation(codes, None, pool_size), engine)
+        return [*layers, _make_layer(last, Activation(codes, pool_size=pool_size))]
     assert input_quantizer is not None
-    return _run_conv(last, y, Activation(_code_range(input_quantizer), Residual(x, codes), pool_size), engine)
+    return [*layers, _make_layer(last, Activation(_code_range(input_quantizer), Residual(first, codes)))]
 
 
-def _run_conv(layer: ConvLayer, x: Blocked, activation: Activation, engine: Engine) -> Blocked:
+def _make_layer(layer: ConvLayer, activation: Activation) -> NativeLayer:
     conv = layer.conv
     convolution = Convolution(layer.weight(), conv.stride[0], int(conv.padding[0]), conv.groups > 1)
-    return fused_layer(x, convolution, layer.norm, activation, engine)
+    return NativeLayer(convolution, layer.norm, activation)
 
 
 def _code_range(quantizer: ActivationQuantizer) -> CodeRange:

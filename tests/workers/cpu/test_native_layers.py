@@ -22,8 +22,8 @@ from tests.workers.plain_layers import (
     make_case,
     run_plain,
 )
-from workers.cpu.blocked_frames import FASTEST, Engine, from_blocked, gather_codes, to_blocked
-from workers.cpu.native_layers import Activation, CodeRange, Convolution, Residual, fused_layer, max_pool
+from workers.cpu.blocked_frames import FASTEST, Blocked, Engine, from_blocked, gather_codes, to_blocked
+from workers.cpu.native_layers import Activation, CodeRange, Convolution, NativeLayer, Residual, max_pool, run_layers
 from workers.cpu.native_library import available_instruction_sets, find_problem
 from workers.layers import make_relu
 
@@ -52,13 +52,13 @@ def test_every_bit_width_with_and_without_residual(bit_width: int, has_residual:
 
 def test_tensors_too_large_for_the_caches_take_the_streaming_path() -> None:
     case = make_case(random.Random(1), (300, 2, 1024), 32, 3, 1, 1, False, 8, False, 2, is_training=True)
-    assert 300 * 32 * 512 * 4 > 16 << 20  # STREAMED_BYTES of native/layer.h, half as many positions behind the pool
+    assert 300 * 32 * 1024 * 4 > 16 << 20  # STREAMED_BYTES of native/layer.h
     check_case(case, Engine())
 
 
 def test_blocks_share_sums_where_weights_are_many() -> None:
     case = make_case(random.Random(4), (160, 400, 16), 400, 3, 1, 1, False, 4, False, 1, is_training=True)
-    assert 10 * case.weight.numel() > 1 << 22  # MOST_PARTIAL_SUMS of native/layer.cpp, with ten blocks
+    assert 10 * case.weight.numel() > 1 << 22  # MOST_PARTIAL_SUMS of native/network.cpp, with ten blocks
     check_case(case, Engine(n_threads=2))
 
 
@@ -84,7 +84,7 @@ def test_codes_are_brevitas_bit_for_bit_ties_included(bit_width: int, instructio
     relu = make_relu(LayerBits(bit_width, bit_width))
     expected = relu(expected_x)
     one, activation = convolve_with(torch.ones(1, 1, 1)), Activation(CodeRange(scale, highest))
-    fused = from_blocked(fused_layer(to_blocked(fused_x), one, identity_norm(), activation, engine))
+    fused = from_blocked(run_layer(to_blocked(fused_x), one, identity_norm(), activation, engine))
     gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(5))
     torch.autograd.backward([expected, fused], [gradient, gradient])
     assert torch.equal(fused, expected)
@@ -102,28 +102,28 @@ def test_lanes_beyond_the_frames_are_zero_and_have_no_part_in_statistics() -> No
     norm = nn.BatchNorm1d(3)
     nn.init.ones_(norm.bias)
     x = torch.randn(5, 2, 9, generator=torch.Generator().manual_seed(6))
-    out = fused_layer(to_blocked(x), convolve_with(torch.ones(3, 2, 1)), norm, RELU, FASTEST)
+    out = run_layer(to_blocked(x), convolve_with(torch.ones(3, 2, 1)), norm, RELU, FASTEST)
     assert out.values.shape == (1, 3, 9, 16)
     assert not out.values[..., 5:].any()
     assert torch.allclose(norm.running_mean, 0.1 * x.sum(1).mean() * torch.ones(3), atol=1e-6)  # type: ignore[arg-type]
 
 
-def test_values_that_are_no_numbers_stay_so() -> None:
+@pytest.mark.parametrize("is_training", [False, True])
+def test_a_value_that_is_no_number_shows_behind_layers_of_codes(is_training: bool) -> None:
     x = torch.zeros(16, 1, 4)
     x[3, 0, 2] = torch.nan
     activation = Activation(CodeRange(torch.tensor(0.1), 15))
-    out = from_blocked(
-        fused_layer(to_blocked(x), convolve_with(torch.ones(1, 1, 1)), identity_norm(), activation, FASTEST)
-    )
-    assert out[3, 0, 2].isnan()
-    assert out.isnan().sum() == 1
+    layers = [NativeLayer(convolve_with(torch.ones(1, 1, 1)), nn.BatchNorm1d(1), activation) for _ in range(3)]
+    for layer in layers:
+        layer.norm.train(is_training)
+    assert from_blocked(run_layers(to_blocked(x), layers, FASTEST)).isnan().all()
 
 
 def test_evaluation_leaves_running_statistics_alone() -> None:
     norm = identity_norm()
     before = {name: buffer.clone() for name, buffer in norm.named_buffers()}
     with torch.no_grad():
-        fused_layer(to_blocked(torch.randn(3, 1, 8)), convolve_with(torch.ones(1, 1, 3)), norm, RELU, FASTEST)
+        run_layer(to_blocked(torch.randn(3, 1, 8)), convolve_with(torch.ones(1, 1, 3)), norm, RELU, FASTEST)
     assert len(before) == 3
     assert all(torch.equal(buffer, before[name]) for name, buffer in norm.named_buffers())
 
@@ -131,7 +131,7 @@ def test_evaluation_leaves_running_statistics_alone() -> None:
 def test_one_value_per_channel_has_no_batch_statistics() -> None:
     one_value, conv = to_blocked(torch.ones(1, 2, 1)), convolve_with(torch.ones(2, 2, 1))
     with pytest.raises(ValueError, match="expected more than 1 value per channel"):
-        fused_layer(one_value, conv, nn.BatchNorm1d(2), RELU, FASTEST)
+        run_layer(one_value, conv, nn.BatchNorm1d(2), RELU, FASTEST)
 
 
 @pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
@@ -185,12 +185,18 @@ def check_case(case: Case, engine: Engine) -> None:
 def run_fused(case: Case, gradient: Tensor, engine: Engine) -> ComputedLayer:
     inputs, norm = copy_inputs(case, torch.float32), copy_norm(case.norm, torch.float32)
     residual = None
-    if case.summand is not None:
-        residual = Residual(to_blocked(inputs["summand"]), CodeRange(inputs["sum_scale"], case.sum_highest))
+    if case.sum_scale is not None:
+        residual = Residual(0, CodeRange(inputs["sum_scale"], case.sum_highest))
     conv = Convolution(inputs["weight"], case.stride, case.padding, case.is_depthwise)
-    activation = Activation(CodeRange(inputs.get("scale"), case.highest), residual, case.pool_size)
-    out = fused_layer(to_blocked(inputs["x"]), conv, norm, activation, engine)
+    activation = Activation(CodeRange(inputs.get("scale"), case.highest), residual, 1 if residual else case.pool_size)
+    out = run_layer(to_blocked(inputs["x"]), conv, norm, activation, engine)
+    if residual:
+        out = max_pool(out, case.pool_size, engine)
     return finish(from_blocked(out), gradient, inputs, norm)
+
+
+def run_layer(x: Blocked, conv: Convolution, norm: nn.BatchNorm1d, activation: Activation, engine: Engine) -> Blocked:
+    return run_layers(x, [NativeLayer(conv, norm, activation)], engine)
 
 
 def identity_norm() -> nn.BatchNorm1d:

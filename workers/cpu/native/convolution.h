@@ -12,38 +12,51 @@ constexpr int64_t FORWARD_CACHE_VECTORS = 2048;    // of packed input: 128 KB
 constexpr int64_t BACKWARD_CACHE_VECTORS = 16384;  // of packed input and gradient: 1 MB, half of a level-2 cache
 constexpr int64_t LONGEST_TILE = 96;               // positions; longer ones were slower, measured with 2 to 64 channels
 
-inline OutputRows rows_of_z(const FusedLayer& layer, int64_t block, float* statistics) {
-    bool is_streamed = layer.is_training && layer.is_convolution_streamed(layer.z_block());
-    return {layer.z + block * layer.z_block(), layer.out_length * LANES, LANES, is_streamed, statistics};
-}
+// A layer's convolution: what it reads, and whether its result is too large for the caches.
+struct Convolution {
+    const FusedLayer& layer;
+    Signal x;
+    bool is_streamed;
+
+    OutputRows z(int64_t block, float* statistics) const {
+        return {layer.z + block * layer.z_block(), layer.out_length * LANES, LANES, is_streamed, statistics};
+    }
+};
 
 inline void clear_statistics(const OutputRows& z, int64_t n_rows) {
-    if (z.statistics) std::fill_n(z.statistics, n_rows * 2 * LANES, 0.0f);
+    std::fill_n(z.statistics, n_rows * 2 * LANES, 0.0f);
 }
 
 inline void add_statistics(const OutputRows& z, Statistics* of_rows, int64_t n_rows) {
-    for (int64_t row = 0; z.statistics && row < n_rows; ++row) {
+    for (int64_t row = 0; row < n_rows; ++row) {
         of_rows[row].sum += sum_block_lanes(z.statistics + row * 2 * LANES);
         of_rows[row].sum_of_squares += sum_block_lanes(z.statistics + (row * 2 + 1) * LANES);
     }
 }
 
-// Adds the statistics of z to those of its channels where they are wanted, that is not null.
-inline void convolve_dense(const FusedLayer& layer, int64_t block, const float* packed_weight,
-                           Statistics* of_channels) {
+// Weights times the scale of what they multiply, as multiply_rows reads them.
+inline std::vector<float> pack_forward_weights(const FusedLayer& layer, float scale) {
+    std::vector<float> packed(layer.n_weights());
+    pack_weights(packed.data(), layer.out_channels, layer.in_channels, layer.kernel_size,
+                 [&](int64_t o, int64_t i, int64_t tap) {
+                     return layer.weight[(o * layer.in_channels + i) * layer.kernel_size + tap] * scale;
+                 });
+    return packed;
+}
+
+// Adds the statistics of z to those of its channels.
+inline void convolve_dense(const Convolution& c, int64_t block, const float* packed_weight, Statistics* of_channels) {
     thread_local Scratch scratch, statistics_scratch;
+    const FusedLayer& layer = c.layer;
     int64_t fitting = FORWARD_CACHE_VECTORS / (layer.in_channels * layer.stride) / TILE_POSITIONS;
     int64_t tile = TILE_POSITIONS * std::max<int64_t>(4, fitting);
     tile = std::min(tile, round_up(layer.out_length, TILE_POSITIONS));
     int64_t row = (tile - 1) * layer.stride + layer.kernel_size;
     float* packed = scratch.reserve(layer.in_channels * row * LANES);
-    float* statistics = of_channels ? statistics_scratch.reserve(layer.out_channels * 2 * LANES) : nullptr;
-    const float* x = layer.x + block * layer.in_block();
-    OutputRows z = rows_of_z(layer, block, statistics);
+    OutputRows z = c.z(block, statistics_scratch.reserve(layer.out_channels * 2 * LANES));
     for (int64_t first = 0; first < layer.out_length; first += tile, z.start += tile * LANES) {
         for (int64_t i = 0; i < layer.in_channels; ++i)
-            copy_positions(packed + i * row * LANES, x + i * layer.in_length * LANES, layer.in_length,
-                           first * layer.stride - layer.padding, 1, row);
+            copy_positions(packed + i * row * LANES, c.x, block, i, first * layer.stride - layer.padding, 1, row);
         clear_statistics(z, layer.out_channels);
         multiply_rows({packed, row * LANES, layer.stride * LANES}, layer.in_channels, layer.kernel_size, packed_weight,
                       z, layer.out_channels, std::min(tile, layer.out_length - first));
@@ -52,31 +65,34 @@ inline void convolve_dense(const FusedLayer& layer, int64_t block, const float* 
 }
 
 // Every stride-th position of a channel's row, one row for each phase, zeros around it; sets the phases' x.
-inline void pack_phases(const FusedLayer& layer, const float* x, float* packed, int64_t row, Phase* phases) {
-    for (int64_t r = 0; r < layer.stride; ++r) {
-        copy_positions(packed + r * row * LANES, x, layer.in_length, r - layer.padding, layer.stride, row);
+inline void pack_phases(
+    const Convolution& c, int64_t block, int64_t channel, float* packed, int64_t row, Phase* phases) {
+    int64_t stride = c.layer.stride;
+    for (int64_t r = 0; r < stride; ++r) {
+        copy_positions(packed + r * row * LANES, c.x, block, channel, r - c.layer.padding, stride, row);
         phases[r].x = packed + r * row * LANES;
-        phases[r].n_taps = layer.taps_of_phase(r);
+        phases[r].n_taps = c.layer.taps_of_phase(r);
     }
 }
 
-inline void convolve_depthwise(const FusedLayer& layer, int64_t block, Statistics* of_channels) {
+inline void convolve_depthwise(const Convolution& c, int64_t block, Statistics* of_channels) {
     thread_local Scratch scratch, weight_scratch;
+    const FusedLayer& layer = c.layer;
     int64_t longest = layer.taps_of_phase(0), row = round_up(layer.out_length, 4) + longest;
     float* packed = scratch.reserve(layer.stride * row * LANES);
     float* weight = weight_scratch.reserve(layer.stride * longest);
     std::vector<Phase> phases(layer.stride);
     float statistics[2 * LANES];
-    OutputRows z = rows_of_z(layer, block, of_channels ? statistics : nullptr);
-    for (int64_t c = 0; c < layer.in_channels; ++c, z.start += z.row) {
-        pack_phases(layer, layer.x + block * layer.in_block() + c * layer.in_length * LANES, packed, row,
-                    phases.data());
+    OutputRows z = c.z(block, statistics);
+    for (int64_t channel = 0; channel < layer.in_channels; ++channel, z.start += z.row) {
+        pack_phases(c, block, channel, packed, row, phases.data());
         for (int64_t tap = 0; tap < layer.kernel_size; ++tap)
-            weight[tap % layer.stride * longest + tap / layer.stride] = layer.weight[c * layer.kernel_size + tap];
+            weight[tap % layer.stride * longest + tap / layer.stride] =
+                layer.weight[channel * layer.kernel_size + tap] * c.x.scale;
         for (int64_t r = 0; r < layer.stride; ++r) phases[r].weight = weight + r * longest;
         clear_statistics(z, 1);
         filter_row(phases.data(), layer.stride, z, layer.out_length);
-        add_statistics(z, of_channels + c, 1);
+        add_statistics(z, of_channels + channel, 1);
     }
 }
 
@@ -106,17 +122,16 @@ inline void write_z_gradient(const FusedLayer& layer, int64_t first, int64_t n, 
 // How the backward of a dense convolution is cut: tiles of one block's steps, or several short blocks at once.
 struct DenseTiling {
     int64_t n_steps, tile, n_blocks, halo, x_row, dz_row;
-    explicit DenseTiling(const FusedLayer& layer) {
+    DenseTiling(const FusedLayer& layer, int64_t all_blocks) {
         n_steps = std::max(layer.n_input_steps(), layer.out_length);
-        int64_t fitting = BACKWARD_CACHE_VECTORS / (layer.in_channels * layer.stride + layer.out_channels);
+        int64_t fitting = BACKWARD_CACHE_VECTORS / (2 * layer.in_channels * layer.stride + layer.out_channels);
         fitting = std::clamp<int64_t>(fitting / TILE_POSITIONS * TILE_POSITIONS, 4 * TILE_POSITIONS, LONGEST_TILE);
         tile = std::min(fitting, round_up(n_steps, TILE_POSITIONS));
-        n_blocks = std::clamp<int64_t>(fitting / n_steps, 1, layer.n_blocks());
+        n_blocks = std::clamp<int64_t>(fitting / n_steps, 1, all_blocks);
         halo = layer.taps_of_phase(0) - 1;
         x_row = (tile - 1) * layer.stride + layer.kernel_size;
         dz_row = halo + tile + TILE_POSITIONS;
     }
-    int64_t n_units(const FusedLayer& layer) const { return (layer.n_blocks() + n_blocks - 1) / n_blocks; }
 };
 
 // Weights for the input gradient: per phase, input and output channels swapped and taps reversed.
@@ -134,39 +149,53 @@ inline std::vector<std::vector<float>> pack_backward_weights(const FusedLayer& l
     return packed;
 }
 
-// One unit: its blocks' input gradients; adds to the weight gradient. gradient_row(block, channel, first, n, to) writes
-// gradients of z.
-template <class GradientRow>
-void convolve_dense_backward(const FusedLayer& layer, const DenseTiling& t, int64_t unit,
+// The input gradients of a tile's steps [first, last), all channels; use_x_gradient(channel, position, n, from) reads them.
+template <class UseXGradient>
+void multiply_gradients(const FusedLayer& layer, const DenseTiling& t, const float* dz, int64_t first, int64_t last,
+                        const std::vector<std::vector<float>>& weights, UseXGradient use_x_gradient) {
+    thread_local Scratch scratch;
+    int64_t begin = std::max<int64_t>(0, first * layer.stride - layer.padding);
+    int64_t end = std::min(layer.in_length, last * layer.stride - layer.padding);
+    if (begin >= end) return;
+    int64_t row = (end - begin) * LANES;
+    float* x_gradient = scratch.reserve(layer.in_channels * row);
+    for (int64_t phase = 0; phase < layer.stride; ++phase) {
+        InputSteps steps(layer, phase, first, last);
+        int64_t n_taps = layer.taps_of_phase(phase);
+        OutputRows out{x_gradient + (steps.position - begin) * LANES, row, layer.stride * LANES, false, nullptr};
+        multiply_rows({dz + (steps.first - first + t.halo + 1 - n_taps) * LANES, t.dz_row * LANES, LANES},
+                      layer.out_channels, n_taps, weights[phase].data(), out, layer.in_channels,
+                      steps.last - steps.first);
+    }
+    for (int64_t i = 0; i < layer.in_channels; ++i) use_x_gradient(i, begin, end - begin, x_gradient + i * row);
+}
+
+// One unit of blocks: adds to the weight gradient, per step of x. write_z_gradients(block, channel, first, n, to) gives
+// gradients of z; use_x_gradients(block, channel, first, n, from) takes those of x, unless they are not wanted.
+template <class WriteZGradients, class UseXGradients>
+void convolve_dense_backward(const Convolution& c, const DenseTiling& t, int64_t first_block, int64_t n_blocks,
                              const std::vector<std::vector<float>>& weights, float* weight_gradient,
-                             GradientRow gradient_row) {
+                             WriteZGradients write_z_gradients, bool is_x_wanted, UseXGradients use_x_gradients) {
     thread_local Scratch x_scratch, dz_scratch;
+    const FusedLayer& layer = c.layer;
     int64_t x_block = layer.in_channels * t.x_row * LANES, dz_block = layer.out_channels * t.dz_row * LANES;
-    int64_t first_block = unit * t.n_blocks, n_blocks = std::min(t.n_blocks, layer.n_blocks() - first_block);
     float *xs = x_scratch.reserve(n_blocks * x_block), *dzs = dz_scratch.reserve(n_blocks * dz_block);
     for (int64_t first = 0; first < t.n_steps; first += t.tile) {
         int64_t last = std::min(first + t.tile, t.n_steps);
         for (int64_t b = 0; b < n_blocks; ++b) {
             int64_t block = first_block + b;
             for (int64_t i = 0; i < layer.in_channels; ++i)
-                copy_positions(xs + b * x_block + i * t.x_row * LANES,
-                               layer.x + block * layer.in_block() + i * layer.in_length * LANES, layer.in_length,
+                copy_positions(xs + b * x_block + i * t.x_row * LANES, c.x, block, i,
                                first * layer.stride - layer.padding, 1, t.x_row);
             float* dz = dzs + b * dz_block;
             for (int64_t o = 0; o < layer.out_channels; ++o)
                 write_z_gradient(layer, first - t.halo, t.dz_row, dz + o * t.dz_row * LANES,
-                                 [&](int64_t from, int64_t n, float* to) { gradient_row(block, o, from, n, to); });
-            if (!layer.x_gradient) continue;
-            for (int64_t phase = 0; phase < layer.stride; ++phase) {
-                InputSteps steps(layer, phase, first, last);
-                int64_t n_taps = layer.taps_of_phase(phase);
-                const float* from = dz + (steps.first - first + t.halo + 1 - n_taps) * LANES;
-                multiply_rows(
-                    {from, t.dz_row * LANES, LANES}, layer.out_channels, n_taps, weights[phase].data(),
-                    {layer.x_gradient + block * layer.in_block() + steps.position * LANES, layer.in_length * LANES,
-                     layer.stride * LANES, layer.is_convolution_streamed(layer.in_block()), nullptr},
-                    layer.in_channels, steps.last - steps.first);
-            }
+                                 [&](int64_t from, int64_t n, float* to) { write_z_gradients(block, o, from, n, to); });
+            if (is_x_wanted)
+                multiply_gradients(layer, t, dz, first, last, weights,
+                                   [&](int64_t i, int64_t position, int64_t n, const float* from) {
+                                       use_x_gradients(block, i, position, n, from);
+                                   });
         }
         int64_t n_positions = std::min(last, layer.out_length) - first;
         if (n_positions > 0)
@@ -176,38 +205,37 @@ void convolve_dense_backward(const FusedLayer& layer, const DenseTiling& t, int6
     }
 }
 
-// One block: its input gradients; adds to the weight gradient.
-template <class GradientRow>
-void convolve_depthwise_backward(const FusedLayer& layer, int64_t block, float* weight_gradient,
-                                 GradientRow gradient_row) {
-    thread_local Scratch x_scratch, dz_scratch, tap_scratch;
+// One block, as above.
+template <class WriteZGradients, class UseXGradients>
+void convolve_depthwise_backward(const Convolution& c, int64_t block, float* weight_gradient,
+                                 WriteZGradients write_z_gradients, bool is_x_wanted, UseXGradients use_x_gradients) {
+    thread_local Scratch x_scratch, dz_scratch, dx_scratch, tap_scratch;
+    const FusedLayer& layer = c.layer;
     int64_t longest = layer.taps_of_phase(0), halo = longest - 1;
     int64_t n_steps = std::max(layer.n_input_steps(), layer.out_length);
     int64_t x_row = round_up(layer.out_length, 4) + longest, dz_row = halo + round_up(n_steps, 4) + 4;
     float *packed = x_scratch.reserve(layer.stride * x_row * LANES), *dz = dz_scratch.reserve(dz_row * LANES);
-    float *taps = tap_scratch.reserve(longest), *gradients = weight_gradient;
+    float *x_gradient = dx_scratch.reserve(layer.in_length * LANES), *taps = tap_scratch.reserve(longest);
     std::vector<Phase> phases(layer.stride);
-    for (int64_t c = 0; c < layer.in_channels; ++c, gradients += layer.kernel_size) {
+    for (int64_t channel = 0; channel < layer.in_channels; ++channel, weight_gradient += layer.kernel_size) {
         write_z_gradient(layer, -halo, dz_row, dz,
-                         [&](int64_t from, int64_t n, float* to) { gradient_row(block, c, from, n, to); });
-        pack_phases(layer, layer.x + block * layer.in_block() + c * layer.in_length * LANES, packed, x_row,
-                    phases.data());
+                         [&](int64_t from, int64_t n, float* to) { write_z_gradients(block, channel, from, n, to); });
+        pack_phases(c, block, channel, packed, x_row, phases.data());
         for (int64_t r = 0; r < layer.stride; ++r) {
             std::fill_n(taps, longest, 0.0f);
             correlate_row(phases[r].x, dz + halo * LANES, layer.out_length, phases[r].n_taps, taps);
-            for (int64_t m = 0; m < phases[r].n_taps; ++m) gradients[m * layer.stride + r] += taps[m];
+            for (int64_t m = 0; m < phases[r].n_taps; ++m) weight_gradient[m * layer.stride + r] += taps[m];
         }
-        if (!layer.x_gradient) continue;
+        if (!is_x_wanted) continue;
         for (int64_t r = 0; r < layer.stride; ++r) {
             InputSteps steps(layer, r, 0, n_steps);
             int64_t n_taps = phases[r].n_taps;
             for (int64_t m = 0; m < n_taps; ++m)
-                taps[m] = layer.weight[c * layer.kernel_size + r + (n_taps - 1 - m) * layer.stride];
+                taps[m] = layer.weight[channel * layer.kernel_size + r + (n_taps - 1 - m) * layer.stride];
             Phase reversed{dz + (steps.first + halo + 1 - n_taps) * LANES, taps, n_taps};
-            float* to = layer.x_gradient + block * layer.in_block() + (c * layer.in_length + steps.position) * LANES;
-            filter_row(&reversed, 1,
-                       {to, 0, layer.stride * LANES, layer.is_convolution_streamed(layer.in_block()), nullptr},
-                       steps.last - steps.first);
+            OutputRows out{x_gradient + steps.position * LANES, 0, layer.stride * LANES, false, nullptr};
+            filter_row(&reversed, 1, out, steps.last - steps.first);
         }
+        use_x_gradients(block, channel, 0, layer.in_length, x_gradient);
     }
 }

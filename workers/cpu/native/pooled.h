@@ -1,9 +1,9 @@
-// The rows of normalization.h where a max pool follows: only the first of the largest in each window passes on and back.
+// The rows of activation.h where a max pool follows: only the first of the largest in each window passes on and back.
 #pragma once
 
 #include <algorithm>
 
-#include "normalization.h"
+#include "activation.h"
 
 // The largest quantized value of a window, and the result of the convolution that it comes from.
 struct Largest {
@@ -33,10 +33,9 @@ inline void for_pooled_activation(const Quantizer& quantizer, int64_t size, F f)
     return is_quantized ? f.template run<true, 0>() : f.template run<false, 0>();
 }
 
-struct NormalizePooledRow {
+struct ActivatePooledRow {
     const float* z;
-    float* out;
-    bool is_streamed;
+    OutRow out;
     int64_t n_windows, size;
     const float* is_frame;
     ChannelNorm norm;
@@ -49,16 +48,18 @@ struct NormalizePooledRow {
         for (int lane = 0; lane < LANES; lane += V) {
             vec mask = load(is_frame + lane);
             for (int64_t w = 0; w < n_windows; ++w) {
-                Largest largest = find_largest<IS_QUANTIZED, SIZE>(z + w * size * LANES + lane, size, slope, shift, q);
-                vec value = IS_QUANTIZED ? largest.code * q.scale : largest.code;
-                store_or_stream(out + w * LANES + lane, value * mask, is_streamed);
+                const float* window = z + w * size * LANES + lane;
+                Largest largest = find_largest<IS_QUANTIZED, SIZE>(window, size, slope, shift, q);
+                out.write<IS_QUANTIZED>(w * LANES + lane, largest.code * mask);
             }
         }
     }
 };
 
-struct SumPooledGradientRow {
-    const float *z, *out_gradient;
+// As PassGradientRow; all but `z` and `size` are of windows.
+struct PassPooledGradientRow {
+    const float *z, *out_gradient, *added;
+    float* gradient;
     int64_t n_windows, size;
     const float* is_frame;
     ChannelNorm norm;
@@ -68,59 +69,60 @@ struct SumPooledGradientRow {
     template <bool IS_QUANTIZED, int SIZE>
     void run() const {
         ScaleVectors q(quantizer);
-        vec slope = broadcast(norm.slope), shift = broadcast(norm.shift);
-        vec mean = broadcast(norm.mean), inverse_deviation = broadcast(norm.inverse_deviation);
-        vec gradient_sum{}, normalized_sum{}, scale_sum{};
+        vec slope = broadcast(norm.slope), shift = broadcast(norm.shift), mean = broadcast(norm.mean);
+        vec gradient_sum{}, centered_sum{}, scale_sum{};
         for (int lane = 0; lane < LANES; lane += V) {
             vec mask = load(is_frame + lane);
             for (int64_t w = 0; w < n_windows; ++w) {
+                int64_t at = w * LANES + lane;
                 vec input = find_largest<IS_QUANTIZED, SIZE>(z + w * size * LANES + lane, size, slope, shift, q).z;
-                vec gradient = load(out_gradient + w * LANES + lane) * mask;
-                gradient = quantize_backward<IS_QUANTIZED>(multiply_add(input, slope, shift), gradient, q, scale_sum);
-                gradient_sum += gradient;
-                normalized_sum = multiply_add(gradient, (input - mean) * inverse_deviation, normalized_sum);
+                vec passed = load(out_gradient + at);
+                if (added) passed += load(added + at);
+                passed = pass_gradient<IS_QUANTIZED>(multiply_add(input, slope, shift), passed * mask, q, scale_sum);
+                store(gradient + at, passed);
+                gradient_sum += passed;
+                centered_sum = multiply_add(passed, input - mean, centered_sum);
             }
         }
         sums.gradient += sum_lanes(gradient_sum);
-        sums.gradient_normalized += sum_lanes(normalized_sum);
+        sums.gradient_centered += sum_lanes(centered_sum);
         sums.scale += sum_lanes(scale_sum);
     }
 };
 
-// Writes positions [first, first + n_positions) of the row; `z` and `out_gradient` are the row's own start.
-struct InputPooledGradientRow {
-    const float *z, *out_gradient;
+// Writes positions [first, first + n_positions) of the row; `z` and `gradient` are the row's own start.
+struct ZPooledGradientRow {
+    const float *z, *gradient;
     float* z_gradient;
     int64_t first, n_positions, n_windows, size;
     const float* is_frame;
     ChannelNorm norm;
+    NormGradient of_norm;
     Quantizer quantizer;
-    float of_z, constant;
 
     template <bool IS_QUANTIZED, int SIZE>
     void run() const {
         ScaleVectors q(quantizer);
         vec slope = broadcast(norm.slope), shift = broadcast(norm.shift);
-        vec z_factor = broadcast(of_z), summand = broadcast(constant), unused{};
+        vec of_z = broadcast(of_norm.of_z), constant = broadcast(of_norm.constant);
         int64_t last = first + n_positions;
         for (int lane = 0; lane < LANES; lane += V) {
             vec mask = load(is_frame + lane);
             const float* from = z + lane;
             float* to = z_gradient - first * LANES + lane;
-            auto write = [&](int64_t position, vec gradient) {
+            auto write = [&](int64_t position, vec passed) {
                 vec input = load(from + position * LANES);
                 store(to + position * LANES,
-                      multiply_add(gradient, slope, multiply_add(input, z_factor, summand)) * mask);
+                      multiply_add(passed, slope, multiply_add(input, of_z, constant)) * mask);
             };
             for (int64_t w = first / size; w < n_windows && w * size < last; ++w) {
-                Largest largest = find_largest<IS_QUANTIZED, SIZE>(from + w * size * LANES, size, slope, shift, q);
-                vec gradient = load(out_gradient + w * LANES + lane);
-                gradient = quantize_backward<IS_QUANTIZED>(multiply_add(largest.z, slope, shift), gradient, q, unused);
+                vec largest = find_largest<IS_QUANTIZED, SIZE>(from + w * size * LANES, size, slope, shift, q).z;
+                vec passed = load(gradient + w * LANES + lane);
                 for (int64_t k = 0; k < (SIZE ? SIZE : size); ++k) {
                     int64_t position = w * size + k;
-                    int_vec is_largest = load(from + position * LANES) == largest.z;
-                    if (position >= first && position < last) write(position, is_largest ? gradient : vec{});
-                    gradient = is_largest ? vec{} : gradient;
+                    int_vec is_largest = load(from + position * LANES) == largest;
+                    if (position >= first && position < last) write(position, is_largest ? passed : vec{});
+                    passed = is_largest ? vec{} : passed;
                 }
             }
             for (int64_t position = std::max(first, n_windows * size); position < last; ++position)

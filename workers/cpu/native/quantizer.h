@@ -12,12 +12,12 @@ struct Quantizer {
 };
 
 struct ScaleVectors {
-    vec scale, inverse, highest, beyond;  // beyond: one code more than there are
+    vec scale, inverse, highest, clamped;  // clamped: from how many steps on the code is the highest, and has no gradient
     explicit ScaleVectors(const Quantizer& q)
         : scale(broadcast(q.scale)),
           inverse(broadcast(1.0f / q.scale)),
           highest(broadcast(q.highest)),
-          beyond(broadcast(q.highest + 1.0f)) {}
+          clamped(broadcast(q.highest + 0.5f)) {}
 };
 
 inline vec relu(vec a) { return a < vec{} ? vec{} : a; }
@@ -41,7 +41,7 @@ template <bool IS_QUANTIZED>
 inline vec to_code(vec a, const ScaleVectors& q) {
     vec positive = relu(a);
     if constexpr (!IS_QUANTIZED) return positive;
-    return minimum(round_half_even(minimum(divide(positive, q), q.beyond)), q.highest);
+    return round_half_even(minimum(divide(positive, q), q.highest));
 }
 
 template <bool IS_QUANTIZED>
@@ -51,13 +51,19 @@ inline vec quantize(vec a, const ScaleVectors& q) {
     return code * q.scale;
 }
 
-// The gradient of `a` from that of the quantized value; adds to the gradient of the scale.
+// The gradient of `a` from that of the quantized value. The tie above the highest code, an odd one, is clamped.
 template <bool IS_QUANTIZED>
-inline vec quantize_backward(vec a, vec gradient, const ScaleVectors& q, vec& scale_gradient) {
+inline vec pass_gradient(vec a, vec gradient, const ScaleVectors& q) {
     if constexpr (!IS_QUANTIZED) return a <= vec{} ? vec{} : gradient;
+    return ((divide(relu(a), q) >= q.clamped) | (a <= vec{})) ? vec{} : gradient;
+}
+
+// The same; adds to the gradient of the scale.
+template <bool IS_QUANTIZED>
+inline vec pass_gradient(vec a, vec gradient, const ScaleVectors& q, vec& scale_gradient) {
+    if constexpr (!IS_QUANTIZED) return pass_gradient<false>(a, gradient, q);
     vec steps = divide(relu(a), q);
-    vec code = round_half_even(minimum(steps, q.beyond));
-    int_vec is_clamped = code > q.highest;
-    scale_gradient = multiply_add(gradient, is_clamped ? q.highest : code - steps, scale_gradient);
+    int_vec is_clamped = steps >= q.clamped;
+    scale_gradient = multiply_add(gradient, is_clamped ? q.highest : round_half_even(steps) - steps, scale_gradient);
     return (is_clamped | (a <= vec{})) ? vec{} : gradient;
 }

@@ -71,16 +71,43 @@ inline vec multiply_add(vec a, vec b, vec c) {
 // The smaller one, and `a` where it is not a number: a diverged training must show.
 inline vec minimum(vec a, vec bound) { return bound < a ? bound : a; }
 
-inline double sum_lanes(vec value) {
-    double sum = 0;
+inline float sum_lanes(vec value) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_add_ps(value);
+#else
+    float sum = 0;
     for (int lane = 0; lane < V; ++lane) sum += value[lane];
+    return sum;
+#endif
+}
+
+inline float sum_block_lanes(const float* values) {
+    float sum = 0;
+    for (int lane = 0; lane < LANES; lane += V) sum += sum_lanes(load(values + lane));
     return sum;
 }
 
-inline double sum_block_lanes(const float* values) {
-    double sum = 0;
-    for (int lane = 0; lane < LANES; ++lane) sum += values[lane];
-    return sum;
+// Codes 0 to 255 as floats.
+inline vec load_codes(const uint8_t* from) {
+#if defined(__AVX512F__)
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+#elif defined(__AVX2__)
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+#else
+    vec values;
+    for (int lane = 0; lane < V; ++lane) values[lane] = from[lane];
+    return values;
+#endif
+}
+
+// Integers 0 to 255 as codes. Anything else becomes some code.
+inline void store_codes(uint8_t* to, vec values) {
+#if defined(__AVX512F__)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(values)));
+#else
+    int_vec bits = reinterpret_cast<int_vec>(values + 12582912.0f);  // 1.5 * 2**23: the integer is in the low bits
+    for (int lane = 0; lane < V; ++lane) to[lane] = static_cast<uint8_t>(bits[lane]);
+#endif
 }
 
 // Lanes of `a` where bit WIDTH of the lane's number is clear, lanes of `b` elsewhere; each plus its partner in `a` or `b`.
