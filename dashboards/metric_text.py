@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from search.measured_trials import MeasuredTrial
-from search.objectives import Constraint, Objective
+from search.objectives import Constraint, NetworkMetrics, Objective
 from spaces.metrics import BRAM, DSP, LATENCY, LUT, THROUGHPUT
 from storage.hardware_reports import HardwareEstimate, Resources
 
@@ -15,12 +14,12 @@ def objective_text(objective: Objective) -> str:
     return f"{objective.metric.label} ({objective.metric.goal})"
 
 
-def missed_bounds(trial: MeasuredTrial, constraints: Sequence[Constraint]) -> list[str]:
-    """One text for each constraint that the trial misses: its value, and the bound."""
+def missed_bounds(network: NetworkMetrics, constraints: Sequence[Constraint]) -> list[str]:
+    """One text for each constraint that the network misses: its value, and the bound."""
     return [
-        f"{bound.metric.describe(trial)}; expected {bound.describe_bound()}"
+        f"{bound.metric.describe(network)}; expected {bound.describe_bound()}"
         for bound in constraints
-        if not bound.holds(trial)
+        if not bound.holds(network)
     ]
 
 

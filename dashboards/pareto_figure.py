@@ -1,4 +1,4 @@
-"""Draws a Pareto plot: accuracy against one other objective, with all trials, the front, the designs to beat."""
+"""Draws a Pareto plot: accuracy against one other objective, with all points, the front, the designs to beat."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from spaces.metrics import ACCURACY, INFERENCE_COST
 FRONT_COLOUR = "#1f5fa8"
 BUILT_COLOUR = "#2a8c55"
 THRESHOLD_COLOUR = "#b5392c"
-TRIAL_COLOUR = "#b4bac2"
+POINT_COLOUR = "#b4bac2"
+LINEAGE_COLOUR = "#d3d8de"
+FRONT_LINEAGE_COLOUR = "#8fb3de"
+"""Of the trials with a point on the front."""
 INFEASIBLE_COLOUR = "#cf7f72"
 TEXT_COLOUR = "#2b3038"
 GRID_COLOUR = "#eceff3"
@@ -48,7 +51,9 @@ def pareto_front_figure(data: ParetoFrontData) -> go.Figure:
     """The plot's objective on x, accuracy in percent on y. Fills its place, which needs 550 x 450 pixels."""
     axis = _choose_axis(data)
     figure = go.Figure(layout=_layout(data, axis))
-    figure.add_trace(_trials_trace(data.dominated, axis))
+    if data.lineages:
+        figure.add_traces(_lineage_traces(data, axis))
+    figure.add_trace(_points_trace(data.dominated, axis))
     if data.has_constraints:
         figure.add_trace(_infeasible_trace(data.infeasible, axis))
     for reference, symbol in zip(data.references, REFERENCE_SYMBOLS, strict=False):
@@ -65,9 +70,33 @@ def _choose_axis(data: ParetoFrontData) -> _Axis:
     return _Axis(is_logarithmic=bool(values) and min(values) > 0 and max(values) >= LEAST_LOG_RATIO * min(values))
 
 
-def _trials_trace(points: Sequence[PlotPoint], axis: _Axis) -> go.Scatter:
-    trace = _markers_trace(points, axis, {"color": TRIAL_COLOUR, "size": 7})
-    return trace.update(name=f"trials ({len(points)} dominated{axis.remark(points)})", legendrank=2)
+def _lineage_traces(data: ParetoFrontData, axis: _Axis) -> list[go.Scatter]:
+    """A thin line from stage to stage of each trial; all are one entry of the legend. The front's trials stand out."""
+    on_front = {point.trial_number for point in data.front}
+    front = [lineage for lineage in data.lineages if lineage[0].trial_number in on_front]
+    others = [lineage for lineage in data.lineages if lineage[0].trial_number not in on_front]
+    traces = [_lineages_trace(others, LINEAGE_COLOUR, axis), _lineages_trace(front, FRONT_LINEAGE_COLOUR, axis)]
+    name = f"stages of a trial ({len(data.lineages)} trials)"
+    return [trace.update(name=name, showlegend=trace is traces[-1]) for trace in traces]
+
+
+def _lineages_trace(lineages: Sequence[Sequence[PlotPoint]], colour: str, axis: _Axis) -> go.Scatter:
+    """Without hover texts: the points have those."""
+    lines = [axis.drawable(lineage) for lineage in lineages]
+    return go.Scatter(
+        x=[x for line in lines for x in (*(point.value for point in line), None)],  # None ends a line
+        y=[y for line in lines for y in (*(point.accuracy for point in line), None)],
+        mode="lines",
+        line={"color": colour, "width": 1.2},
+        hoverinfo="skip",
+        legendgroup="lineages",
+        legendrank=3,
+    )
+
+
+def _points_trace(points: Sequence[PlotPoint], axis: _Axis) -> go.Scatter:
+    trace = _markers_trace(points, axis, {"color": POINT_COLOUR, "size": 7})
+    return trace.update(name=f"points ({len(points)} dominated{axis.remark(points)})", legendrank=2)
 
 
 def _infeasible_trace(points: Sequence[PlotPoint], axis: _Axis) -> go.Scatter:
@@ -140,7 +169,7 @@ def _axis_span(data: ParetoFrontData, axis: _Axis) -> float:
 
 
 def _labels(points: Sequence[PlotPoint], span: float, axis: _Axis) -> list[str]:
-    """`#trial` for each point of the front; empty where it would cover an earlier label."""
+    """The label of each point of the front; empty where it would cover an earlier one."""
     height = max((point.accuracy for point in points), default=0) - min((point.accuracy for point in points), default=0)
     labels: list[str] = []
     labelled: list[PlotPoint] = []
@@ -150,7 +179,7 @@ def _labels(points: Sequence[PlotPoint], span: float, axis: _Axis) -> list[str]:
             and abs(point.accuracy - other.accuracy) < 0.06 * max(height, 0.05)
             for other in labelled
         )
-        labels.append(f"#{point.trial_number}" if is_free else "")
+        labels.append(point.label if is_free else "")
         labelled += [point] if is_free else []
     return labels
 

@@ -1,4 +1,4 @@
-"""What a study's Pareto plots show: its trials, its front, and published designs to beat."""
+"""What a study's Pareto plots show: its points, its front, and published designs to beat."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dashboards.metric_text import missed_bounds, resources_text, speed_text
-from search.measured_trials import MeasuredTrial
+from search.measured_trials import MeasuredPoint
 from search.objectives import Constraint, Objective
 from search.reports.study_report import StudyReport
 from spaces.metrics import ACCURACY, INFERENCE_COST
@@ -36,9 +36,12 @@ REFERENCE_DESIGNS = (
 
 @dataclass(frozen=True)
 class PlotPoint:
-    """One trial in the plot."""
+    """One network in the plot: of a trial, at the end of a stage."""
 
     trial_number: int
+    stage: int
+    label: str
+    """A short name."""
     accuracy: float
     value: float
     """Of the plot's objective."""
@@ -59,15 +62,17 @@ class ParetoFrontData:
     has_constraints: bool
     """Whether the study has any constraint."""
     n_objectives: int
-    """Of the study. With more than two, trials of the front may lie anywhere in one plot."""
+    """Of the study. With more than two, points of the front may lie anywhere in one plot."""
+    lineages: tuple[tuple[PlotPoint, ...], ...]
+    """The points of each trial that has several, by trial number, then stage."""
     dominated: tuple[PlotPoint, ...]
-    """Feasible trials that are not on the front, by trial number."""
+    """Feasible points that are not on the front, by trial number and stage."""
     infeasible: tuple[PlotPoint, ...]
-    """Trials that miss a constraint, by trial number."""
+    """Points that miss a constraint, by trial number and stage."""
     front: tuple[PlotPoint, ...]
     """From the best to the worst value of the plot's objective."""
     built: tuple[PlotPoint, ...]
-    """Trials with a finished FINN build."""
+    """Points with a finished FINN build."""
     references: tuple[ReferenceDesign, ...]
     """Published designs; none unless the objective is inference cost."""
 
@@ -81,14 +86,11 @@ def pareto_front_data(report: StudyReport) -> tuple[ParetoFrontData, ...]:
 
 
 def _plot_data(report: StudyReport, objective: Objective) -> ParetoFrontData:
-    on_front = {trial.trial_number for trial in report.front}
-    built = {build.trial_number: build for build in report.builds if build.state is BuildState.SUCCEEDED}
-    points = {
-        trial.trial_number: _plot_point(trial, built.get(trial.trial_number), report, objective)
-        for trial in report.trials
-    }
-    infeasible = {trial.trial_number for trial in report.trials if not report.is_feasible(trial)}
-    front = sorted((points[number] for number in on_front), key=lambda point: (point.value, point.accuracy))
+    on_front = {point.key for point in report.front}
+    built = {(build.trial_number, build.stage): build for build in report.builds if build.state is BuildState.SUCCEEDED}
+    points = {point.key: _plot_point(point, built.get(point.key), report, objective) for point in report.points}
+    infeasible = {point.key for point in report.points if not report.is_feasible(point)}
+    front = sorted((points[key] for key in on_front), key=lambda point: (point.value, point.accuracy))
     return ParetoFrontData(
         study_name=report.study_name,
         threshold=report.threshold,
@@ -96,33 +98,37 @@ def _plot_data(report: StudyReport, objective: Objective) -> ParetoFrontData:
         bound=next((bound for bound in report.constraints if bound.name == objective.name), None),
         has_constraints=bool(report.constraints),
         n_objectives=len(report.objectives),
-        dominated=tuple(points[number] for number in sorted(points.keys() - on_front - infeasible)),
-        infeasible=tuple(points[number] for number in sorted(infeasible)),
+        lineages=tuple(
+            tuple(points[point.key] for point in trial.points) for trial in report.trials if len(trial.points) > 1
+        ),
+        dominated=tuple(points[key] for key in sorted(points.keys() - on_front - infeasible)),
+        infeasible=tuple(points[key] for key in sorted(infeasible)),
         front=tuple(front if objective.metric.direction == "minimize" else reversed(front)),
-        built=tuple(points[number] for number in sorted(built) if number in points),
+        built=tuple(points[key] for key in sorted(built) if key in points),
         references=REFERENCE_DESIGNS if objective.metric is INFERENCE_COST else (),
     )
 
 
-def _plot_point(trial: MeasuredTrial, build: Build | None, report: StudyReport, objective: Objective) -> PlotPoint:
+def _plot_point(point: MeasuredPoint, build: Build | None, report: StudyReport, objective: Objective) -> PlotPoint:
     lines = [
-        f"<b>trial {trial.trial_number}</b>",
-        ACCURACY.describe(trial),
-        INFERENCE_COST.describe(trial),
-        f"bit-ops {trial.cost.bit_ops:,.0f}",
-        f"weight bits {trial.cost.weight_bits:,.0f}",
-        *_estimate_lines(trial),
-        *(f"<b>misses</b> {missed}" for missed in missed_bounds(trial, report.constraints)),
+        f"<b>{point.name}</b>",
+        ACCURACY.describe(point),
+        INFERENCE_COST.describe(point),
+        f"bit-ops {point.cost.bit_ops:,.0f}",
+        f"weight bits {point.cost.weight_bits:,.0f}",
+        *_estimate_lines(point),
+        *(f"<b>misses</b> {missed}" for missed in missed_bounds(point, report.constraints)),
         *([] if build is None else _build_lines(build)),
     ]
-    return PlotPoint(trial.trial_number, trial.accuracy, objective.metric.read(trial), tuple(lines))
+    label = f"#{point.trial_number}{f' s{point.stage}' if report.has_stages else ''}"
+    return PlotPoint(point.trial_number, point.stage, label, point.accuracy, objective.metric.read(point), tuple(lines))
 
 
-def _estimate_lines(trial: MeasuredTrial) -> Iterable[str]:
-    if trial.hardware is not None:
-        yield f"estimate: {resources_text(trial.hardware)}"
-        yield speed_text(trial.hardware.throughput_fps, trial.hardware.latency_us)
-        yield f"bottleneck {trial.hardware.bottleneck_layer}"
+def _estimate_lines(point: MeasuredPoint) -> Iterable[str]:
+    if point.hardware is not None:
+        yield f"estimate: {resources_text(point.hardware)}"
+        yield speed_text(point.hardware.throughput_fps, point.hardware.latency_us)
+        yield f"bottleneck {point.hardware.bottleneck_layer}"
 
 
 def _build_lines(build: Build) -> Iterable[str]:

@@ -18,10 +18,11 @@ from optuna_dashboard._note import get_note_from_system_attrs
 
 from dashboards.pareto_figure import pareto_front_figure
 from dashboards.pareto_front import ParetoFrontData, pareto_front_data
-from dashboards.study_note import study_note
+from dashboards.study_note import points_note, study_note
 from dashboards.trial_note import TrialFacts, trial_note
 from search import trial_attributes
 from search.measured_trials import MeasuredTrial, group_by_trial
+from search.points_study import read_search_study_name
 from search.reports.study_report import StudyReport, make_study_report
 from spaces.study_config import parse_study_config
 from storage.builds import load_builds
@@ -71,10 +72,15 @@ class Refresher:
 
     def refresh(self, stop: threading.Event) -> int:
         """Updates plots and notes, and returns how many it wrote. Stops early at `stop`."""
-        names = optuna.get_all_study_names(self._storage) if self._study_name is None else [self._study_name]
+        names = optuna.get_all_study_names(self._storage)
+        if self._study_name is not None:
+            names = [name for name in names if self._study_name in (name, read_search_study_name(name))]
         return sum(self._refresh_study(name, stop) for name in names)
 
     def _refresh_study(self, name: str, stop: threading.Event) -> int:
+        searched = read_search_study_name(name)
+        if searched is not None:
+            return self._refresh_points_note(name, searched)
         record = load_study_record(self._database, name)
         if record is None:  # of another program, or made in the dashboard
             return 0
@@ -88,6 +94,15 @@ class Refresher:
         if written < MAX_WRITES and not stop.is_set():
             self._seen[name] = state
         return written
+
+    def _refresh_points_note(self, name: str, searched: str) -> int:
+        study_id = self._storage.get_study_id_from_name(name)
+        if self._seen.get(name) == study_id or load_study_record(self._database, searched) is None:
+            return 0
+        study = optuna.load_study(study_name=name, storage=self._storage, sampler=RandomSampler())  # never asked
+        is_written = _write_note(study, None, points_note(searched), self._storage.get_study_system_attrs(study_id))
+        self._seen[name] = study_id
+        return int(is_written)
 
 
 def merge_notes(generated: str, stored: str) -> str:
@@ -153,7 +168,7 @@ def _all_facts(
 def _urgency(report: StudyReport) -> Callable[[FrozenTrial], tuple[int, bool, int]]:
     """Sort key: trials of the newest builds first, then the front, then the newest trials."""
     latest_build = {build.trial_number: build.build_id for build in report.builds}
-    front = {trial.trial_number for trial in report.front}
+    front = {point.trial_number for point in report.front}
     return lambda trial: (-latest_build.get(trial.number, 0), trial.number not in front, -trial.number)
 
 
@@ -168,7 +183,7 @@ def _facts(
         result=result,
         evaluations=evaluations,
         builds=tuple(build for build in report.builds if build.trial_number == trial.number),
-        is_on_front=any(point.trial_number == trial.number for point in report.front),
+        front_stages=tuple(sorted(point.stage for point in report.front if point.trial_number == trial.number)),
         copied_from=trial_attributes.read_copied_from(trial),
         message=trial_attributes.read_end(trial),
         objectives=report.objectives,

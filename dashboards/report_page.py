@@ -153,7 +153,7 @@ def report_page(report: StudyReport, record: StudyRecord) -> str:
         hardware_target=_hardware_target(report, record),
         front=table_as_html(front_table(report, with_architecture=True)) if report.front else None,
         builds=_build_sections(report),
-        builds_table=table_as_html(builds_table(report.builds)),
+        builds_table=table_as_html(builds_table(report)),
         build_counts_remark=BUILD_COUNTS_REMARK,
         hardware_remarks=" ".join(REMARKS),
         study_file=record.text,
@@ -204,7 +204,7 @@ def _build_section(build: Build, estimate: HardwareEstimate | None) -> _BuildSec
     hardware = None if report is None else hardware_table(estimate, [build])
     layers = () if report is None else (layer_table(report), cross_check_table(report))
     return _BuildSection(
-        title=f"Trial {build.trial_number}: build {build.build_id}, {build.target.board}",
+        title=f"{build.network.capitalize()}: build {build.build_id}, {build.target.board}",
         text=" ".join(build_sentences(build)),
         log_tail=build.log_tail,
         hardware=None if hardware is None else table_as_html(hardware),

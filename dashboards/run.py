@@ -20,7 +20,8 @@ from optuna.storages import BaseStorage
 from dashboards.app import create_app
 from dashboards.guard import GuardError, guard_rules, url_host
 from dashboards.refresher import Refresher
-from search.study import StudyError, open_optuna_storage
+from search.optuna_storage import open_optuna_storage
+from search.study import StudyError
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.command_options import add_artifacts_option, add_storage_option
 from storage.database import Database, DatabaseError, open_existing_database

@@ -1,8 +1,6 @@
-"""The note of one study in Optuna dashboard: what it searches, threshold, constraints, front, builds."""
+"""The notes of a study and of its points in Optuna dashboard."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from dashboards.build_text import build_sentences
 from dashboards.metric_text import objective_text
@@ -15,20 +13,32 @@ from dashboards.study_tables import (
     hardware_target,
 )
 from dashboards.text_table import plain_markdown, table_as_markdown
+from search.points_study import points_study_name
 from search.reports.study_report import StudyReport
 from spaces.study_config import DatasetPart, StudyConfig
-from storage.records import Build
 
 
 def study_note(report: StudyReport, config: StudyConfig) -> str:
     """The note as GitHub-flavoured Markdown; the same study gives the same text."""
     parts = [_description(report, config), *_hardware(report, config), _progress(report)]
+    if report.has_stages:
+        name = points_study_name(report.study_name)
+        parts.append(f"The network at the end of each stage is a point. The study `{name}` has each as a trial.")
     if report.front:
         parts.append("### Pareto front\n\n" + table_as_markdown(front_table(report, with_architecture=False)))
     if report.builds:
-        parts.append("### FINN builds\n\n" + _builds(report.builds))
+        parts.append("### FINN builds\n\n" + _builds(report))
     parts.append(f"As one HTML file: `python -m dashboards.report_page {report.study_name} --out report.html`")
     return "\n\n".join(parts)
+
+
+def points_note(study_name: str) -> str:
+    """The note of the study that has the points of this one as trials."""
+    return (
+        f"The points of study `{study_name}`: the network at the end of each stage of its complete trials. Each is a "
+        "trial here, and its user attributes `trial` and `stage` say of what. Nothing is searched or read here: "
+        f"the study `{study_name}` has the plots, the notes and the numbers of its trials."
+    )
 
 
 def _description(report: StudyReport, config: StudyConfig) -> str:
@@ -61,13 +71,13 @@ def _progress(report: StudyReport) -> str:
     reached = "no network has reached the threshold yet"
     if best is not None:
         second = report.objectives[1].metric.describe(best)
-        reached = f"the best that reaches the threshold is trial {best.trial_number}: {second}"
+        reached = f"the best that reaches the threshold is {best.name}: {second}"
     return f"{finished_trials(report)}; {reached}. Hypervolume {report.hypervolume:.4f}."
 
 
-def _builds(builds: Sequence[Build]) -> str:
-    parts = [table_as_markdown(builds_table(builds)), BUILD_COUNTS_REMARK]
-    for build in builds:
+def _builds(report: StudyReport) -> str:
+    parts = [table_as_markdown(builds_table(report)), BUILD_COUNTS_REMARK]
+    for build in report.builds:
         points = [f"- {plain_markdown(sentence)}" for sentence in build_sentences(build)]
-        parts.append("\n".join([f"Trial {build.trial_number}, build {build.build_id}:\n", *points]))
+        parts.append("\n".join([f"{build.network.capitalize()}, build {build.build_id}:\n", *points]))
     return "\n\n".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dashboards.text_table import TextTable
-from search.measured_trials import MeasuredTrial
+from search.measured_trials import MeasuredPoint
 from search.reports.study_report import StudyReport
 from spaces.metrics import ACCURACY, BRAM, DSP, HARDWARE_METRICS, INFERENCE_COST, LATENCY, LUT, THROUGHPUT, Metric
 from spaces.study_config import StudyConfig
@@ -20,8 +20,7 @@ BUILD_COUNTS_REMARK = (
 def finished_trials(report: StudyReport) -> str:
     """How many trials are complete, infeasible, stopped and failed."""
     counts = report.counts
-    n_infeasible = sum(not report.is_feasible(trial) for trial in report.trials)
-    infeasible = f" ({n_infeasible} of them infeasible)" if report.constraints else ""
+    infeasible = f" ({report.n_infeasible} of them infeasible)" if report.constraints else ""
     return f"{counts.complete} trials complete{infeasible}, {counts.pruned} could not be built, {counts.failed} failed"
 
 
@@ -37,7 +36,7 @@ def constraints_table(report: StudyReport) -> TextTable:
         (
             bound.metric.label,
             bound.describe_bound(),
-            f"{sum(bound.holds(trial) for trial in report.trials)} of {len(report.trials)}",
+            f"{sum(bound.holds(trial.last) for trial in report.trials)} of {len(report.trials)}",
         )
         for bound in report.constraints
     ]
@@ -45,46 +44,57 @@ def constraints_table(report: StudyReport) -> TextTable:
 
 
 def front_table(report: StudyReport, *, with_architecture: bool) -> TextTable:
-    """The front in its order, with FINN's estimates where the study asks for hardware."""
+    """The front in its order, with FINN's estimates where the study asks for hardware.
+
+    Has a column of stages where a trial of the study has several.
+    """
     hardware = HARDWARE_METRICS if report.asks_for_hardware else ()
-    header = ["trial", "accuracy", "reaches threshold", *(metric.column for metric in hardware)]
+    header = [*_name_columns(report), "accuracy", "reaches threshold", *(metric.column for metric in hardware)]
     header += [INFERENCE_COST.title, "bit-ops", "weight bits", "parameters"]
-    rows = [_front_row(trial, report.threshold, hardware) for trial in report.front]
+    rows = [_front_row(report, point, hardware) for point in report.front]
     if with_architecture:
         header.append("architecture")
-        rows = [(*row, trial.design.architecture_id) for row, trial in zip(rows, report.front, strict=True)]
+        rows = [(*row, point.architecture.architecture_id) for row, point in zip(rows, report.front, strict=True)]
     return TextTable(tuple(header), tuple(rows))
 
 
-def builds_table(builds: Sequence[Build]) -> TextTable:
+def builds_table(report: StudyReport) -> TextTable:
     """The builds in the order they were queued. BUILD_COUNTS_REMARK explains their counts."""
-    columns = ("trial", "state", "level", "board", "clock ns", LUT.title, BRAM.title, "URAM", DSP.title)
+    columns = (*_name_columns(report), "state", "level", "board", "clock ns", LUT.title, BRAM.title, "URAM", DSP.title)
     header = (*columns, THROUGHPUT.column, LATENCY.title, "test accuracy")
-    return TextTable(header, tuple(_build_row(build) for build in builds))
+    return TextTable(header, tuple(_build_row(report, build) for build in report.builds))
 
 
-def _front_row(trial: MeasuredTrial, threshold: float, hardware: Sequence[Metric]) -> tuple[str, ...]:
+def _name_columns(report: StudyReport) -> tuple[str, ...]:
+    return ("trial", "stage") if report.has_stages else ("trial",)
+
+
+def _name_cells(report: StudyReport, trial_number: int, stage: int) -> tuple[str, ...]:
+    return (str(trial_number), str(stage)) if report.has_stages else (str(trial_number),)
+
+
+def _front_row(report: StudyReport, point: MeasuredPoint, hardware: Sequence[Metric]) -> tuple[str, ...]:
     return (
-        str(trial.trial_number),
-        ACCURACY.number(trial.accuracy),
-        "yes" if trial.accuracy >= threshold else "no",
-        *(metric.number(metric.read(trial)) for metric in hardware),
-        INFERENCE_COST.number(trial.inference_cost),
-        f"{trial.cost.bit_ops:,.0f}",
-        f"{trial.cost.weight_bits:,.0f}",
-        f"{trial.cost.parameters:,}",
+        *_name_cells(report, point.trial_number, point.stage),
+        ACCURACY.number(point.accuracy),
+        "yes" if point.accuracy >= report.threshold else "no",
+        *(metric.number(metric.read(point)) for metric in hardware),
+        INFERENCE_COST.number(point.inference_cost),
+        f"{point.cost.bit_ops:,.0f}",
+        f"{point.cost.weight_bits:,.0f}",
+        f"{point.cost.parameters:,}",
     )
 
 
-def _build_row(build: Build) -> tuple[str, ...]:
-    report = build.report
+def _build_row(report: StudyReport, build: Build) -> tuple[str, ...]:
+    built = build.report
     numbers: tuple[str, ...] = ("",) * 6
-    if report is not None:
-        total = report.total
+    if built is not None:
+        total = built.total
         counts = (f"{count:,}" for count in (total.lut, total.bram_18k, total.uram, total.dsp))
-        numbers = (*counts, THROUGHPUT.number(report.throughput_fps), LATENCY.number(report.latency_us))
+        numbers = (*counts, THROUGHPUT.number(built.throughput_fps), LATENCY.number(built.latency_us))
     return (
-        str(build.trial_number),
+        *_name_cells(report, build.trial_number, build.stage),
         build.state.value,
         "" if build.level is None else build.level.value,
         build.target.board,

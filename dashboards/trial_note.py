@@ -9,10 +9,11 @@ from statistics import fmean
 from dashboards.build_text import STATE_WORDS, level_sentences, report_sentences, target_sentence
 from dashboards.hardware_tables import REMARKS, cross_check_table, hardware_table, layer_table
 from dashboards.text_table import markdown_table, plain_markdown, table_as_markdown
-from search.measured_trials import MeasuredTrial
+from search.measured_trials import MeasuredPoint, MeasuredTrial
 from search.objectives import Constraint, Objective, keeps_all
 from spaces.architecture import ArchitectureConfig, Block, BlockShape, InputQuantizer, infer_shapes, list_layer_bits
 from spaces.metrics import ACCURACY, INFERENCE_COST
+from spaces.pruning_stages import CostAwareStage, MagnitudeStage, PruningStage, StructuredStage, ThresholdStage
 from spaces.search_space import Design
 from storage.hardware_reports import BuildReport
 from storage.records import Build, Evaluation
@@ -33,8 +34,9 @@ class TrialFacts:
     evaluations: tuple[Evaluation, ...]
     """In the order of the stages; empty where nothing was measured."""
     builds: tuple[Build, ...]
-    """Oldest first."""
-    is_on_front: bool
+    """Of all stages, oldest first."""
+    front_stages: tuple[int, ...]
+    """The stages at whose end the network is on the front, in order."""
     copied_from: int | None
     """The earlier trial of the same network, whose values were copied."""
     message: str | None
@@ -44,6 +46,11 @@ class TrialFacts:
     constraints: tuple[Constraint, ...]
     """Of the study."""
 
+    @property
+    def has_stages(self) -> bool:
+        """Whether the trial has several networks, one at the end of each stage."""
+        return len(self.evaluations) > 1
+
 
 def trial_note(facts: TrialFacts) -> str:
     """The note as GitHub-flavoured Markdown; the same facts give the same text."""
@@ -51,16 +58,16 @@ def trial_note(facts: TrialFacts) -> str:
     if facts.message:
         parts.append(code_block(facts.message))
     if facts.result is not None and facts.constraints:
-        parts.append(_constraint_table(facts, facts.result))
+        parts.append(_constraint_table(facts, facts.result.last))
     if facts.design is not None:
         parts.append("### Architecture\n\n" + _architecture_table(facts.design.architecture))
     if facts.evaluations:
-        parts.append("### Accuracy and cost\n\n" + _stage_table(facts.evaluations, facts.design))
+        parts.append("### Accuracy and cost\n\n" + _stage_table(facts))
         parts.append("### Density per layer\n\n" + _density_table(facts.evaluations))
     parts.extend(_hardware_part(facts))
-    parts.extend(_build_part(build) for build in facts.builds)
+    parts.extend(_build_part(build, facts) for build in facts.builds)
     if facts.result is not None:
-        parts.append(_promotion_hint(facts))
+        parts.append(_promotion_hint(facts, facts.result.last))
     return "\n\n".join(parts)
 
 
@@ -76,30 +83,37 @@ def _headline(facts: TrialFacts) -> str:
     if facts.result is None:
         words = {"pruned": "cannot be built", "fail": "failed"}
         return f"**Trial {facts.trial_number}**: {words.get(facts.state, facts.state)}."
-    result = facts.result
+    last = facts.result.last
     metrics = [objective.metric for objective in facts.objectives]
-    values = ", ".join(f"{metric.label} **{metric.text(metric.read(result))}**" for metric in metrics)
+    values = ", ".join(f"{metric.label} **{metric.text(metric.read(last))}**" for metric in metrics)
+    after = f" after stage {last.stage}" if facts.has_stages else ""
     copied = "" if facts.copied_from is None else f" Copied from trial {facts.copied_from}, the same network."
-    return f"**Trial {facts.trial_number}**: {values}, {_place(facts, result)}.{copied}"
+    return f"**Trial {facts.trial_number}**: {values}{after}, {_place(facts, last)}.{copied}"
 
 
-def _place(facts: TrialFacts, result: MeasuredTrial) -> str:
-    if not keeps_all(facts.constraints, result):
-        return "**infeasible**"
-    return "on the Pareto front" if facts.is_on_front else "not on the Pareto front"
+def _place(facts: TrialFacts, last: MeasuredPoint) -> str:
+    if facts.front_stages:
+        return f"on the Pareto front{_name_stages(facts.front_stages) if facts.has_stages else ''}"
+    return "not on the Pareto front" if keeps_all(facts.constraints, last) else "**infeasible**"
 
 
-def _constraint_table(facts: TrialFacts, result: MeasuredTrial) -> str:
+def _name_stages(stages: Sequence[int]) -> str:
+    *others, last = map(str, stages)
+    return f" with stages {', '.join(others)} and {last}" if others else f" with stage {last}"
+
+
+def _constraint_table(facts: TrialFacts, last: MeasuredPoint) -> str:
     rows = [
         [
             bound.metric.label,
             bound.describe_bound(),
-            bound.metric.text(bound.metric.read(result)),
-            "yes" if bound.holds(result) else "**no**",
+            bound.metric.text(bound.metric.read(last)),
+            "yes" if bound.holds(last) else "**no**",
         ]
         for bound in facts.constraints
     ]
-    return markdown_table(["constraint", "bound", "this network", "holds"], rows)
+    network = f"after stage {last.stage}" if facts.has_stages else "this network"
+    return markdown_table(["constraint", "bound", network, "holds"], rows)
 
 
 def _architecture_table(architecture: ArchitectureConfig) -> str:
@@ -130,17 +144,22 @@ def _cell(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _stage_table(evaluations: Sequence[Evaluation], design: Design | None) -> str:
-    header = ["stage", "ε", "λ", "epochs", "accuracy", "η", "bit-ops", "weight bits", "mean density"]
-    return markdown_table(header, [_stage_row(evaluation, design) for evaluation in evaluations])
+def _stage_table(facts: TrialFacts) -> str:
+    header = ["stage", "pruning", "λ", "epochs", "accuracy", "η", "bit-ops", "weight bits", "mean density"]
+    rows = [_stage_row(evaluation, facts.design) for evaluation in facts.evaluations]
+    if facts.result is not None and facts.has_stages:
+        header.append("on the front")
+        places = ("yes" if evaluation.stage in facts.front_stages else "no" for evaluation in facts.evaluations)
+        rows = [[*row, place] for row, place in zip(rows, places, strict=True)]
+    return markdown_table(header, rows)
 
 
 def _stage_row(evaluation: Evaluation, design: Design | None) -> list[str]:
-    name, epsilon, weight_decay = _stage_settings(evaluation.stage, design)
+    name, pruning, weight_decay = _stage_settings(evaluation.stage, design)
     cost = evaluation.cost
     return [
         name,
-        epsilon,
+        pruning,
         weight_decay,
         str(evaluation.epochs),
         ACCURACY.number(evaluation.accuracy),
@@ -157,7 +176,21 @@ def _stage_settings(stage: int, design: Design | None) -> tuple[str, str, str]:
     if design is None or stage > len(design.stages):
         return f"{stage}, pruning", "", ""
     settings = design.stages[stage - 1]
-    return f"{stage}, pruning", f"{settings.epsilon:.3g}", f"{settings.weight_decay:.3g}"
+    return f"{stage}, pruning", _describe_pruning(settings), f"{settings.weight_decay:.3g}"
+
+
+def _describe_pruning(stage: PruningStage) -> str:
+    match stage:
+        case ThresholdStage():
+            return f"ε {stage.epsilon:.3g}" + (" of each layer's rms" if stage.scope == "layer" else "")
+        case CostAwareStage():
+            return f"cost aware to η {stage.inference_cost:.4g}"
+        case MagnitudeStage(fraction=None):
+            return f"smallest to η {stage.inference_cost:.4g}"
+        case MagnitudeStage():
+            return f"{stage.fraction:.0%} of the weights"
+        case StructuredStage():
+            return f"{stage.fraction:.0%} of the channels"
 
 
 def _density_table(evaluations: Sequence[Evaluation]) -> str:
@@ -181,8 +214,9 @@ def _hardware_part(facts: TrialFacts) -> list[str]:
     return [f"### Hardware\n\n{table_as_markdown(table)}\n\n{remarks}"]
 
 
-def _build_part(build: Build) -> str:
-    lines = [f"### Build {build.build_id}: {build.target.board}, {STATE_WORDS[build.state]}", _build_list(build)]
+def _build_part(build: Build, facts: TrialFacts) -> str:
+    name = f"Build {build.build_id}{f' of stage {build.stage}' if facts.has_stages else ''}"
+    lines = [f"### {name}: {build.target.board}, {STATE_WORDS[build.state]}", _build_list(build)]
     if build.message:
         lines.append(code_block(build.message))
     if build.log_tail:
@@ -214,6 +248,9 @@ def _build_list(build: Build) -> str:
     return "\n".join(f"- {point}" for point in points)
 
 
-def _promotion_hint(facts: TrialFacts) -> str:
+def _promotion_hint(facts: TrialFacts, last: MeasuredPoint) -> str:
     command = f"python -m search.promote {facts.study_name} {facts.trial_number}"
-    return f"To send this network to FINN{' again' if facts.builds else ''}: `{command}`"
+    again = " again" if facts.builds else ""
+    if not facts.has_stages:
+        return f"To send this network to FINN{again}: `{command}`"
+    return f"To send its network after stage {last.stage} to FINN{again}: `{command} --stage {last.stage}`"

@@ -18,7 +18,7 @@ from fpga.toolchain.process_group import CommandStoppedError
 from fpga.worker_process import EXIT_STOPPED, print_event, stop_on_signals
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import load_builds, record_rtl_check
-from storage.command_options import add_artifacts_option, add_finn_option, add_storage_option
+from storage.command_options import add_artifacts_option, add_finn_option, add_stage_option, add_storage_option
 from storage.database import Database, DatabaseError, open_existing_database
 from storage.hardware_reports import Resources
 from storage.records import Build, BuildLevel, BuildState, name_network
@@ -195,7 +195,7 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fpga.rtl_check", description=__doc__)
     parser.add_argument("study", nargs="?", help="a study's name")
     parser.add_argument("trial", nargs="?", type=int, help="a trial of it that was built up to codegen")
-    parser.add_argument("--stage", type=int, metavar="N", help="only the builds of this stage of the trial (all)")
+    add_stage_option(parser, "all")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="a build's folder in place of study and trial")
     add_storage_option(parser)
     add_artifacts_option(parser, "artifacts")

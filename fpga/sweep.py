@@ -21,7 +21,7 @@ from fpga.toolchain.process_group import CommandStoppedError
 from fpga.worker_process import EXIT_STOPPED, stop_on_signals
 from storage.artifacts import ArtifactError, ArtifactStore, write_text_atomically
 from storage.builds import load_builds
-from storage.command_options import add_artifacts_option, add_finn_option, add_storage_option
+from storage.command_options import add_artifacts_option, add_finn_option, add_stage_option, add_storage_option
 from storage.database import DatabaseError, open_existing_database
 from storage.hardware_reports import Resources
 from storage.records import BuildTarget, name_network
@@ -184,7 +184,7 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "network", nargs="+", metavar="MODEL.onnx|STUDY TRIAL", help="a QONNX file, or a promoted trial"
     )
-    parser.add_argument("--stage", type=int, metavar="N", help="of the trial (the stage that was promoted last)")
+    add_stage_option(parser, "the one that was promoted last")
     parser.add_argument("--board", default="ZCU111", help="as FINN names it (%(default)s)")
     parser.add_argument("--clock-period-ns", type=float, default=5.0, metavar="NS", help="(%(default)s)")
     parser.add_argument(

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from search.processes.interrupts import Interrupts
 from search.processes.local_services import Service
-from search.promotion import PromotionError, promote_trial
-from search.stored_trial import StoredTrial
+from search.promotion import PromotionError, promote_point
+from search.stored_point import StoredPoint
 from storage.artifacts import ArtifactStore
 from storage.builds import load_builds
 from storage.database import Database
@@ -18,23 +18,23 @@ POLL_S = 1.0
 
 
 def promote_winners(
-    winners: Sequence[StoredTrial], on_notice: Callable[[str], None], on_step: Callable[[str], None]
+    winners: Sequence[StoredPoint], on_notice: Callable[[str], None], on_step: Callable[[str], None]
 ) -> bool:
     """Queues their builds, and says of each what it is. False where one could not be promoted."""
     outcomes = [_promote(winner, on_notice, on_step) for winner in winners]
     return all(outcomes)
 
 
-def _promote(winner: StoredTrial, on_notice: Callable[[str], None], on_step: Callable[[str], None]) -> bool:
+def _promote(winner: StoredPoint, on_notice: Callable[[str], None], on_step: Callable[[str], None]) -> bool:
     try:
-        build = promote_trial(winner, on_step)
+        build = promote_point(winner, on_step)
     except PromotionError as error:
-        on_notice(f"trial {winner.number} is not promoted: {error}")
+        on_notice(f"{winner.point.name} is not promoted: {error}")
         return False
     on_test = "" if build.test_accuracy is None else f", {build.test_accuracy:.2%} on the test part"
-    others = ", ".join(metric.describe(winner.measured) for metric in winner.config.objectives.metrics[1:])
+    others = ", ".join(metric.describe(winner.point) for metric in winner.config.objectives.metrics[1:])
     on_notice(
-        f"trial {winner.number} is promoted: {winner.measured.accuracy:.2%} on validation{on_test}, "
+        f"{winner.point.name} is promoted: {winner.point.accuracy:.2%} on validation{on_test}, "
         f"{others}; its build for {build.target.board}: {build.state.value}"
     )
     return True
@@ -72,6 +72,6 @@ def buildable(builds: Sequence[Build], artifacts: ArtifactStore) -> list[Build]:
 
 
 def latest_builds(builds: Sequence[Build]) -> list[Build]:
-    """The last build of each trial and target: one that failed and was queued anew counts by its new state."""
-    latest = {(build.trial_number, build.target): build for build in builds}
+    """The last build of each network and target: one that failed and was queued anew counts by its new state."""
+    latest = {(build.trial_number, build.stage, build.target): build for build in builds}
     return list(latest.values())

@@ -1,4 +1,4 @@
-"""Completely measured trials: their designs, evaluations and hardware estimates, read from our tables."""
+"""Completely measured trials, and their points: the network at the end of each stage. Read from our tables."""
 
 from __future__ import annotations
 
@@ -10,48 +10,99 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search import trial_attributes
+from spaces.architecture import ArchitectureConfig
 from spaces.search_space import Design
 from storage.database import Database
 from storage.estimates import load_estimates
 from storage.evaluations import load_evaluations
 from storage.hardware_reports import HardwareEstimate
-from storage.records import Cost, Estimate, Evaluation
+from storage.records import Cost, Estimate, Evaluation, name_network
 
 
 @dataclass(frozen=True)
 class MeasuredTrial:
-    """A trial whose network is trained, pruned and measured."""
+    """A trial whose network is trained, pruned stage by stage, and measured after each stage."""
 
     trial_number: int
     design: Design
     evaluations: tuple[Evaluation, ...]
     """One for each stage, in order."""
     hardware: HardwareEstimate | None = None
-    """None where the study asks for no hardware."""
+    """Of the architecture, so of all stages alike. None where the study asks for no hardware."""
     estimate_key: str | None = None
     """Of that estimate in the database."""
     copied_from: int | None = None
     """An earlier trial of the same design, whose evaluations these are."""
 
     @property
-    def last(self) -> Evaluation:
-        """Of the network as it is at the end of its last stage."""
-        return self.evaluations[-1]
+    def points(self) -> tuple[MeasuredPoint, ...]:
+        """The trial's lineage: its networks in the order of the stages, each made from the one before it."""
+        return tuple(MeasuredPoint(self, evaluation) for evaluation in self.evaluations)
+
+    @property
+    def last(self) -> MeasuredPoint:
+        """The network at the end of the last stage. Its values are the trial's own in Optuna."""
+        return self.points[-1]
+
+
+@dataclass(frozen=True)
+class MeasuredPoint:
+    """One network of a study: that of a trial at the end of one of its stages."""
+
+    trial: MeasuredTrial
+    evaluation: Evaluation
+
+    @property
+    def trial_number(self) -> int:
+        """In its study, from 0."""
+        return self.trial.trial_number
+
+    @property
+    def stage(self) -> int:
+        """0 is training; 1, 2, ... are the pruning stages."""
+        return self.evaluation.stage
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What tells it from all other points of its study: trial number and stage."""
+        return self.trial_number, self.stage
+
+    @property
+    def name(self) -> str:
+        """Such as "trial 7 stage 2", or "trial 7" where that trial has one stage alone."""
+        if len(self.trial.evaluations) == 1:
+            return f"trial {self.trial_number}"
+        return name_network(self.trial_number, self.stage)
+
+    @property
+    def design(self) -> Design:
+        """Of its trial, with the stages that come after this one."""
+        return self.trial.design
+
+    @property
+    def architecture(self) -> ArchitectureConfig:
+        """Of this network: a stage may have removed channels of its trial's."""
+        return self.evaluation.architecture or self.design.architecture
 
     @property
     def accuracy(self) -> float:
-        """After the last stage, of validation frames."""
-        return self.last.accuracy
+        """Of validation frames."""
+        return self.evaluation.accuracy
 
     @property
     def cost(self) -> Cost:
-        """After the last stage."""
-        return self.last.cost
+        """With what this stage and those before it have pruned."""
+        return self.evaluation.cost
 
     @property
     def inference_cost(self) -> float:
-        """After the last stage."""
+        """The challenge's score."""
         return self.cost.inference_cost
+
+    @property
+    def hardware(self) -> HardwareEstimate | None:
+        """FINN's estimate of the architecture. None where the study asks for no hardware."""
+        return self.trial.hardware
 
 
 def load_measured_trials(database: Database, study: optuna.Study) -> tuple[MeasuredTrial, ...]:

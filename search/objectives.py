@@ -1,4 +1,4 @@
-"""The objectives and constraints of a study, and what its trials cover of them: front and hypervolume."""
+"""The objectives and constraints of a study, and what its networks cover of them: front and hypervolume."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Constraint:
         assert bound is not None  # StudyConfig's constraints have one
         return bound
 
-    def excess(self, network: TrialMetrics) -> float:
+    def excess(self, network: NetworkMetrics) -> float:
         """How far the network exceeds the bound, as a fraction of it. The constraint holds at 0 and below."""
         value = self.metric.read(network)
         beyond = value - self.bound if self.at_least is None else self.bound - value
         return beyond / self.bound
 
-    def holds(self, network: TrialMetrics) -> bool:
+    def holds(self, network: NetworkMetrics) -> bool:
         """Whether the network keeps the bound."""
         return self.excess(network) <= 0
 
@@ -66,7 +66,7 @@ class Constraint:
         return f"{self.metric.label} {self.describe_bound()}"
 
 
-class TrialMetrics(MeasuredNetwork, Protocol):
+class NetworkMetrics(MeasuredNetwork, Protocol):
     """A network with its metrics, and what its board has."""
 
     @property
@@ -87,40 +87,39 @@ def study_constraints(config: StudyConfig) -> tuple[Constraint, ...]:
     return tuple(Constraint(metric, **getattr(part, metric.name).model_dump()) for metric in part.metrics)
 
 
-def keeps_all(constraints: Iterable[Constraint], network: TrialMetrics) -> bool:
+def keeps_all(constraints: Iterable[Constraint], network: NetworkMetrics) -> bool:
     """Whether the network is feasible."""
     return all(constraint.holds(network) for constraint in constraints)
 
 
-def complete_references(objectives: Sequence[Objective], trials: Sequence[TrialMetrics]) -> tuple[Objective, ...]:
-    """Fills in missing references from the trials: the board's resources, else the largest value.
+def complete_references(objectives: Sequence[Objective], networks: Sequence[NetworkMetrics]) -> tuple[Objective, ...]:
+    """Fills in missing references from the networks: the board's resources, else the largest value.
 
-    Without trials they stay None.
+    Without networks they stay None.
     """
     return tuple(
-        objective if objective.reference is not None else _with_reference(objective, _find_reference(objective, trials))
-        for objective in objectives
+        _with_reference(one, _find_reference(one, networks)) if one.reference is None else one for one in objectives
     )
 
 
-def find_front(objectives: Sequence[Objective], trials: Sequence[TrialMetrics]) -> list[int]:
-    """Indices of the non-dominated trials, sorted by the second objective from its best value."""
-    return non_dominated([_point(objectives, trial) for trial in trials], _directions(objectives))
+def find_front(objectives: Sequence[Objective], networks: Sequence[NetworkMetrics]) -> list[int]:
+    """Indices of the non-dominated networks, sorted by the second objective from its best value."""
+    return non_dominated([_point(objectives, network) for network in networks], _directions(objectives))
 
 
-def measure_hypervolume(objectives: Sequence[Objective], trials: Sequence[TrialMetrics]) -> float:
+def measure_hypervolume(objectives: Sequence[Objective], networks: Sequence[NetworkMetrics]) -> float:
     """The hypervolume, each objective in its unit. Higher is better; at most 1, except with throughput."""
-    if not trials:
+    if not networks:
         return 0.0
-    points = [_scaled_point(objectives, trial) for trial in trials]
+    points = [_scaled_point(objectives, network) for network in networks]
     return hypervolume(points, _corner(objectives), _directions(objectives))
 
 
-def measure_contributions(objectives: Sequence[Objective], trials: Sequence[TrialMetrics]) -> list[float]:
-    """For each trial, the hypervolume that it alone covers."""
-    if not trials:
+def measure_contributions(objectives: Sequence[Objective], networks: Sequence[NetworkMetrics]) -> list[float]:
+    """For each network, the hypervolume that it alone covers."""
+    if not networks:
         return []
-    points = [_scaled_point(objectives, trial) for trial in trials]
+    points = [_scaled_point(objectives, network) for network in networks]
     return hypervolume_contributions(points, _corner(objectives), _directions(objectives))
 
 
@@ -138,25 +137,25 @@ def _with_reference(objective: Objective, reference: float | None) -> Objective:
     return replace(objective, reference=reference, unit=reference or 1.0)
 
 
-def _find_reference(objective: Objective, trials: Sequence[TrialMetrics]) -> float | None:
+def _find_reference(objective: Objective, networks: Sequence[NetworkMetrics]) -> float | None:
     metric = objective.metric
-    boards = (trial.hardware.available for trial in trials if trial.hardware is not None)
+    boards = (network.hardware.available for network in networks if network.hardware is not None)
     available = next(filter(None, boards), None)
     if metric.source is Source.RESOURCES and available:
         return float(getattr(available, metric.field_name))
-    return max((metric.read(trial) for trial in trials), default=None)
+    return max((metric.read(network) for network in networks), default=None)
 
 
 def _directions(objectives: Iterable[Objective]) -> list[Direction]:
     return [objective.metric.direction for objective in objectives]
 
 
-def _point(objectives: Iterable[Objective], trial: TrialMetrics) -> list[float]:
-    return [objective.metric.read(trial) for objective in objectives]
+def _point(objectives: Iterable[Objective], network: NetworkMetrics) -> list[float]:
+    return [objective.metric.read(network) for objective in objectives]
 
 
-def _scaled_point(objectives: Iterable[Objective], trial: TrialMetrics) -> list[float]:
-    return [objective.metric.read(trial) / objective.unit for objective in objectives]
+def _scaled_point(objectives: Iterable[Objective], network: NetworkMetrics) -> list[float]:
+    return [objective.metric.read(network) / objective.unit for objective in objectives]
 
 
 def _corner(objectives: Iterable[Objective]) -> list[float]:

@@ -163,7 +163,7 @@ def _facts(status: RunStatus) -> list[tuple[str, str]]:
             f"{counts.pruned} could not be built, {counts.failed} failed",
         ),
         ("best feasible", _describe_best(status.report)),
-        ("front", f"{len(status.report.front)} trials, hypervolume {status.report.hypervolume:.4f}"),
+        ("front", f"{len(status.report.front)} points, hypervolume {status.report.hypervolume:.4f}"),
         *([("builds", builds)] if builds else []),
         ("time", _describe_time(status, time.monotonic())),
         *([("dashboard", status.dashboard_url)] if status.dashboard_url else []),
@@ -182,15 +182,15 @@ def _describe_best(report: StudyReport) -> str:
     best = report.best_feasible
     if best is not None:
         others = ", ".join(objective.metric.describe(best) for objective in report.objectives[1:])
-        return f"trial {best.trial_number}, {best.accuracy:.2%} at {others}"
+        return f"{best.name}, {best.accuracy:.2%} at {others}"
     if not report.front:
         return "none yet"
-    most_accurate = max(report.front, key=lambda trial: trial.accuracy)
+    most_accurate = max(report.front, key=lambda point: point.accuracy)
     return f"none yet; {most_accurate.accuracy:.2%} of {report.threshold:.2%} reached"
 
 
 def _describe_builds(builds: Sequence[Build]) -> str:
-    return ", ".join(f"trial {build.trial_number} {build.state.value}" for build in builds)
+    return ", ".join(f"{build.network} {build.state.value}" for build in builds)
 
 
 def _running_line(trial_number: int, folder: Path) -> str:

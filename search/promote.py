@@ -1,4 +1,4 @@
-"""Sends one trial to the build queue: `python -m search.promote STUDY TRIAL`."""
+"""Sends one network to the build queue: `python -m search.promote STUDY TRIAL [--stage N]`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 import optuna
 
-from search.promotion import PromotionError, promote_trial
-from search.stored_trial import open_stored_trial
+from search.promotion import PromotionError, promote_point
+from search.stored_point import open_stored_point
 from search.study import StudyError
 from spaces.study_config import ConfigError
 from storage.artifacts import ArtifactError
-from storage.command_options import add_artifacts_option, add_storage_option
+from storage.command_options import add_artifacts_option, add_stage_option, add_storage_option
 from storage.database import DatabaseError
 from storage.dataset.radioml import DatasetError
 from storage.records import Build
@@ -25,27 +25,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parse_arguments(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        build = promote(args.storage, args.artifacts, args.study, args.trial)
+        build = promote(args.storage, args.artifacts, args.study, args.trial, args.stage)
     except (ArtifactError, ConfigError, DatabaseError, DatasetError, PromotionError, StudyError) as error:
         print(error, file=sys.stderr)
         return 2
-    name = f"trial {build.trial_number} of {build.study_name}"
+    name = f"{build.network} of {build.study_name}"
     print(f"{name}: build {build.build_id} for {build.target.board} is {build.state}; python -m fpga.run builds it")
     return 0
 
 
-def promote(storage: str, artifacts: Path, study_name: str, trial_number: int) -> Build:
-    """Promotes one complete trial of a study in this database. Raises the errors that `main` prints."""
-    stored = open_stored_trial(storage, artifacts, study_name, trial_number)
-    return promote_trial(stored, lambda step: print(step, file=sys.stderr))
+def promote(storage: str, artifacts: Path, study_name: str, trial_number: int, stage: int | None = None) -> Build:
+    """Promotes one complete trial as it is after a stage, the last by default. Raises the errors that `main` prints."""
+    stored = open_stored_point(storage, artifacts, study_name, trial_number, stage)
+    return promote_point(stored, lambda step: print(step, file=sys.stderr))
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m search.promote", description="Sends one trial of a study to the build queue."
+        prog="python -m search.promote", description="Sends one network of a study to the build queue."
     )
     parser.add_argument("study", help="name of the study")
     parser.add_argument("trial", type=int, help="number of a complete trial")
+    add_stage_option(parser, "the last one")
     add_storage_option(parser)
     add_artifacts_option(parser)
     return parser.parse_args(arguments)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.hardware_estimates import study_target
-from search.measured_trials import MeasuredTrial
+from search.measured_trials import MeasuredPoint
 from search.objectives import measure_contributions
 from search.reports.study_report import StudyReport
-from search.stored_trial import StoredTrial
+from search.stored_point import StoredPoint
 from search.study_data import study_split
 from storage.builds import load_build, load_builds, queue_build, record_test_accuracy
 from storage.dataset.frames import load_validation_sample
@@ -25,95 +25,95 @@ N_REFERENCE_FRAMES = 200
 
 
 class PromotionError(Exception):
-    """This trial cannot go to hardware."""
+    """This network cannot go to hardware."""
 
 
 @dataclass(frozen=True)
 class Winners:
-    """Trials to promote, best first, and a sentence that says why these."""
+    """Points to promote, best first, and a sentence that says why these."""
 
-    trials: tuple[MeasuredTrial, ...]
+    points: tuple[MeasuredPoint, ...]
     reason: str
 
 
 def choose_winners(report: StudyReport, top: int) -> Winners:
-    """At most `top` trials of the front above the threshold, by the hypervolume that only they cover.
+    """At most `top` points of the front above the threshold, by the hypervolume that only they cover.
 
-    Where none reaches the threshold: the most accurate of the front. The front has no trial that breaks a constraint.
+    Where none reaches the threshold: the most accurate of the front. The front has no point that breaks a constraint.
     Float networks are passed over, and those whose builds would fail: FINN's estimate has fewer frames/s than wanted.
     """
-    quantized = [trial for trial in report.front if trial.design.architecture.is_quantized]
-    fast = [trial for trial in quantized if trial.hardware is None or trial.hardware.throughput_fps >= report.least_fps]
+    quantized = [point for point in report.front if point.architecture.is_quantized]
+    fast = [point for point in quantized if point.hardware is None or point.hardware.throughput_fps >= report.least_fps]
     if top == 0:
         return Winners((), "promotion.top is 0: nothing is promoted")
     if not fast:
         return Winners((), f"{_explain_no_winner(report, has_quantized=bool(quantized))}: nothing is promoted")
-    useful = [trial for trial in fast if trial.accuracy >= report.threshold]
+    useful = [point for point in fast if point.accuracy >= report.threshold]
     if not useful:
-        best = max(fast, key=lambda trial: trial.accuracy)
+        best = max(fast, key=lambda point: point.accuracy)
         return Winners((best,), _explain_below_threshold(best, report.threshold))
     contributions = measure_contributions(report.objectives, useful)
     order = sorted(range(len(useful)), key=lambda index: -contributions[index])
     winners = tuple(useful[index] for index in order[:top])
-    return Winners(winners, f"{len(winners)} of {len(useful)} trials above the threshold are promoted")
+    return Winners(winners, f"{len(winners)} of {len(useful)} points above the threshold are promoted")
 
 
-def promote_trial(stored: StoredTrial, on_step: Callable[[str], None]) -> Build:
-    """Exports the trial's network with its reference vectors, queues its build, and measures it on the test part.
+def promote_point(stored: StoredPoint, on_step: Callable[[str], None]) -> Build:
+    """Exports the network with its reference vectors, queues its build, and measures it on the test part.
 
-    The build is queued first: FINN works while the test part is measured. A trial that waits, runs or is built for
+    The build is queued first: FINN works while the test part is measured. A network that waits, runs or is built for
     this target already keeps its build. Raises PromotionError.
     """
-    if not stored.measured.design.architecture.is_quantized:
+    point = stored.point
+    if not point.architecture.is_quantized:
         raise PromotionError(
-            f"trial {stored.number} of {stored.study_name} has 32-bit weights or activations; "
+            f"{stored.name} has 32-bit weights or activations; "
             "expected a network with at most 8 bits everywhere, for FINN builds no other"
         )
-    name, stage = stored.study_name, stored.measured.last.stage
-    builds = [b for b in load_builds(stored.database, name) if (b.trial_number, b.stage) == (stored.number, stage)]
+    builds = [b for b in load_builds(stored.database, stored.study_name) if (b.trial_number, b.stage) == point.key]
     target = study_target(stored.config)
     build = next((b for b in builds if b.target == target and b.state is not BuildState.FAILED), None)
     if build is None:
-        on_step(f"exporting trial {stored.number}")
+        on_step(f"exporting {point.name}")
         build = queue_build(stored.database, _export(stored, _known_test_accuracy(builds)))
     if build.test_accuracy is None:  # also where an earlier promotion was interrupted here
-        on_step(f"measuring trial {stored.number} on the test part")
+        on_step(f"measuring {point.name} on the test part")
         record_test_accuracy(stored.database, build.build_id, measure_test(stored).overall)
         build = load_build(stored.database, build.build_id)
     return build
 
 
-def measure_test(stored: StoredTrial) -> Accuracy:
-    """Accuracy of the trial's network on the test part: for reports, never to choose by. Raises PromotionError."""
+def measure_test(stored: StoredPoint) -> Accuracy:
+    """Accuracy of the network on the test part: for reports, never to choose by. Raises PromotionError."""
     from workers.accuracy import measure_test_accuracy  # imports torch, which only a promotion needs
     from workers.checkpoint import CheckpointError, load_weights
     from workers.model import build_model
 
-    model = build_model(stored.measured.design.architecture, seed=0)
+    model = build_model(stored.point.architecture, seed=0)
     try:
         load_weights(_find_checkpoint(stored), model)
     except CheckpointError as error:
-        raise PromotionError(f"trial {stored.number} of {stored.study_name}: {error}") from error
+        raise PromotionError(f"{stored.name}: {error}") from error
     n_threads = max(1, (os.cpu_count() or 1) - 1)  # FINN builds meanwhile
     return measure_test_accuracy(model, stored.file, study_split(stored.config, stored.file), n_threads)
 
 
 def _explain_no_winner(report: StudyReport, *, has_quantized: bool) -> str:
-    if report.trials and not any(report.is_feasible(trial) for trial in report.trials):
+    if report.trials and not any(map(report.is_feasible, report.points)):
         return f"no trial keeps the constraints ({' and '.join(map(str, report.constraints))})"
     if has_quantized:
         return f"FINN folds no trial of the front to {report.least_fps:,.0f} frames/s"
     return "no trial of the front is complete and quantized"
 
 
-def _explain_below_threshold(best: MeasuredTrial, threshold: float) -> str:
+def _explain_below_threshold(best: MeasuredPoint, threshold: float) -> str:
     return (
-        f"no trial reaches the accuracy threshold of {threshold:.2%}; the most accurate of the front, trial "
-        f"{best.trial_number} with {best.accuracy:.2%}, is built all the same and marked as below it"
+        f"no trial reaches the accuracy threshold of {threshold:.2%}; the most accurate of the front, "
+        f"{best.name} with {best.accuracy:.2%}, is built all the same and marked as below it"
     )
 
 
-def _export(stored: StoredTrial, test_accuracy: float | None) -> BuildRequest:
+def _export(stored: StoredPoint, test_accuracy: float | None) -> BuildRequest:
     """Writes the network into a folder of its stage, beside its weights."""
     from workers.checkpoint import CheckpointError  # imports torch, which only a promotion needs
     from workers.qonnx_export import ExportError, export_evaluation
@@ -123,13 +123,13 @@ def _export(stored: StoredTrial, test_accuracy: float | None) -> BuildRequest:
     frames = load_validation_sample(stored.file, split, N_REFERENCE_FRAMES)
     try:
         folder = checkpoint.with_suffix("")
-        model, vectors = export_evaluation(stored.measured.design.architecture, checkpoint, frames, folder)
+        model, vectors = export_evaluation(stored.point.architecture, checkpoint, frames, folder)
     except (CheckpointError, ExportError) as error:
-        raise PromotionError(f"trial {stored.number} of {stored.study_name}: {error}") from error
+        raise PromotionError(f"{stored.name}: {error}") from error
     return BuildRequest(
         study_name=stored.study_name,
-        trial_number=stored.number,
-        stage=stored.measured.last.stage,
+        trial_number=stored.point.trial_number,
+        stage=stored.point.stage,
         model=stored.artifacts.relative(model),
         reference_vectors=stored.artifacts.relative(vectors),
         target=study_target(stored.config),
@@ -139,10 +139,10 @@ def _export(stored: StoredTrial, test_accuracy: float | None) -> BuildRequest:
     )
 
 
-def _find_checkpoint(stored: StoredTrial) -> Path:
+def _find_checkpoint(stored: StoredPoint) -> Path:
     if not stored.checkpoint.is_file():
         raise PromotionError(
-            f"{stored.checkpoint}, the weights of trial {stored.number} of {stored.study_name}, is missing; "
+            f"{stored.checkpoint}, the weights of {stored.name}, is missing; "
             "expected the artifacts folder of the run that trained it (--artifacts DIR)"
         )
     return stored.checkpoint

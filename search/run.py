@@ -36,7 +36,7 @@ from search.progress import ProgressDisplay, show_work
 from search.promotion import choose_winners
 from search.reports.study_report import count_trials
 from search.run_results import print_results
-from search.study import StudyError, check_is_same_study, open_study
+from search.study import StudyError, match_study, open_study
 from search.study_data import (
     check_input_quantizer,
     describe_dataset,
@@ -106,7 +106,7 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     if not args.no_dashboard:
         find_free_port(args.dashboard_port)
     database = open_database(args.storage)
-    check_is_same_study(config, database, describe_dataset(file))
+    config = match_study(config, database, describe_dataset(file))
     with show_work(console) as on_progress:
         prepare_shared_frames(config, file, on_progress)
     interrupts = Interrupts()
@@ -174,7 +174,7 @@ def _promote(run: StudyRun) -> bool:
     """Sends the winners to the build queue. False where one could not be promoted."""
     winners = choose_winners(run.report.load(), run.search.config.promotion.top)
     run.display.notice(winners.reason)
-    return promote_winners([run.stored_trial(one) for one in winners.trials], run.display.notice, run.begin)
+    return promote_winners([run.stored_point(one) for one in winners.points], run.display.notice, run.begin)
 
 
 def _finish_builds(run: StudyRun, worker: Service | None, stack: ExitStack) -> int:
@@ -188,7 +188,7 @@ def _finish_builds(run: StudyRun, worker: Service | None, stack: ExitStack) -> i
     here = buildable(pending, search.artifacts)
     for build in pending:
         if build not in here:
-            run.display.notice(f"the build of trial {build.trial_number} waits for a worker that has {build.model}")
+            run.display.notice(f"the build of {build.network} waits for a worker that has {build.model}")
     if here:
         worker = worker or _start_build_worker(run, stack)
         list_waiting = functools.partial(list_builds_here, search.database, search.artifacts, run.study_name)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from search.measured_trials import MeasuredTrial, list_told_trials
+from search.measured_trials import MeasuredTrial, list_told_trials, load_measured_trials
 from search.objectives import study_constraints, study_objectives
+from search.optuna_storage import open_optuna_storage, open_optuna_study
+from search.points_study import add_points, forget_points
 from search.trial_attributes import (
     BROKEN_ATTEMPTS,
     COPIED_FROM,
@@ -28,11 +28,10 @@ from search.trial_attributes import (
 )
 from spaces.architecture import ArchitectureError
 from spaces.search_space import Design, SearchSpace
-from spaces.study_config import StudyConfig, StudyPart
-from storage.database import Database, configure_sqlite, creation_lock
+from spaces.study_config import StudyConfig, StudyPart, read_as_before
+from storage.database import Database
 from storage.studies import forget_study, load_study_record, record_study, update_study_text
-
-DATABASE_TIMEOUT_S = 60
+from workers.inference_cost import LEAST_KEPT, find_least_cost
 
 
 class StudyError(Exception):
@@ -55,35 +54,31 @@ class RunningTrial:
 def open_study(config: StudyConfig, database: Database, provenance: Mapping[str, str]) -> optuna.Study:
     """Creates the study, or opens it to resume it.
 
-    A study that was deleted in Optuna dashboard starts anew. Call with the study's lease, after check_is_same_study.
+    A study that was deleted in Optuna dashboard starts anew. Call with the study's lease, after match_study.
     """
     storage = open_optuna_storage(database)
     if config.study.name not in optuna.study.get_all_study_names(storage):
+        forget_points(storage, config.study.name)
         forget_study(database, config.study.name)
     record_study(database, config.study.name, config.text, config.fingerprint, provenance)
     update_study_text(database, config.study.name, config.text)
-    objectives = study_objectives(config)
-    study = optuna.create_study(
-        study_name=config.study.name,
-        storage=storage,
-        directions=[objective.metric.direction for objective in objectives],
-        load_if_exists=True,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the names are for the dashboard only
-        study.set_metric_names([objective.name for objective in objectives])
+    study = open_optuna_study(storage, config.study.name, study_objectives(config))
     study.sampler = _seeded_sampler(study, config.study)
+    add_points(study, config, load_measured_trials(database, study))  # those that a killed run could not add
     return study
 
 
-def check_is_same_study(config: StudyConfig, database: Database, data: Mapping[str, str]) -> None:
-    """Raises StudyError where the stored study of this name would give other results.
+def match_study(config: StudyConfig, database: Database, data: Mapping[str, str]) -> StudyConfig:
+    """The config with which the stored study of this name goes on; raises StudyError where none gives its results.
 
-    `data` describes the data set, as describe_dataset does.
+    That is the config itself, or for a study of an earlier version the same file as it was read then. `data` describes
+    the data set, as describe_dataset does.
     """
     record = load_study_record(database, config.study.name)
     if record is None:
-        return
+        return config
+    if record.fingerprint != config.fingerprint:
+        config = read_as_before(config)
     if record.fingerprint != config.fingerprint:
         raise StudyError(
             f"study.name is {config.study.name}; this study was started on {record.created_at:%Y-%m-%d} with another "
@@ -96,17 +91,7 @@ def check_is_same_study(config: StudyConfig, database: Database, data: Mapping[s
             f"the data set is {_name_data(data)}; "
             f"expected {_name_data(before)}, on which study {config.study.name} was started"
         )
-
-
-def open_optuna_storage(database: Database) -> BaseStorage:
-    """Optuna's tables in our database, with our settings. Optuna creates missing tables."""
-    is_sqlite = database.url.startswith("sqlite")
-    arguments = {"connect_args": {"timeout": DATABASE_TIMEOUT_S}} if is_sqlite else {}
-    with creation_lock(database.engine):
-        storage = RDBStorage(database.url, engine_kwargs=arguments)
-    if is_sqlite:
-        configure_sqlite(storage.engine)
-    return optuna.storages.get_storage(storage)
+    return config
 
 
 def ask_trial(study: optuna.Study, search_space: SearchSpace) -> RunningTrial | None:
@@ -136,21 +121,39 @@ def _draw_design(study: optuna.Study, trial: Trial, search_space: SearchSpace) -
     except ArchitectureError as error:
         tell_unbuildable(study, trial, str(error))
         return None
+    reason = _find_unreachable_target(design)
+    if reason is not None:
+        tell_unbuildable(study, trial, reason)
+        return None
     trial.set_user_attr("architecture_id", design.architecture_id)
     trial.set_user_attr(DESIGN, design.model_dump_json())
     return RunningTrial(trial, design)
 
 
-def tell_measured(study: optuna.Study, trial: Trial, config: StudyConfig, measured: MeasuredTrial) -> bool:
-    """Tells COMPLETE with the objectives' values, after it wrote all attributes and constraints.
+def _find_unreachable_target(design: Design) -> str | None:
+    least = find_least_cost(design.architecture)
+    for index, stage in enumerate(design.stages):
+        target = getattr(stage, "inference_cost", None)
+        if target is not None and target < least:
+            place = f"pruning.stages[{index}].inference_cost is {target:.3g}"
+            return f"{place}; expected at least {least:.3g}, the cost of {LEAST_KEPT} weights in each layer"
+    return None
 
-    False where somebody finished the trial in Optuna dashboard.
+
+def tell_measured(study: optuna.Study, trial: Trial, config: StudyConfig, measured: MeasuredTrial) -> bool:
+    """Tells COMPLETE with the values of the last stage's network, after it wrote all attributes and constraints.
+
+    Then adds the trial's points. False where somebody finished the trial in Optuna dashboard.
     """
-    excess = {bound.name: bound.excess(measured) for bound in study_constraints(config)}
+    last = measured.last
+    excess = {bound.name: bound.excess(last) for bound in study_constraints(config)}
     if not (set_attributes(trial, _describe(measured)) and _set_constraints(trial, excess)):
         return False
-    values = [objective.metric.read(measured) for objective in study_objectives(config)]
-    study.tell(trial.number, values=values, skip_if_finished=True)
+    values = [objective.metric.read(last) for objective in study_objectives(config)]
+    told = study.tell(trial.number, values=values, skip_if_finished=True)
+    if told.state is not TrialState.COMPLETE:
+        return False
+    add_points(study, config, [measured])
     return True
 
 
@@ -193,10 +196,10 @@ def _name_data(data: Mapping[str, str]) -> str:
 def _describe(trial: MeasuredTrial) -> dict[str, object]:
     """What Optuna dashboard shows of a complete trial, and where its estimate is."""
     attributes: dict[str, object] = {
-        MEASURED: trial.cost.bit_ops,
-        "weight_bits": trial.cost.weight_bits,
-        "parameters": trial.cost.parameters,
-        "epochs": trial.last.epochs,
+        MEASURED: trial.last.cost.bit_ops,
+        "weight_bits": trial.last.cost.weight_bits,
+        "parameters": trial.last.cost.parameters,
+        "epochs": trial.last.evaluation.epochs,
         "training_seconds": sum(evaluation.training_seconds for evaluation in trial.evaluations),
         "stage_accuracies": [evaluation.accuracy for evaluation in trial.evaluations],
         "stage_inference_costs": [evaluation.cost.inference_cost for evaluation in trial.evaluations],

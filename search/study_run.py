@@ -8,11 +8,11 @@ from pathlib import Path
 
 from search.live_report import LiveReport
 from search.loop import Search
-from search.measured_trials import MeasuredTrial
+from search.measured_trials import MeasuredPoint
 from search.processes.local_services import Service
 from search.progress import ProgressDisplay, RunStatus
 from search.reports.study_report import count_trials
-from search.stored_trial import StoredTrial
+from search.stored_point import StoredPoint
 from storage.dataset.radioml import RadioMLFile
 
 SEARCHING = "searching"
@@ -45,10 +45,10 @@ class StudyRun:
         """Folder of tables, pages and logs: the parent of the artifacts' folder."""
         return self.search.artifacts.root.parent
 
-    def stored_trial(self, measured: MeasuredTrial) -> StoredTrial:
-        """A trial of this study, to be promoted."""
+    def stored_point(self, point: MeasuredPoint) -> StoredPoint:
+        """A point of this study, to be promoted."""
         search = self.search
-        return StoredTrial(search.database, search.artifacts, search.config, self.file, measured)
+        return StoredPoint(search.database, search.artifacts, search.config, self.file, point)
 
     def begin(self, activity: str) -> None:
         """Shows a new activity."""

@@ -1,4 +1,4 @@
-"""Measures one trial on the test part, SNR by SNR and class by class: `python -m search.test_accuracy STUDY TRIAL`.
+"""Measures one network on the test part, SNR by SNR and class by class: `python -m search.test_accuracy STUDY TRIAL`.
 
 For reports, never to choose by.
 """
@@ -17,11 +17,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.promotion import PromotionError, measure_test
-from search.stored_trial import open_stored_trial
+from search.stored_point import open_stored_point
 from search.study import StudyError
 from spaces.study_config import ConfigError
 from storage.artifacts import ArtifactError
-from storage.command_options import add_artifacts_option, add_storage_option
+from storage.command_options import add_artifacts_option, add_stage_option, add_storage_option
 from storage.database import DatabaseError
 from storage.dataset.radioml import DatasetError
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parse_arguments(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        stored = open_stored_trial(args.storage, args.artifacts, args.study, args.trial)
+        stored = open_stored_point(args.storage, args.artifacts, args.study, args.trial, args.stage)
         accuracy = measure_test(stored)
     except (ArtifactError, ConfigError, DatabaseError, DatasetError, PromotionError, StudyError) as error:
         print(error, file=sys.stderr)
@@ -66,10 +66,11 @@ def _make_table(title: str, values: dict[str, float]) -> Table:
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m search.test_accuracy", description="Measures one trial of a study on the test part."
+        prog="python -m search.test_accuracy", description="Measures one network of a study on the test part."
     )
     parser.add_argument("study", help="name of the study")
     parser.add_argument("trial", type=int, help="number of a complete trial")
+    add_stage_option(parser, "the last one")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     add_storage_option(parser)
     add_artifacts_option(parser)

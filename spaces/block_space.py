@@ -8,11 +8,11 @@ from math import prod
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_core import PydanticUndefined
 
 from spaces.allowed_values import make_rule
 from spaces.architecture import BLOCK_TYPES, FrozenModel
 from spaces.distributions import Drawable, SuggestingTrial, draw, find_smallest, parse_drawable
+from spaces.drawable_fields import parse_fields
 from spaces.problems import (
     InvalidValueError,
     Path,
@@ -90,11 +90,6 @@ def parse_blocks(value: object) -> tuple[BlockEntry, ...]:
 
 _REPEAT_RULE = make_rule(Annotated[int, Field(ge=0, le=64)])
 
-_FIELD_RULES = {
-    type_name: {name: make_rule(field) for name, field in model.model_fields.items() if name != "type"}
-    for type_name, model in BLOCK_TYPES.items()
-}
-
 
 def _find_smallest_stride(entry: BlockEntry) -> int:
     if isinstance(entry, RepeatSpace):
@@ -141,32 +136,7 @@ def _parse_block(entry: Mapping[str, object]) -> BlockSpace:
     type_name = entry.get("type")
     if not isinstance(type_name, str) or type_name not in BLOCK_TYPES:
         raise InvalidValueError(_list_type_problems(entry))
-    problems: list[Problem] = [
-        unknown_key((key,), ["type", *_FIELD_RULES[type_name]])
-        for key in entry
-        if key != "type" and key not in _FIELD_RULES[type_name]
-    ]
-    fields: dict[str, Drawable] = {}
-    for name in _FIELD_RULES[type_name]:
-        if name not in entry and BLOCK_TYPES[type_name].model_fields[name].exclude_if is not None:
-            continue  # stored only where given
-        try:
-            fields[name] = _parse_field(entry, type_name, name)
-        except InvalidValueError as error:
-            problems += [problem.under((name,)) for problem in error.problems]
-    if problems:
-        raise InvalidValueError(drop_misspelt_missing(problems))
-    return BlockSpace(type_name, fields)
-
-
-def _parse_field(entry: Mapping[str, object], type_name: str, name: str) -> Drawable:
-    rule = _FIELD_RULES[type_name][name]
-    if name in entry:
-        return parse_drawable(entry[name], rule)
-    default = BLOCK_TYPES[type_name].model_fields[name].default
-    if default is PydanticUndefined:
-        raise InvalidValueError([Problem((), "missing", rule.allowed)])
-    return default  # type: ignore[no-any-return]
+    return BlockSpace(type_name, parse_fields(entry, BLOCK_TYPES[type_name], "type"))
 
 
 def _list_type_problems(entry: Mapping[str, object]) -> list[Problem]:

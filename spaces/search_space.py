@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
@@ -16,27 +16,32 @@ from spaces.allowed_values import FieldRule, make_rule
 from spaces.architecture import ArchitectureConfig, ArchitectureError, FrozenModel
 from spaces.block_space import BlockEntry, draw_blocks, find_smallest_stride_product, parse_blocks
 from spaces.distributions import Choices, Drawable, Scalar, SuggestingTrial, draw, find_smallest, parse_drawable
-from spaces.problems import InvalidValueError, Problem
+from spaces.problems import InvalidValueError, Problem, format_value
+from spaces.pruning_stages import PruningStage
+from spaces.quantization_defaults import BIT_WIDTH_RULE, DEFAULT_BIT_WIDTHS, fill_in_bit_widths
+from spaces.stage_space import StageSpace, draw_stages, parse_stages
+
+Schedule = Literal["hold", "restarts"]
+"""hold: the rate is held, then lowered to 0 for each measured network; the next stage goes on from where it was held.
+restarts: cosine warm restarts, each stage from the network that was measured; the papers' way."""
+
+_RECIPES: dict[str, dict[str, object]] = {
+    "hold": {"batch_size": 64, "learning_rate": 0.02, "weight_decay": 0.0},
+    "restarts": {"batch_size": 1024, "learning_rate": 0.01, "weight_decay": 0.0, "restart_epochs": 5},
+}
+"""What a study file has where it gives nothing."""
 
 
 class TrainingSettings(FrozenModel):
-    """How one network is trained: Adam, cosine warm restarts, cross-entropy."""
+    """How one network is trained: Adam on cross-entropy, and a schedule of the learning rate."""
 
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 1024
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.01
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
-    restart_epochs: Annotated[int, Field(ge=1)] = 5
-    """Epochs from one restart of the cosine schedule to the next."""
-
-
-class PruningStage(FrozenModel):
-    """One pruning stage. Sets weights below epsilon to zero for good, then fine-tunes with weight decay lambda."""
-
-    epsilon: Annotated[float, Field(ge=0, le=10)]
-    weight_decay: Annotated[float, Field(ge=0, le=1)]
-    """Lambda in the papers."""
-    epochs: Annotated[int, Field(ge=0)]
+    restart_epochs: Annotated[int, Field(ge=1)] | None = 5
+    """With the schedule restarts: epochs from one restart of the cosine to the next; else None."""
+    schedule: Annotated[Schedule, Field(exclude_if=lambda value: value == "restarts")] = "restarts"
 
 
 class Design(FrozenModel):
@@ -64,34 +69,61 @@ def _parse_with(rule: FieldRule) -> PlainValidator:
 
 _LEARNING_RATE = make_rule(TrainingSettings.model_fields["learning_rate"])
 _WEIGHT_DECAY = make_rule(TrainingSettings.model_fields["weight_decay"])
-_EPSILON = make_rule(PruningStage.model_fields["epsilon"])
 
 _AsPlain = PlainSerializer(to_jsonable_python)
+
+
+def _list_plain(stages: tuple[StageSpace, ...]) -> object:
+    return to_jsonable_python([stage.to_plain() for stage in stages])
+
 
 _FIELDS = ArchitectureConfig.model_fields
 
 
 class TrainingPart(Part):
-    """How each trial is trained. The epochs are in the budget."""
+    """How each trial is trained. The epochs are in the budget.
 
-    batch_size: Annotated[int, Field(ge=1, le=65536)] = 1024
-    learning_rate: Annotated[Drawable, _LEARNING_RATE, _parse_with(_LEARNING_RATE), _AsPlain] = 0.01
-    weight_decay: Annotated[Drawable, _WEIGHT_DECAY, _parse_with(_WEIGHT_DECAY), _AsPlain] = 0.0
-    restart_epochs: Annotated[int, Field(ge=1)] = 5
+    The schedule is hold, or restarts where `restart_epochs` is given; it has its own defaults.
+    """
 
-
-class PruningStagePart(Part):
-    """The ranges of one pruning stage."""
-
-    epsilon: Annotated[Drawable, _EPSILON, _parse_with(_EPSILON), _AsPlain]
+    schedule: Annotated[Schedule, Field(exclude_if=lambda value: value == "restarts")]
+    batch_size: Annotated[int, Field(ge=1, le=65536)]
+    learning_rate: Annotated[Drawable, _LEARNING_RATE, _parse_with(_LEARNING_RATE), _AsPlain]
     weight_decay: Annotated[Drawable, _WEIGHT_DECAY, _parse_with(_WEIGHT_DECAY), _AsPlain]
-    epochs: Annotated[int, Field(ge=0)]
+    restart_epochs: Annotated[int | None, Field(ge=1, exclude_if=lambda value: value is None)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        schedule = given.get("schedule", "restarts" if "restart_epochs" in given else "hold")
+        if schedule == "hold" and "restart_epochs" in given:
+            expected = "left out with the schedule hold, which has no restarts"
+            raise InvalidValueError([Problem(("restart_epochs",), format_value(given["restart_epochs"]), expected)])
+        recipe = _RECIPES["restarts" if schedule == "restarts" else "hold"]
+        return {**recipe, "schedule": schedule, **given}
 
 
 class PruningPart(Part):
     """The pruning stages in order. Each continues with the network of the stage before."""
 
-    stages: Annotated[tuple[PruningStagePart, ...], Field(strict=False)] = ()
+    stages: Annotated[tuple[StageSpace, ...], PlainValidator(parse_stages), PlainSerializer(_list_plain)] = ()
+
+
+_Bits = Annotated[Drawable, BIT_WIDTH_RULE, _parse_with(BIT_WIDTH_RULE), _AsPlain]
+
+
+class QuantizationPart(Part):
+    """Bit widths of the blocks that are given none; a distribution is drawn from for each block anew."""
+
+    weights: _Bits = DEFAULT_BIT_WIDTHS["weights"]
+    """Of convolutions over all channels: conv, pointwise, expansion and projection."""
+    depthwise_weights: _Bits = DEFAULT_BIT_WIDTHS["depthwise_weights"]
+    """Not of a block that gives its weight_bit_width."""
+    linear_weights: _Bits = DEFAULT_BIT_WIDTHS["linear_weights"]
+    activations: _Bits = DEFAULT_BIT_WIDTHS["activations"]
+    """Not of linear blocks, whose last has none."""
 
 
 class SpacePart(Part):
@@ -102,6 +134,14 @@ class SpacePart(Part):
     """Samples of a frame of the data set; by default RadioML 2018.01A's."""
     n_classes: Annotated[int, Field(ge=2, le=1024)] = _FIELDS["n_classes"].default
     """Classes of the data set; by default RadioML 2018.01A's."""
+    quantization: QuantizationPart = QuantizationPart()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_bit_widths(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or "blocks" not in given:
+            return given
+        return {**given, "blocks": fill_in_bit_widths(given["blocks"], given.get("quantization"))}
 
     @model_validator(mode="after")
     def _check_can_be_built(self) -> SpacePart:
@@ -128,17 +168,12 @@ class SearchSpace:
         return Design(
             architecture=_suggest_architecture(self.space, trial),
             training=self._suggest_training(trial),
-            stages=tuple(_suggest_stage(trial, stage, i) for i, stage in enumerate(self.pruning.stages)),
+            stages=draw_stages(self.pruning.stages, trial, "pruning.stages"),
         )
 
     def _suggest_training(self, trial: SuggestingTrial) -> TrainingSettings:
         values = {name: draw(trial, f"training.{name}", value) for name, value in self.training}
         return TrainingSettings.model_validate({"epochs": self.epochs, **values})
-
-
-def _suggest_stage(trial: SuggestingTrial, stage: PruningStagePart, index: int) -> PruningStage:
-    path = f"pruning.stages[{index}]"
-    return PruningStage.model_validate({name: draw(trial, f"{path}.{name}", value) for name, value in stage})
 
 
 def _suggest_architecture(space: SpacePart, trial: SuggestingTrial) -> ArchitectureConfig:

@@ -221,12 +221,26 @@ class _StudyFile(Part):
     constraints: ConstraintsPart = ConstraintsPart()
     dataset: DatasetPart = DatasetPart()
     space: SpacePart
-    training: TrainingPart = TrainingPart()
+    training: Annotated[TrainingPart, Field(default_factory=lambda: TrainingPart.model_validate({}))]
     pruning: PruningPart = PruningPart()
     budget: BudgetPart
     workers: WorkersPart = WorkersPart()
     promotion: PromotionPart = PromotionPart()
     fpga: FpgaPart = FpgaPart()
+
+    @model_validator(mode="after")
+    def _check_hardware_is_of_all_stages(self) -> Self:
+        if not needs_hardware((*self.objectives.metrics, *self.constraints.metrics)):
+            return self
+        expected = "another kind, for FINN's estimate is of the network before channels are removed"
+        problems = [
+            Problem(("pruning", "stages", index, "kind"), "structured", expected)
+            for index, stage in enumerate(self.pruning.stages)
+            if stage.kind == "structured"
+        ]
+        if problems:
+            raise InvalidValueError(problems)
+        return self
 
 
 class StudyConfig(_StudyFile):
@@ -256,7 +270,7 @@ class StudyConfig(_StudyFile):
         if self.asks_for_hardware:
             target = {"board", "clk_period_ns", "target_fps", "output"}
             content["fpga"] = self.fpga.model_dump(mode="json", include=target)
-        content["space"] = self.space.model_dump(mode="json", exclude_defaults=True)
+        content["space"] = self.space.model_dump(mode="json", exclude_defaults=True, exclude={"quantization"})
         content |= {"epochs": self.budget.epochs, "seed": self.study.seed, "sampler": self.study.sampler}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -275,6 +289,16 @@ def load_study_config(path: Path) -> StudyConfig:
     except OSError as error:
         raise ConfigError((f"{path} is unreadable ({error.strerror}); expected a readable study file",)) from None
     return parse_study_config(text, str(path))
+
+
+def read_as_before(config: StudyConfig) -> StudyConfig:
+    """The study in the same file as it was read when there was no schedule but restarts."""
+    content = parse_yaml(config.text, str(config.path))
+    assert isinstance(content, dict)
+    given = content.get("training")
+    training = {"schedule": "restarts", **(given if isinstance(given, dict) else {})}
+    parts = _StudyFile.model_validate({**content, "training": training})
+    return StudyConfig.model_construct(**dict(parts), text=config.text, path=config.path)
 
 
 def parse_study_config(text: str, source: str) -> StudyConfig:

@@ -39,3 +39,10 @@ def parse_count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"it is {text}; expected a whole number from 1")
     return int(text)
+
+
+def add_stage_option(parser: argparse.ArgumentParser, default: str) -> None:
+    """--stage: a number, or None where it is not given; `default` says what that means."""
+    parser.add_argument(
+        "--stage", type=int, metavar="N", help=f"stage of the trial, 0 is training and 1, 2, ... prune ({default})"
+    )

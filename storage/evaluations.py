@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, fields
 from typing import Any
 
 from sqlalchemy import RowMapping, Select, select
 
+from spaces.architecture import ArchitectureConfig
 from storage.database import Database, insert_row
 from storage.records import Cost, Evaluation
 from storage.tables import evaluations
@@ -43,11 +45,14 @@ def _load(db: Database, query: Select[Any]) -> list[Evaluation]:
 def _to_row(evaluation: Evaluation) -> dict[str, Any]:
     values = asdict(evaluation)
     cost: dict[str, Any] = values.pop("cost")
-    return values | cost
+    smaller = evaluation.architecture
+    return values | cost | {"architecture": None if smaller is None else smaller.model_dump(mode="json")}
 
 
 def _to_evaluation(row: RowMapping) -> Evaluation:
     values = dict(row)
     cost = Cost(**{field.name: values.pop(field.name) for field in fields(Cost)})
     accuracy_by_snr = {int(snr_db): accuracy for snr_db, accuracy in values.pop("accuracy_by_snr").items()}
-    return Evaluation(**values, cost=cost, accuracy_by_snr=accuracy_by_snr)
+    stored = values.pop("architecture")
+    architecture = None if stored is None else ArchitectureConfig.model_validate_json(json.dumps(stored))
+    return Evaluation(**values, cost=cost, accuracy_by_snr=accuracy_by_snr, architecture=architecture)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from spaces.architecture import ArchitectureConfig
 from storage.hardware_reports import BuildReport, HardwareEstimate
 
 
@@ -51,6 +52,8 @@ class Evaluation:
     """Execution that training went through (workers/training_path.py)."""
     is_exact: bool = False
     """Whether the accuracy was counted in exact integers: the same on any machine."""
+    architecture: ArchitectureConfig | None = None
+    """The network, where channels were removed from the trial's; None: it is the trial's."""
 
 
 def name_network(trial_number: int, stage: int) -> str:

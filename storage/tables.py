@@ -57,6 +57,7 @@ UPGRADES = {
         "DROP INDEX design_builds_once",
         "CREATE UNIQUE INDEX design_builds_once ON design_builds "
         "(study_name, trial_number, stage, board, clk_period_ns, target_fps, output) WHERE state <> 'failed'",
+        "ALTER TABLE design_evaluations ADD COLUMN architecture JSON",
     ),
 }
 """Statements that upgrade tables of this version to the next. New tables are made before, from their definition."""
@@ -131,6 +132,7 @@ evaluations = Table(
     Column("checkpoint", Text, nullable=False),
     Column("training_path", String(16), nullable=False),
     Column("is_exact", Boolean, nullable=False),
+    Column("architecture", JSON(none_as_null=True)),
 )
 
 builds = Table(

@@ -33,6 +33,7 @@ COMMANDS = (
     "workers.architecture_export",
     "workers.benchmark",
     "workers.gpu_benchmark",
+    "workers.recipe_benchmark",
     "workers.inference_cost",
     "workers.path_comparison",
     "workers.reader_benchmark",

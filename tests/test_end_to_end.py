@@ -48,20 +48,20 @@ def test_study_ends_with_a_front_and_a_finished_build(folder: Path) -> None:
     (build,) = report["builds"]
     assert build["state"] == "succeeded"
     assert build["board"] == "ZCU111"
-    assert build["trial"] in [trial["trial"] for trial in report["front"]]
+    assert (build["trial"], build["stage"]) in [(point["trial"], point["stage"]) for point in report["front"]]
     assert min(build[key] for key in ("lut", "bram_18k", "throughput_fps", "latency_us")) > 0
     assert build["dsp"] >= 0
 
 
 def test_exported_file_has_the_cost_of_the_report(folder: Path) -> None:
     report = load_report(folder)
-    number = report["builds"][0]["trial"]
-    (trial,) = [t for t in report["front"] if t["trial"] == number]
-    (model,) = (folder / "runs/artifacts/smoke/trials").glob(f"{number:05d}-*/model.onnx")
+    number, stage = report["builds"][0]["trial"], report["builds"][0]["stage"]
+    (point,) = [p for p in report["front"] if (p["trial"], p["stage"]) == (number, stage)]
+    (model,) = (folder / "runs/artifacts/smoke/trials").glob(f"{number:05d}-*/stage-{stage}/model.onnx")
     score = json.loads(run(folder, "workers.inference_cost", str(model), "--json"))
-    assert score["bit_ops"] == pytest.approx(trial["bit_ops"], rel=1e-12)
-    assert score["weight_bits"] == pytest.approx(trial["weight_bits"], rel=1e-12)
-    assert score["inference_cost"] == pytest.approx(trial["inference_cost"], rel=1e-12)
+    assert score["bit_ops"] == pytest.approx(point["bit_ops"], rel=1e-12)
+    assert score["weight_bits"] == pytest.approx(point["weight_bits"], rel=1e-12)
+    assert score["inference_cost"] == pytest.approx(point["inference_cost"], rel=1e-12)
 
 
 def test_front_is_written_as_table_and_page(folder: Path) -> None:
@@ -81,17 +81,21 @@ def test_the_same_command_again_resumes(folder: Path) -> None:
     assert load_report(folder) == before
 
 
-def test_another_trial_is_promoted_by_hand(folder: Path) -> None:
-    built = load_report(folder)["builds"][0]["trial"]
+def build_states(folder: Path) -> dict[tuple[int, int], str]:
+    builds = load_report(folder)["builds"]
+    return {(build["trial"], build["stage"]): build["state"] for build in builds}
+
+
+def test_another_trial_and_both_stages_of_it_are_promoted_by_hand(folder: Path) -> None:
+    ((built, stage),) = build_states(folder)
     other = next(number for number in range(4) if number != built)
-    run(folder, "search.promote", "smoke", str(other))
-    run(folder, "search.promote", "smoke", str(other))
-    builds = {build["trial"]: build["state"] for build in load_report(folder)["builds"]}
-    assert builds == {built: "succeeded", other: "queued"}
+    assert f"trial {other} stage 1 of smoke: build 2" in run(folder, "search.promote", "smoke", str(other))
+    run(folder, "search.promote", "smoke", str(other), "--stage", "1")
+    run(folder, "search.promote", "smoke", str(other), "--stage", "0")
+    assert build_states(folder) == {(built, stage): "succeeded", (other, 1): "queued", (other, 0): "queued"}
     database = f"sqlite:///{folder}/runs/studies.db"
     run(folder, "fpga.run", "--database", database, "--artifacts", str(folder / "runs" / "artifacts"), "--drain")
-    builds = {build["trial"]: build["state"] for build in load_report(folder)["builds"]}
-    assert builds == {built: "succeeded", other: "succeeded"}
+    assert build_states(folder) == {(built, stage): "succeeded", (other, 1): "succeeded", (other, 0): "succeeded"}
 
 
 def test_a_study_is_extended(folder: Path) -> None:

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from storage.artifacts import write_by_rename
 from workers.model import QuantizedNetwork
+from workers.pruning import Masks
 
 CHECKPOINT_FILE = "checkpoint.pt"
+"""State at the end of the last epoch."""
 
 
 class CheckpointError(ValueError):
@@ -23,26 +25,32 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State at the end of an epoch. Pruning masks are not in it: a pruned weight is exactly zero."""
+    """A network in the middle of its training."""
 
     stage: int
     epoch: int
     """Epochs done in this stage."""
-    model_state: dict[str, Tensor]
+    model_state: Mapping[str, Tensor]
     optimizer_state: dict[str, object]
     training_seconds: float
     """Seconds spent on this stage so far."""
+    masks: Masks | None = None
+    """Of the kept weights; None in stage 0, and in files from before they were kept."""
 
 
-def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Replaces the folder's checkpoint, by rename."""
-    with write_by_rename(folder / CHECKPOINT_FILE) as unfinished:
+def held_file(stage: int) -> str:
+    """Name of the state in which a stage's learning rate began to fall: the next stage goes on from it."""
+    return f"held-{stage}.pt"
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Replaces the file, by rename."""
+    with write_by_rename(path) as unfinished:
         torch.save(vars(checkpoint), unfinished)
 
 
-def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """The folder's checkpoint, or None where there is none. Reads tensors and plain values only, no pickled code."""
-    path = folder / CHECKPOINT_FILE
+def load_checkpoint(path: Path) -> Checkpoint | None:
+    """The checkpoint, or None where there is no file. Reads tensors and plain values only, no pickled code."""
     if not path.exists():
         return None
     return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -20,13 +22,24 @@ from storage.dataset.radioml import describe_state, inspect_radioml
 from storage.dataset.split import prescribed_split
 from storage.records import Evaluation
 from workers.accuracy import evaluate_accuracy
-from workers.checkpoint import Checkpoint, load_checkpoint, load_state, load_weights, write_checkpoint, write_weights
+from workers.batch_norm import reestimate_statistics
+from workers.checkpoint import (
+    CHECKPOINT_FILE,
+    Checkpoint,
+    held_file,
+    load_checkpoint,
+    load_state,
+    load_weights,
+    write_checkpoint,
+    write_weights,
+)
 from workers.cpu.allocator import keep_freed_memory
 from workers.inference_cost import count_cost
-from workers.model import QuantizedNetwork, build_model, measure_density
-from workers.pruning import Masks, prune_weights
+from workers.model import Network, QuantizedNetwork, build_model, measure_density
+from workers.pruning import list_kept
 from workers.requests import PROGRESS_FILE, DatasetRequest, EvaluationRequest
-from workers.training import EpochEnd, Phase, Resumption, train
+from workers.stage_start import StageStart, start_stage
+from workers.training import EpochEnd, Phase, Resumption, make_optimizer, train
 from workers.training_path import TrainingPath, choose_training_path
 
 _loading = threading.Lock()
@@ -48,11 +61,12 @@ def evaluate_design(request: EvaluationRequest) -> tuple[Evaluation, ...]:
 
 
 def list_phases(design: Design) -> tuple[Phase, ...]:
-    """The training proper, then the fine-tuning of each pruning stage."""
+    """The training proper, then the training of each pruning stage."""
     training = design.training
     settings = [(training.epochs, training.weight_decay), *((s.epochs, s.weight_decay) for s in design.stages)]
+    restart_epochs = training.restart_epochs if training.schedule == "restarts" else None
     return tuple(
-        Phase(stage, epochs, training.learning_rate, weight_decay, training.batch_size, training.restart_epochs)
+        Phase(stage, epochs, training.learning_rate, weight_decay, training.batch_size, restart_epochs)
         for stage, (epochs, weight_decay) in enumerate(settings)
     )
 
@@ -83,21 +97,28 @@ def _load_frames(dataset: DatasetRequest, quantizer: InputQuantizer | None, _sta
 
 
 def _evaluate_stages(request: EvaluationRequest) -> tuple[Evaluation, ...]:
-    design = request.design
+    design, folder = request.design, request.folder
     first = design.architecture.blocks[0]
     quantizer = first if isinstance(first, InputQuantizer) else None
-    training_frames, validation_frames = load_frames(request.dataset, quantizer)
-    folder = request.folder
-    model = build_model(design.architecture, request.seed).to("cuda" if request.use_gpu else "cpu")
+    frames, validation_frames = load_frames(request.dataset, quantizer)
     evaluations = _load_finished_stages(folder, len(design.stages) + 1)
-    if evaluations:
-        load_weights(folder / weights_file(evaluations[-1].stage), model)
-    path = choose_training_path(model)
+    network = _load_network(request, evaluations)
     for phase in list_phases(design)[len(evaluations) :]:
-        seconds = _train_phase(request, model, path, phase, training_frames)
-        evaluations.append(_measure(request, model, path.name, phase.stage, seconds, validation_frames))
-        _write_stage(folder, model, evaluations[-1])
+        network, seconds, path = _run_stage(request, network, phase, frames)
+        evaluations.append(_measure(request, network, path, phase.stage, seconds, validation_frames))
+        _write_stage(folder, network.model, evaluations[-1])
     return tuple(evaluations)
+
+
+def _load_network(request: EvaluationRequest, finished: Sequence[Evaluation]) -> Network:
+    """The network at the end of the last finished stage; before the first, with fresh weights."""
+    architecture = request.design.architecture
+    if finished and finished[-1].architecture is not None:
+        architecture = finished[-1].architecture
+    model = build_model(architecture, request.seed).to("cuda" if request.use_gpu else "cpu")
+    if finished:
+        load_weights(request.folder / weights_file(finished[-1].stage), model)
+    return Network(architecture, model)
 
 
 def _load_finished_stages(folder: Path, n_stages: int) -> list[Evaluation]:
@@ -110,49 +131,68 @@ def _load_finished_stages(folder: Path, n_stages: int) -> list[Evaluation]:
     return finished
 
 
-def _train_phase(
-    request: EvaluationRequest,
-    model: QuantizedNetwork,
-    path: TrainingPath,
-    phase: Phase,
-    frames: Frames,
-) -> float:
+def _run_stage(
+    request: EvaluationRequest, network: Network, phase: Phase, frames: Frames
+) -> tuple[Network, float, TrainingPath]:
+    """Prunes and trains, from the start or from where an earlier attempt stopped; with the seconds that it took."""
     folder = request.folder
-    checkpoint = load_checkpoint(folder)
-    if checkpoint is not None and checkpoint.stage != phase.stage:
-        checkpoint = None
-    if checkpoint is not None:
-        load_state(model, checkpoint.model_state)
-    masks = _prune_for(model, request.design, phase, is_resumed=checkpoint is not None)
-    started = time.monotonic() - (checkpoint.training_seconds if checkpoint else 0.0)
+    start, resumption = _start(request, network, phase)
+    checkpoint = load_checkpoint(folder / CHECKPOINT_FILE)
+    spent = 0.0
+    if checkpoint is not None and checkpoint.stage == phase.stage:
+        load_state(start.network.model, checkpoint.model_state)
+        if start.pruner:
+            start.pruner.restore(checkpoint.masks or list_kept(start.network.model))
+        resumption = Resumption(checkpoint.epoch, checkpoint.optimizer_state)
+        spent = checkpoint.training_seconds
+    model, path = start.network.model, choose_training_path(start.network.model)
+    started = time.monotonic() - spent
 
     def on_epoch(end: EpochEnd) -> None:
         seconds = time.monotonic() - started
-        write_checkpoint(folder, Checkpoint(phase.stage, end.epoch, model.state_dict(), end.optimizer_state, seconds))
+        masks = start.pruner.masks if start.pruner else None
+        if end.held is not None:
+            held = Checkpoint(phase.stage, 0, end.held.model, end.held.optimizer, 0.0, end.held.masks)
+            write_checkpoint(folder / held_file(phase.stage), held)
+        write_checkpoint(
+            folder / CHECKPOINT_FILE,
+            Checkpoint(phase.stage, end.epoch, model.state_dict(), end.optimizer_state, seconds, masks),
+        )
         _write_progress(folder, request.design, phase, end)
 
     if phase.epochs:
-        resumption = Resumption(checkpoint.epoch, checkpoint.optimizer_state) if checkpoint else None
-        train(model, frames, phase, request.seed, masks, resumption, on_epoch, path)
-    return time.monotonic() - started
+        phase = dataclasses.replace(phase, ramp=start.ramp)
+        train(model, frames, phase, request.seed, start.pruner, resumption, on_epoch, path)
+    if start.pruner and start.ramp:
+        start.pruner.fill_up(start.ramp.last)
+    if phase.restart_epochs is None:
+        reestimate_statistics(model, path, frames, request.seed)
+    return start.network, time.monotonic() - started, path
 
 
-def _prune_for(model: QuantizedNetwork, design: Design, phase: Phase, is_resumed: bool) -> Masks | None:
+def _start(request: EvaluationRequest, network: Network, phase: Phase) -> tuple[StageStart, Resumption | None]:
+    """What the phase begins with, and what its optimizer goes on from; None: from nothing."""
     if phase.stage == 0:
-        return None
-    return prune_weights(model, 0.0 if is_resumed else design.stages[phase.stage - 1].epsilon)
+        return StageStart(network, None, None), None
+    goes_on_held = phase.restart_epochs is None and phase.epochs > 0
+    held = load_checkpoint(request.folder / held_file(phase.stage - 1)) if goes_on_held else None
+    before = held or load_checkpoint(request.folder / CHECKPOINT_FILE)
+    optimizer = make_optimizer(network.model, phase)
+    if held is not None:
+        load_state(network.model, held.model_state)
+    if before is not None and before.stage < phase.stage:  # else this stage is under way, and is not begun anew
+        optimizer.load_state_dict(before.optimizer_state)
+    start = start_stage(network, request.design.stages[phase.stage - 1], optimizer)
+    has_same_weights = start.network is network
+    return start, Resumption(0, held.optimizer_state) if held is not None and has_same_weights else None
 
 
 def _measure(
-    request: EvaluationRequest,
-    model: QuantizedNetwork,
-    training_path: str,
-    stage: int,
-    seconds: float,
-    frames: Frames,
+    request: EvaluationRequest, network: Network, path: TrainingPath, stage: int, seconds: float, frames: Frames
 ) -> Evaluation:
-    accuracy = evaluate_accuracy(model, frames)
-    density = measure_density(model)
+    accuracy = evaluate_accuracy(network.model, frames)
+    density = measure_density(network.model)
+    is_smaller = network.architecture != request.design.architecture
     return Evaluation(
         study_name=request.study_name,
         trial_number=request.trial_number,
@@ -160,20 +200,22 @@ def _measure(
         accuracy=accuracy.overall,
         accuracy_by_snr=accuracy.by_snr,
         n_frames=accuracy.n_frames,
-        cost=count_cost(request.design.architecture, density),
+        cost=count_cost(network.architecture, density),
         density=density,
         epochs=sum(phase.epochs for phase in list_phases(request.design)[: stage + 1]),
         seed=request.seed,
         training_seconds=seconds,
         checkpoint=ArtifactStore(Path(request.artifacts)).relative(request.folder / weights_file(stage)),
-        training_path=training_path,
+        training_path=path.name,
         is_exact=accuracy.is_exact,
+        architecture=network.architecture if is_smaller else None,
     )
 
 
 def _write_stage(folder: Path, model: QuantizedNetwork, evaluation: Evaluation) -> None:
     write_weights(folder / weights_file(evaluation.stage), model)
     write_bytes_atomically(folder / f"stage-{evaluation.stage}.json", TypeAdapter(Evaluation).dump_json(evaluation))
+    (folder / held_file(evaluation.stage - 1)).unlink(missing_ok=True)  # what the stage that is written began with
 
 
 def _write_progress(folder: Path, design: Design, phase: Phase, end: EpochEnd) -> None:

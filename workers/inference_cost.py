@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,8 @@ BASELINE_BIT_OPS = 807_699_904
 BASELINE_WEIGHT_BITS = 1_244_936
 """Weight bits of the same network (same source)."""
 
-
-class QonnxFileError(ValueError):
-    """The file is not a QONNX model that can be scored."""
+LEAST_KEPT = 4
+"""Weights that each layer keeps where a cost target decides: a layer without weights passes nothing on."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,21 @@ def score_inference_cost(bit_ops: float, weight_bits: float) -> float:
     return 0.5 * bit_ops / BASELINE_BIT_OPS + 0.5 * weight_bits / BASELINE_WEIGHT_BITS
 
 
+def list_marginal_costs(architecture: ArchitectureConfig) -> dict[str, float]:
+    """What one non-zero weight of each MAC layer adds to the inference cost."""
+    return {
+        layer.name: score_inference_cost(
+            layer.macs / layer.weights * layer.weight_bit_width * layer.activation_bit_width, layer.weight_bit_width
+        )
+        for layer in list_mac_layers(architecture)
+    }
+
+
+def find_least_cost(architecture: ArchitectureConfig) -> float:
+    """The cost of the network with `LEAST_KEPT` weights in each layer: no pruning goes below it."""
+    return LEAST_KEPT * sum(list_marginal_costs(architecture).values())
+
+
 def list_mac_layers(architecture: ArchitectureConfig) -> tuple[MacLayer, ...]:
     """Each convolution and fully connected layer of the network, in the order frames pass them."""
     layers: list[MacLayer] = []
@@ -101,38 +115,23 @@ def list_mac_layers(architecture: ArchitectureConfig) -> tuple[MacLayer, ...]:
 
 
 def score_qonnx_file(path: Path) -> dict[str, Any]:
-    """Bit operations, weight bits and score of a QONNX file, by qonnx.util.inference_cost, zero weights discounted.
+    """Bit operations, weight bits and score of one frame through a QONNX file, zero weights discounted.
 
-    Returns {"bit_ops", "weight_bits", "inference_cost", "layers": [{"name", "bit_ops", "weight_bits"}, ...]}.
-    Raises QonnxFileError where the file is missing or cannot be read as QONNX.
+    Returns {"bit_ops", "weight_bits", "inference_cost", "layers": [{"name", "bit_ops", "weight_bits"}, ...], "frame":
+    {input: its shape without the batch}}. Raises what `count_qonnx_file` raises.
     """
-    from qonnx.util.inference_cost import inference_cost
+    from workers.qonnx_cost import count_qonnx_file
 
-    if not path.is_file():
-        raise QonnxFileError(f"{path} is missing; expected a QONNX file")
-    try:
-        cost = inference_cost(str(path), discount_sparsity=True, cost_breakdown=True)
-    except Exception as error:  # qonnx and protobuf raise many kinds; each means that this is not such a file
-        raise QonnxFileError(
-            f"{path} is not a QONNX file that can be scored: {type(error).__name__}: {error}"
-        ) from error
-    total, nodes = cost["total_cost"], cost["node_cost"]
-    if not nodes:
-        raise QonnxFileError(f"{path} has no Conv, MatMul or Gemm node; expected a network")
-    bit_ops, weight_bits = float(total["total_bops"]), float(total["total_mem_w_bits"])
-    return {
-        "bit_ops": bit_ops,
-        "weight_bits": weight_bits,
-        "inference_cost": score_inference_cost(bit_ops, weight_bits),
-        "layers": [
-            {"name": name, "bit_ops": float(node["total_bops"]), "weight_bits": float(node["total_mem_w_bits"])}
-            for name, node in nodes.items()
-        ],
-    }
+    cost = count_qonnx_file(path)
+    bit_ops, weight_bits = sum(c.bit_ops for c in cost.layers), sum(c.weight_bits for c in cost.layers)
+    inference_cost = score_inference_cost(bit_ops, weight_bits)
+    return {"bit_ops": bit_ops, "weight_bits": weight_bits, "inference_cost": inference_cost, **asdict(cost)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Scores a QONNX file; 0, or 2 where the file cannot be scored."""
+    from workers.qonnx_cost import QonnxFileError
+
     parser = argparse.ArgumentParser(prog="python -m workers.inference_cost", description=__doc__)
     parser.add_argument("model", type=Path, help="a QONNX file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -176,7 +175,8 @@ def _format_score(score: dict[str, Any]) -> str:
     total = {"name": "total", **{key: score[key] for key in ("bit_ops", "weight_bits")}}
     for layer in [*score["layers"], total]:
         rows.append(f"{layer['name']:<24}{layer['bit_ops']:>16,.0f}{layer['weight_bits']:>14,.0f}")
-    return "\n".join([*rows, f"inference cost {score['inference_cost']:.6f}"])
+    frames = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in score["frame"].items())
+    return "\n".join([f"one frame: {frames}", *rows, f"inference cost {score['inference_cost']:.6f}"])
 
 
 if __name__ == "__main__":

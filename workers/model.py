@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,14 @@ class QuantizedNetwork(nn.Module):
         return x
 
 
+@dataclass(frozen=True)
+class Network:
+    """A network in training, and what it is."""
+
+    architecture: ArchitectureConfig
+    model: QuantizedNetwork
+
+
 def build_model(architecture: ArchitectureConfig, seed: int) -> QuantizedNetwork:
     """The network with freshly drawn weights; the same seed gives the same weights. Threads may call at once."""
     with _one_seed_at_a_time, torch.random.fork_rng(devices=[]):  # threads share torch's generator
@@ -56,6 +65,13 @@ def measure_density(model: QuantizedNetwork) -> dict[str, float]:
         weight = quantized_weight(module)
         density[name] = torch.count_nonzero(weight).item() / weight.numel()
     return density
+
+
+def quantizer_step(module: nn.Conv1d | nn.Linear) -> float:
+    """Size of one integer step of the layer's weights; 0 in a float layer."""
+    quant_weight = getattr(module, "quant_weight", None)
+    scale = None if quant_weight is None else getattr(quant_weight(), "scale", None)
+    return 0.0 if scale is None else float(scale)
 
 
 def quantized_weight(module: nn.Conv1d | nn.Linear) -> Tensor:

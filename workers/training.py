@@ -1,4 +1,4 @@
-"""The only training loop: Adam with cosine warm restarts, quantization-aware through the model's own layers."""
+"""The only training loop: Adam, quantization-aware through the model's own layers, pruned on the way or before."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch.optim import Adam
 from storage.dataset.frames import Frames
 from workers.gpu.device_frames import frames_on_device
 from workers.gpu.training import DeviceRun
-from workers.learning_rate import cosine_learning_rate
+from workers.learning_rate import HOLD, WARM_UP, cosine_learning_rate, held_learning_rate
 from workers.model import QuantizedNetwork, iterate_mac_modules
-from workers.pruning import Masks, apply_masks
+from workers.pruning import Pruner, Pruning
 from workers.training_path import PathName, TrainingPath, choose_training_path
-from workers.training_run import EpochPlan, Trainee, TrainingRun
+from workers.training_run import EpochPlan, Trainee, TrainingRun, TrainingState, copy_state
 
 
 class TrainingDivergedError(RuntimeError):
@@ -35,8 +35,33 @@ class Phase:
     weight_decay: float
     """L2 penalty on the weights of MAC layers (lambda of the papers); never on scales, biases and batch norm."""
     batch_size: int
-    restart_epochs: int
-    """Epochs between warm restarts of the learning rate; a shorter phase is one period."""
+    restart_epochs: int | None = None
+    """Epochs between warm restarts of the learning rate; a shorter phase is one period. None: held, then lowered."""
+    ramp: Ramp | None = None
+    """How the pruner's amount changes while weights are removed; None where none is removed in the phase."""
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """The amount of a pruner from its first to its last pruning in a phase (Zhu and Gupta 2017, equation 1)."""
+
+    first: float
+    last: float
+
+    def list_prunings(self, n_steps: int) -> dict[int, Pruning]:
+        """After which of a phase's steps to prune, and the amount there.
+
+        The amount moves while the learning rate is held. It is then kept, because weights still become zero or leave
+        zero, until half of what is left: the rest trains the network as it stays.
+        """
+        hold, end = HOLD * n_steps, max(round((1 + HOLD) / 2 * n_steps) - 1, 0)
+        steps = [*range(PRUNING_STEPS - 1, end, PRUNING_STEPS), end]
+        amounts = {step: self.last + (self.first - self.last) * max(1 - step / hold, 0.0) ** 3 for step in steps}
+        return {step: Pruning(amount, is_last=step == end) for step, amount in amounts.items()}
+
+
+PRUNING_STEPS = 50
+"""Steps from one pruning to the next."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +73,13 @@ class EpochEnd:
     loss: float
     """Mean cross-entropy over the epoch's frames, nats."""
     optimizer_state: dict[str, Any]
+    held: TrainingState | None
+    """The network as it was when the learning rate began to fall, if that was in this epoch."""
 
 
 @dataclass(frozen=True)
 class Resumption:
-    """Where an earlier attempt at the phase stopped."""
+    """Where an earlier attempt at the phase stopped, or the phase before, with no epoch done."""
 
     epochs_done: int
     optimizer_state: dict[str, Any]
@@ -63,14 +90,15 @@ def train(
     frames: Frames,
     phase: Phase,
     seed: int,
-    masks: Masks | None = None,
+    pruner: Pruner | None = None,
     resumption: Resumption | None = None,
     on_epoch: Callable[[EpochEnd], None] = lambda _: None,
     path: TrainingPath | None = None,
 ) -> None:
     """Trains `model` in place for what is left of the phase, and calls `on_epoch` after each epoch.
 
-    `path` is by default the fastest there is for the model. Weights outside `masks` stay at zero.
+    `path` is by default the fastest there is for the model. Weights outside the pruner's masks stay at zero, and where
+    the phase has a ramp the pruner removes more of them.
     The order of frames depends on (seed, stage, epoch) alone, so a resumed phase sees what an unbroken one would have.
     Raises TrainingDivergedError when the loss becomes NaN or infinite.
     """
@@ -78,16 +106,21 @@ def train(
     optimizer = make_optimizer(model, phase)
     if resumption is not None:
         optimizer.load_state_dict(resumption.optimizer_state)
+        optimizer.param_groups[0]["weight_decay"] = phase.weight_decay  # another phase may have had another
     steps = math.ceil(len(frames) / phase.batch_size)
-    period = min(phase.restart_epochs, phase.epochs)
+    prunings = phase.ramp.list_prunings(steps * phase.epochs) if phase.ramp else {}
+    held_step = None if phase.restart_epochs else max(round(HOLD * steps * phase.epochs) - 1, 0)
     model.train()
-    run = _start_run(Trainee(model, optimizer, masks), path, frames, phase.batch_size)
+    run = _start_run(Trainee(model, optimizer, pruner), path, frames, phase.batch_size)
     for epoch in range(resumption.epochs_done if resumption else 0, phase.epochs):
-        rates = [cosine_learning_rate(phase.learning_rate, period, epoch + step / steps) for step in range(steps)]
-        mean_loss = run.run_epoch(EpochPlan(_shuffle(len(frames), seed, phase.stage, epoch), rates))
+        rates = [_learning_rate(phase, epoch + step / steps) for step in range(steps)]
+        own = range(epoch * steps, (epoch + 1) * steps)
+        due = {step - own.start: pruning for step, pruning in prunings.items() if step in own}
+        held = held_step - own.start if held_step is not None and held_step in own else None
+        mean_loss = run.run_epoch(EpochPlan(_shuffle(len(frames), seed, phase.stage, epoch), rates, due, held))
         if not math.isfinite(mean_loss):
             raise TrainingDivergedError(f"the loss is {mean_loss} in epoch {epoch + 1} of stage {phase.stage}")
-        on_epoch(EpochEnd(epoch + 1, mean_loss, run.optimizer_state()))
+        on_epoch(EpochEnd(epoch + 1, mean_loss, run.optimizer_state(), None if held is None else run.held))
 
 
 class HostRun:
@@ -96,17 +129,25 @@ class HostRun:
     def __init__(self, trainee: Trainee, path: TrainingPath, frames: Frames, batch_size: int) -> None:
         self._trainee, self._path, self._frames, self._batch_size = trainee, path, frames, batch_size
         self._labels = torch.from_numpy(frames.labels)
+        self.held: TrainingState | None = None
 
     def run_epoch(self, plan: EpochPlan) -> float:
         batches = torch.split(plan.order, self._batch_size)
-        losses = [self._step(batch, rate) for batch, rate in zip(batches, plan.learning_rates, strict=True)]
+        losses = []
+        for step, (batch, rate) in enumerate(zip(batches, plan.learning_rates, strict=True)):
+            losses.append(self._step(batch, rate))
+            if step in plan.prunings:
+                assert self._trainee.pruner is not None  # a phase with a ramp is given one
+                self._trainee.pruner.prune(plan.prunings[step], self._trainee.optimizer)
+            if step == plan.held_step:
+                self.held = copy_state(self._trainee, self.optimizer_state())
         return sum(loss * len(batch) for loss, batch in zip(losses, batches, strict=True)) / len(self._labels)
 
     def optimizer_state(self) -> dict[str, Any]:
         return self._trainee.optimizer.state_dict()
 
     def _step(self, batch: Tensor, learning_rate: float) -> float:
-        optimizer, masks = self._trainee.optimizer, self._trainee.masks
+        optimizer = self._trainee.optimizer
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         logits = self._path.forward(self._path.load(self._frames, batch))  # (batch, n_classes)
@@ -114,8 +155,8 @@ class HostRun:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        if masks:
-            apply_masks(self._trainee.model, masks)
+        if self._trainee.pruner:
+            self._trainee.pruner.apply()
         return loss.item()
 
 
@@ -137,6 +178,12 @@ def make_optimizer(model: QuantizedNetwork, phase: Phase) -> Adam:
     others = [parameter for parameter in model.parameters() if id(parameter) not in decayed]
     groups = [{"params": weights, "weight_decay": phase.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return Adam(groups, lr=phase.learning_rate, fused=True)
+
+
+def _learning_rate(phase: Phase, epochs: float) -> float:
+    if phase.restart_epochs is None:
+        return held_learning_rate(phase.learning_rate, epochs / phase.epochs, WARM_UP if phase.stage == 0 else 0.0)
+    return cosine_learning_rate(phase.learning_rate, min(phase.restart_epochs, phase.epochs), epochs)
 
 
 def _shuffle(n_frames: int, seed: int, stage: int, epoch: int) -> Tensor:

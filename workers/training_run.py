@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor
 from torch.optim import Adam
 
 from workers.model import QuantizedNetwork
-from workers.pruning import Masks
+from workers.pruning import Masks, Pruner, Pruning
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,20 @@ class Trainee:
 
     model: QuantizedNetwork
     optimizer: Adam
+    pruner: Pruner | None = None
+    """Weights outside its masks stay at zero."""
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """A network in the middle of its training, as it can go on."""
+
+    model: Mapping[str, Tensor]
+    """Parameters and buffers."""
+    optimizer: dict[str, Any]
+    """What `Adam.load_state_dict` takes."""
     masks: Masks | None = None
-    """Weights outside them stay at zero."""
+    """Of the kept weights; None where nothing was removed."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,10 @@ class EpochPlan:
     """(n_frames,) int64: the frames in the order of training."""
     learning_rates: Sequence[float]
     """Of each step."""
+    prunings: Mapping[int, Pruning] = field(default_factory=dict)
+    """After which steps the pruner removes weights."""
+    held_step: int | None = None
+    """The step after which the state is copied."""
 
 
 class TrainingRun(Protocol):
@@ -41,3 +58,13 @@ class TrainingRun(Protocol):
 
     def optimizer_state(self) -> dict[str, Any]:
         """What `Adam.load_state_dict` takes."""
+
+    @property
+    def held(self) -> TrainingState | None:
+        """The copy after the plan's `held_step`, on the device of the model."""
+
+
+def copy_state(trainee: Trainee, optimizer_state: dict[str, Any]) -> TrainingState:
+    """A copy that training does not change any more."""
+    masks = trainee.pruner.masks if trainee.pruner else None
+    return copy.deepcopy(TrainingState(trainee.model.state_dict(), optimizer_state, masks))

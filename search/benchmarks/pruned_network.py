@@ -8,7 +8,7 @@ from spaces.architecture import ArchitectureConfig
 from storage.dataset.frames import Frames
 from workers.checkpoint import write_weights
 from workers.model import build_model
-from workers.pruning import prune_fraction
+from workers.pruning import keep_largest_of_each_layer, prune_once
 from workers.training import Phase, train
 
 BATCH_SIZE, LEARNING_RATE, WEIGHT_DECAY, RESTART_EPOCHS = 32, 0.01, 1e-4, 5
@@ -24,7 +24,7 @@ def train_pruned_network(
     model = build_model(architecture, seed=0)
     train(model, frames, _phase(0, epochs), seed=0)
     if sparsity > 0:
-        train(model, frames, _phase(1, 1), seed=0, masks=prune_fraction(model, sparsity))
+        train(model, frames, _phase(1, 1), seed=0, pruner=prune_once(model, keep_largest_of_each_layer, sparsity))
     write_weights(weights, model)
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import csv
 import io
 
-from search.measured_trials import MeasuredTrial
+from search.measured_trials import MeasuredPoint
 from search.objectives import Constraint
 from search.reports.study_report import StudyReport
 from spaces.metrics import HARDWARE_METRICS, Source
 from storage.hardware_reports import Resources
 from storage.records import Build
 
-FORMAT = 2
+FORMAT = 3
 """Of the JSON object; raised where a key gets another meaning."""
 
 CSV_COLUMNS = (
     "trial",
+    "stage",
     "accuracy",
     "inference_cost",
     "bit_ops",
@@ -42,7 +43,7 @@ def report_as_json(report: StudyReport) -> dict[str, object]:
         "constraints": {constraint.name: _constraint_as_json(constraint) for constraint in report.constraints},
         "hypervolume": report.hypervolume,
         "trials": vars(report.counts),
-        "front": [_trial_as_json(trial, report) for trial in report.front],
+        "front": [_point_as_json(point, report) for point in report.front],
         "builds": [_build_as_json(build) for build in report.builds],
     }
 
@@ -53,7 +54,7 @@ def front_as_csv(report: StudyReport) -> str:
     columns = (*CSV_COLUMNS, *RESOURCE_KEYS, *SPEED_KEYS, "is_feasible") if report.asks_for_hardware else CSV_COLUMNS
     writer = csv.DictWriter(lines, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_trial_as_json(trial, report) for trial in report.front)
+    writer.writerows(_point_as_json(point, report) for point in report.front)
     return lines.getvalue()
 
 
@@ -61,20 +62,21 @@ def _constraint_as_json(constraint: Constraint) -> dict[str, float]:
     return {"at_most" if constraint.at_least is None else "at_least": constraint.bound}
 
 
-def _trial_as_json(trial: MeasuredTrial, report: StudyReport) -> dict[str, object]:
+def _point_as_json(point: MeasuredPoint, report: StudyReport) -> dict[str, object]:
     values: dict[str, object] = {
-        "trial": trial.trial_number,
-        "accuracy": trial.accuracy,
-        "inference_cost": trial.inference_cost,
-        "bit_ops": trial.cost.bit_ops,
-        "weight_bits": trial.cost.weight_bits,
-        "parameters": trial.cost.parameters,
-        "epochs": trial.last.epochs,
-        "architecture_id": trial.design.architecture_id,
+        "trial": point.trial_number,
+        "stage": point.stage,
+        "accuracy": point.accuracy,
+        "inference_cost": point.inference_cost,
+        "bit_ops": point.cost.bit_ops,
+        "weight_bits": point.cost.weight_bits,
+        "parameters": point.cost.parameters,
+        "epochs": point.evaluation.epochs,
+        "architecture_id": point.architecture.architecture_id,
     }
-    if trial.hardware is not None:
-        values |= {name: getattr(trial.hardware, name) for name in (*RESOURCE_KEYS, *SPEED_KEYS)}
-        values["is_feasible"] = report.is_feasible(trial)
+    if point.hardware is not None:
+        values |= {name: getattr(point.hardware, name) for name in (*RESOURCE_KEYS, *SPEED_KEYS)}
+        values["is_feasible"] = report.is_feasible(point)
     return values
 
 
@@ -82,6 +84,7 @@ def _build_as_json(build: Build) -> dict[str, object]:
     report = build.report
     return {
         "trial": build.trial_number,
+        "stage": build.stage,
         "state": build.state.value,
         "level": build.level and build.level.value,
         "level_note": build.level_note,

@@ -1,4 +1,4 @@
-"""What a study has found so far: its trials, its front, its hypervolume and its builds."""
+"""What a study has found so far: its trials and their points, its front, its hypervolume and its builds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import optuna
 
 from search.hardware_estimates import study_target
-from search.measured_trials import MeasuredTrial, load_measured_trials
+from search.measured_trials import MeasuredPoint, MeasuredTrial, load_measured_trials
 from search.objectives import (
     Constraint,
     Objective,
@@ -20,7 +20,8 @@ from search.objectives import (
     study_constraints,
     study_objectives,
 )
-from search.study import StudyError, open_optuna_storage
+from search.optuna_storage import open_optuna_storage
+from search.study import StudyError
 from spaces.metrics import needs_hardware
 from spaces.study_config import StudyConfig, parse_study_config
 from storage.builds import load_builds
@@ -55,8 +56,8 @@ class StudyReport:
     counts: TrialCounts
     trials: tuple[MeasuredTrial, ...]
     """All complete trials, in the order they were asked."""
-    front: tuple[MeasuredTrial, ...]
-    """The non-dominated feasible trials, sorted by the second objective from its best value."""
+    front: tuple[MeasuredPoint, ...]
+    """The non-dominated feasible points of all trials, sorted by the second objective from its best value."""
     hypervolume: float
     builds: tuple[Build, ...]
     objectives: tuple[Objective, ...]
@@ -70,14 +71,29 @@ class StudyReport:
         """Whether each trial has FINN's estimate."""
         return needs_hardware(goal.metric for goals in (self.objectives, self.constraints) for goal in goals)
 
-    def is_feasible(self, trial: MeasuredTrial) -> bool:
-        """Whether the trial keeps all constraints of the study."""
-        return keeps_all(self.constraints, trial)
+    @property
+    def points(self) -> tuple[MeasuredPoint, ...]:
+        """Of all trials, each trial's in the order of its stages."""
+        return tuple(point for trial in self.trials for point in trial.points)
 
     @property
-    def best_feasible(self) -> MeasuredTrial | None:
-        """The feasible trial that is best in the second objective and reaches the threshold."""
-        return next((trial for trial in self.front if trial.accuracy >= self.threshold), None)
+    def has_stages(self) -> bool:
+        """Whether a trial has more than one point, so that its number alone does not say which."""
+        return any(len(trial.evaluations) > 1 for trial in self.trials)
+
+    def is_feasible(self, point: MeasuredPoint) -> bool:
+        """Whether the point keeps all constraints of the study."""
+        return keeps_all(self.constraints, point)
+
+    @property
+    def n_infeasible(self) -> int:
+        """Trials whose last point breaks a constraint: those that are infeasible in Optuna."""
+        return sum(not self.is_feasible(trial.last) for trial in self.trials)
+
+    @property
+    def best_feasible(self) -> MeasuredPoint | None:
+        """The feasible point that is best in the second objective and reaches the threshold."""
+        return next((point for point in self.front if point.accuracy >= self.threshold), None)
 
 
 def load_study_report(database: Database, study_name: str) -> StudyReport:
@@ -107,8 +123,10 @@ def make_study_report(
     """The report of an open study."""
     constraints = study_constraints(config)
     trials = load_measured_trials(database, study)
-    feasible = [trial for trial in trials if keeps_all(constraints, trial)]
-    objectives = complete_references(study_objectives(config), trials)
+    # of equal points the first is on the front: a trial's own values, those of its last stage
+    points = [point for trial in trials for point in reversed(trial.points)]
+    feasible = [point for point in points if keeps_all(constraints, point)]
+    objectives = complete_references(study_objectives(config), points)
     return StudyReport(
         study_name=study.study_name,
         threshold=config.objectives.accuracy.threshold,

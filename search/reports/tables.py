@@ -19,62 +19,72 @@ def print_tables(report: StudyReport, console: Console) -> None:
     """The front, the builds, and why some of them stopped."""
     console.print(front_as_table(report))
     if report.builds:
-        console.print(builds_as_table(report.builds))
+        console.print(builds_as_table(report))
     for line in describe_stops(report.builds):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def front_as_table(report: StudyReport) -> Table:
-    """The front, with what the study is about. A star marks trials that reach the threshold."""
+    """The front, with what the study is about. A star marks networks that reach the threshold."""
     table = Table(title=f"{report.study_name}: the front", title_justify="left")
     metrics = (INFERENCE_COST, *HARDWARE_METRICS) if report.asks_for_hardware else (INFERENCE_COST,)
     others = () if report.asks_for_hardware else ("bit_ops", "weight_bits", "parameters")
-    for column in ("trial", "accuracy", *(metric.column for metric in metrics)):
+    for column in (*_name_columns(report), "accuracy", *(metric.column for metric in metrics)):
         table.add_column(column, justify="right")
     for name in others:
         table.add_column({"bit_ops": "bit-ops"}.get(name, name.replace("_", " ")), justify="right")
-    for trial in report.front:
-        mark = "*" if trial.accuracy >= report.threshold else " "
+    for point in report.front:
+        mark = "*" if point.accuracy >= report.threshold else " "
         table.add_row(
-            str(trial.trial_number),
-            f"{trial.accuracy:.2%}{mark}",
-            *(metric.number(metric.read(trial)) for metric in metrics),
-            *(f"{getattr(trial.cost, name):,.0f}" for name in others),
+            *_name_cells(report, point.trial_number, point.stage),
+            f"{point.accuracy:.2%}{mark}",
+            *(metric.number(metric.read(point)) for metric in metrics),
+            *(f"{getattr(point.cost, name):,.0f}" for name in others),
         )
     table.caption = _caption(report)
     return table
 
 
-def builds_as_table(builds: Sequence[Build]) -> Table:
+def builds_as_table(report: StudyReport) -> Table:
     """The builds, with FINN's estimates."""
     table = Table(title="FINN builds (estimates)", title_justify="left")
     titles = (metric.column for metric in BUILD_METRICS)
-    for column in ("trial", "state", "level", "board", "LUT, layers only", *titles, "same class"):
+    for column in (*_name_columns(report), "state", "level", "board", "LUT, layers only", *titles, "same class"):
         table.add_column(column, justify="right")
-    for build in builds:
-        name = f"{build.trial_number}{' (below threshold)' if build.is_below_threshold else ''}"
+    for build in report.builds:
+        name = _name_cells(report, build.trial_number, build.stage, is_below_threshold=build.is_below_threshold)
         level = build.level.value if build.level else ""
-        table.add_row(name, build.state.value, level, build.target.board, *_report_cells(build))
+        table.add_row(*name, build.state.value, level, build.target.board, *_report_cells(build))
     return table
 
 
 def describe_stops(builds: Sequence[Build]) -> list[str]:
     """One line for each build that failed or stopped early: which, and why."""
-    failed = [f"build of trial {build.trial_number}: {build.message}" for build in builds if build.message]
+    failed = [f"build of {build.network}: {build.message}" for build in builds if build.message]
     stopped = [
-        f"build of trial {build.trial_number} stopped at {build.level.value}: {build.level_note}"
+        f"build of {build.network} stopped at {build.level.value}: {build.level_note}"
         for build in builds
         if build.level and build.level_note and not build.message
     ]
     return failed + stopped
 
 
+def _name_columns(report: StudyReport) -> tuple[str, ...]:
+    return ("trial", "stage") if report.has_stages else ("trial",)
+
+
+def _name_cells(
+    report: StudyReport, trial_number: int, stage: int, *, is_below_threshold: bool = False
+) -> tuple[str, ...]:
+    trial = f"{trial_number}{' (below threshold)' if is_below_threshold else ''}"
+    return (trial, str(stage)) if report.has_stages else (trial,)
+
+
 def _caption(report: StudyReport) -> str:
     parts = [f"* reaches {report.threshold:.2%}", f"hypervolume {report.hypervolume:.4f}"]
     if report.constraints:
-        n_infeasible = sum(not report.is_feasible(trial) for trial in report.trials)
         bounds = " and ".join(map(str, report.constraints))
-        parts.append(f"{n_infeasible} of {len(report.trials)} trials break {bounds}")
+        parts.append(f"{report.n_infeasible} of {len(report.trials)} trials break {bounds}")
     return "; ".join(parts)
 
 

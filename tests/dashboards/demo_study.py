@@ -136,14 +136,14 @@ def complete_trial(study: optuna.Study, database: Database, pruned_density: floa
     return asked.number
 
 
-def queue_demo_build(database: Database, study_name: str, trial_number: int) -> None:
-    """Promotes a trial."""
+def queue_demo_build(database: Database, study_name: str, trial_number: int, stage: int = 1) -> None:
+    """Promotes a trial, as it is after its last stage unless another is given."""
     queue_build(
         database,
         BuildRequest(
             study_name=study_name,
             trial_number=trial_number,
-            stage=0,
+            stage=stage,
             model="model.onnx",
             reference_vectors="proof.npz",
             target=BuildTarget("ZCU111", 5.0, 100_000),

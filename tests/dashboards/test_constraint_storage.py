@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from dashboards.app import create_app
 from dashboards.constraint_storage import ConstraintStorage
 from dashboards.guard import guard_rules
-from search.study import open_optuna_storage
+from search.optuna_storage import open_optuna_storage
 from storage.database import open_database
 
 TRIALS = (  # accuracy, LUT, how far above its bound (feasible: at most 0)

@@ -53,13 +53,40 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> StudyReport:
     return make_report(tmp_path_factory.mktemp("three"), THREE_OBJECTIVES)
 
 
-def test_each_complete_trial_is_either_dominated_or_on_the_front(report: StudyReport) -> None:
+def test_each_point_is_either_dominated_or_on_the_front(report: StudyReport) -> None:
     data = _only_plot(report)
 
-    shown = [point.trial_number for point in (*data.dominated, *data.front)]
-    assert sorted(shown) == [trial.trial_number for trial in report.trials]
-    assert len(shown) == 38
-    assert [point.trial_number for point in data.front] == [trial.trial_number for trial in report.front]
+    shown = [(point.trial_number, point.stage) for point in (*data.dominated, *data.front)]
+    assert sorted(shown) == [(trial.trial_number, stage) for trial in report.trials for stage in (0, 1)]
+    assert len(shown) == 76
+    assert [(point.trial_number, point.stage) for point in data.front] == [point.key for point in report.front]
+
+
+def test_a_lineage_is_a_line_through_the_points_of_a_trial(report: StudyReport) -> None:
+    data = _only_plot(report)
+    others, front = (trace for trace in pareto_front_figure(data).data if trace.name.startswith("stages of a trial"))
+
+    n_on_front = len({point.trial_number for point in report.front})
+    assert (front.name, front.showlegend, others.showlegend) == ("stages of a trial (38 trials)", True, False)
+    assert list(others.x).count(None) == 38 - n_on_front
+    lines = {(front.x[start : start + 3], front.y[start : start + 3]) for start in range(0, len(front.x), 3)}
+    assert len(lines) == n_on_front > 1
+    trained, pruned = report.front[0].trial.points
+    costs = (trained.inference_cost, pruned.inference_cost, None)
+    assert (costs, (trained.accuracy, pruned.accuracy, None)) in lines
+
+
+def test_hover_names_trial_and_stage(report: StudyReport) -> None:
+    data = _only_plot(report)
+    assert data.front[0].hover[0] == f"<b>trial {data.front[0].trial_number} stage 1</b>"
+
+
+def test_a_study_of_one_stage_has_neither_lineages_nor_stages_in_its_names(report: StudyReport) -> None:
+    trials = tuple(replace(trial, evaluations=trial.evaluations[:1]) for trial in report.trials)
+    data = _only_plot(replace(report, trials=trials, front=(trials[0].last,), builds=()))
+    assert data.lineages == ()
+    assert (data.front[0].label, data.front[0].hover[0]) == ("#0", "<b>trial 0</b>")
+    assert not any(trace.name.startswith("stages") for trace in pareto_front_figure(data).data)
 
 
 def test_only_finished_builds_are_marked_and_show_their_numbers(report: StudyReport) -> None:
@@ -90,7 +117,7 @@ def test_the_threshold_is_a_labelled_line(report: StudyReport) -> None:
 def test_published_designs_are_hollow_markers_at_their_published_values(report: StudyReport) -> None:
     figure = pareto_front_figure(_only_plot(report))
 
-    shown = {(trace.name, trace.y[0], trace.x[0]) for trace in figure.data if "published" in trace.hovertemplate}
+    shown = {(trace.name, trace.y[0], trace.x[0]) for trace in figure.data if _is_published(trace)}
     assert shown == {
         ("BacalhauNet", 0.56241, 0.016211),
         ("AaronNet32++", 0.5609, 0.015705),
@@ -105,7 +132,7 @@ def test_labels_that_would_be_written_over_each_other_are_left_out(report: Study
     neighbour = replace(data.front[0], trial_number=99, accuracy=data.front[0].accuracy + 1e-4)
     crowded = replace(data, front=(data.front[0], replace(neighbour, value=neighbour.value * 1.001)))
 
-    assert list(_trace(pareto_front_figure(crowded), "Pareto front (").text) == [f"#{data.front[0].trial_number}", ""]
+    assert list(_trace(pareto_front_figure(crowded), "Pareto front (").text) == [data.front[0].label, ""]
 
 
 def test_a_trial_at_cost_0_is_named_in_the_legend_instead_of_drawn(report: StudyReport) -> None:
@@ -128,7 +155,7 @@ def test_a_front_of_nothing_but_cost_0_is_drawn_empty(report: StudyReport) -> No
     figure = pareto_front_figure(replace(data, dominated=(free, free), front=(free,), built=()))
 
     assert list(_trace(figure, "Pareto front (").x) == []
-    assert _trace(figure, "trials (").name == "trials (2 dominated, 2 at cost 0 not drawn)"
+    assert _trace(figure, "points (").name == "points (2 dominated, 2 at cost 0 not drawn)"
 
 
 def test_a_study_without_trials_shows_the_threshold_and_the_published_designs(report: StudyReport) -> None:
@@ -146,11 +173,13 @@ def test_the_same_study_gives_the_same_figure(report: StudyReport) -> None:
     assert first == second
 
 
-def test_a_study_of_two_objectives_without_constraints_has_the_plot_it_always_had(report: StudyReport) -> None:
+def test_a_study_of_two_objectives_without_constraints_has_one_plot_without_them(report: StudyReport) -> None:
     figure = pareto_front_figure(_only_plot(report))
 
     assert [trace.name.partition(" (")[0] for trace in figure.data] == [
-        "trials",
+        "stages of a trial",
+        "stages of a trial",
+        "points",
         *(design.name for design in REFERENCE_DESIGNS),
         "Pareto front",
         "built with FINN",
@@ -167,15 +196,15 @@ def test_x_is_the_second_objective_without_designs_that_have_no_value_for_it(har
     assert figure.layout.xaxis.title.text == "LUT, FINN's estimate, lower is better"
     assert list(front.x) == [LUT.read(trial) for trial in hardware.front]
     assert list(front.x) == sorted(front.x)
-    assert not any("published" in trace.hovertemplate for trace in figure.data)
+    assert not any(map(_is_published, figure.data))
 
 
 def test_infeasible_trials_have_a_look_of_their_own_and_say_what_they_miss(hardware: StudyReport) -> None:
     data = _only_plot(hardware)
 
-    infeasible = _trace(pareto_front_figure(data), "infeasible (8)")
-    numbers = [trial.trial_number for trial in hardware.trials if not hardware.is_feasible(trial)]
-    assert [point.trial_number for point in data.infeasible] == numbers
+    infeasible = _trace(pareto_front_figure(data), "infeasible (16)")
+    keys = [point.key for point in hardware.points if not hardware.is_feasible(point)]
+    assert [(point.trial_number, point.stage) for point in data.infeasible] == keys
     assert infeasible.marker.symbol == "x-thin"
     most_accurate = next(point for point in data.infeasible if point.trial_number == 37)
     assert "<b>misses</b> LUT 49,858; expected at most 25,000" in most_accurate.hover
@@ -185,7 +214,7 @@ def test_infeasible_trials_have_a_look_of_their_own_and_say_what_they_miss(hardw
 def test_feasible_trials_miss_nothing(hardware: StudyReport) -> None:
     data = _only_plot(hardware)
 
-    assert len(data.dominated) == 24
+    assert len(data.dominated) == 54
     assert not any("misses" in line for point in (*data.dominated, *data.front) for line in point.hover)
 
 
@@ -250,6 +279,10 @@ def test_the_axis_is_logarithmic_where_values_are_far_apart_and_none_is_0(hardwa
 def _only_plot(report: StudyReport) -> ParetoFrontData:
     (data,) = pareto_front_data(report)
     return data
+
+
+def _is_published(trace: go.Scatter) -> bool:
+    return "published" in (trace.hovertemplate or "")
 
 
 def _trace(figure: go.Figure, start: str) -> go.Scatter:

@@ -11,8 +11,8 @@ from optuna_dashboard import save_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from dashboards.refresher import OWN_NOTES_HEADING, PARETO_FRONT_ID, Refresher, merge_notes
+from search.optuna_storage import open_optuna_storage
 from search.reports.study_report import load_study_report
-from search.study import open_optuna_storage
 from storage.database import Database
 from tests.dashboards.demo_study import (
     HARDWARE,
@@ -24,11 +24,14 @@ from tests.dashboards.demo_study import (
 
 NEVER = threading.Event()
 
+N_STUDY_NOTES = 2
+"""Of the study, and of the study of its points."""
 
-def test_first_refresh_writes_plot_study_note_and_a_note_per_finished_trial(database: Database) -> None:
+
+def test_first_refresh_writes_plot_study_notes_and_a_note_per_finished_trial(database: Database) -> None:
     make_demo_study(database, n_trials=6).ask()  # the seventh trial runs
 
-    assert _refresh(open_optuna_storage(database), database) == 1 + 1 + 6
+    assert _refresh(open_optuna_storage(database), database) == 1 + N_STUDY_NOTES + 6
 
 
 def test_what_is_up_to_date_is_not_written_again(database: Database) -> None:
@@ -62,11 +65,11 @@ def test_a_trial_at_cost_0_on_the_front_has_its_plot_and_note(database: Database
     number = complete_trial(study, database, pruned_density=0.0)
     storage = open_optuna_storage(database)
 
-    assert _refresh(storage, database) == 1 + 1 + 5
+    assert _refresh(storage, database) == 1 + N_STUDY_NOTES + 5
 
     text = "".join(_attributes(storage).values())
     assert f"**Trial {number}**: accuracy" in text
-    assert "inference cost η **0.000000**, on the Pareto front." in text
+    assert "inference cost η **0.000000** after stage 1, on the Pareto front with" in text
     assert "1 at cost 0 not drawn" in text
 
 
@@ -74,10 +77,10 @@ def test_each_objective_but_accuracy_has_a_plot(database: Database) -> None:
     make_demo_study(database, n_trials=6, goals=THREE_OBJECTIVES)
     storage = open_optuna_storage(database)
 
-    assert _refresh(storage, database) == 2 + 1 + 6
+    assert _refresh(storage, database) == 2 + N_STUDY_NOTES + 6
     assert _refresh(storage, database) == 0
 
-    (study,) = storage.get_all_studies()
+    study = storage.get_all_studies()[0]
     plots = get_plotly_graph_objects(storage.get_study_system_attrs(study._study_id))
     assert set(plots) == {PARETO_FRONT_ID, f"{PARETO_FRONT_ID}-throughput_fps"}
     assert "accuracy against LUT" in plots[PARETO_FRONT_ID]
@@ -90,7 +93,7 @@ def test_trial_notes_of_a_hardware_study_have_objectives_constraints_and_the_est
     _refresh(storage, database)
 
     text = "".join(_attributes(storage).values())
-    assert "**Trial 0**: accuracy **48.87%**, LUT **5,199**, on the Pareto front." in text
+    assert "**Trial 0**: accuracy **48.87%**, LUT **5,199** after stage 1, on the Pareto front with stage 0." in text
     assert "at least 100,000 frames/s" in text
     assert "5,199 (1.2%)" in text
 
@@ -100,7 +103,7 @@ def test_a_trial_completed_by_hand_has_a_note_without_metrics(database: Database
     study.tell(study.ask(), [0.9, 0.001])
     storage = open_optuna_storage(database)
 
-    assert _refresh(storage, database) == 1 + 1 + 4
+    assert _refresh(storage, database) == 1 + N_STUDY_NOTES + 4
     assert "**Trial 3**: complete." in "".join(_attributes(storage).values())
 
 
@@ -109,8 +112,8 @@ def test_one_study_may_be_named_and_others_stay_untouched(database: Database) ->
     make_demo_study(database, "second", n_trials=3)
     storage = open_optuna_storage(database)
 
-    assert Refresher(storage, database, "second").refresh(NEVER) == 5
-    assert _refresh(storage, database) == 5
+    assert Refresher(storage, database, "second").refresh(NEVER) == 1 + N_STUDY_NOTES + 3
+    assert _refresh(storage, database) == 1 + N_STUDY_NOTES + 3
 
 
 def test_studies_of_other_programs_stay_untouched(database: Database) -> None:
@@ -125,7 +128,7 @@ def test_refreshing_stops_between_two_notes(database: Database) -> None:
     stop = threading.Event()
     stop.set()
 
-    assert Refresher(open_optuna_storage(database), database, None).refresh(stop) <= 2
+    assert Refresher(open_optuna_storage(database), database, None).refresh(stop) <= 1 + N_STUDY_NOTES
 
 
 def test_a_refresh_is_made_after_the_stop_unless_it_is_given_up(database: Database) -> None:
@@ -153,7 +156,7 @@ def test_a_big_study_is_written_in_parts_builds_and_front_first(
     trial_ids = {study.trials[number]._trial_id for number in (dominated, *front)}
     monkeypatch.setattr("dashboards.refresher.MAX_WRITES", 2 + len(trial_ids))
 
-    assert refresher.refresh(NEVER) == 2 + len(trial_ids)
+    assert refresher.refresh(NEVER) == 2 + len(trial_ids) + 1  # the note of the points' study is apart
     assert _trial_notes(storage) == trial_ids
     while refresher.refresh(NEVER):
         pass
@@ -211,5 +214,5 @@ def _trial_notes(storage: BaseStorage) -> set[int]:
 
 
 def _attributes(storage: BaseStorage) -> dict[str, str]:
-    (study,) = storage.get_all_studies()
+    study = storage.get_all_studies()[0]
     return {key: str(value) for key, value in storage.get_study_system_attrs(study._study_id).items()}

@@ -19,8 +19,8 @@ from optuna.trial import Trial
 from optuna_dashboard import get_note
 
 from dashboards.refresher import OWN_NOTES_HEADING, PARETO_FRONT_ID
+from search.optuna_storage import open_optuna_storage
 from search.reports.study_report import load_study_report
-from search.study import open_optuna_storage
 from tests.dashboards.demo_server import ROOT, Server, run_module, running_server
 from tests.dashboards.demo_study import HARDWARE, complete_trial, finish_demo_build, make_demo_study, open_demo_database
 
@@ -45,7 +45,7 @@ def test_pages_and_the_list_of_studies_are_served(server: Server) -> None:
     assert "<title>Optuna Dashboard" in httpx.get(f"{server.address}/", follow_redirects=True).text
     assert httpx.get(f"{server.address}/dashboard/studies/1").status_code == 200
     studies = httpx.get(f"{server.address}/api/studies").json()["study_summaries"]
-    assert [study["study_name"] for study in studies] == ["demo"]
+    assert [study["study_name"] for study in studies] == ["demo", "demo: all stages"]
 
 
 def test_study_has_the_pareto_plot_and_its_note(server: Server) -> None:
@@ -129,7 +129,7 @@ def test_cross_origin_writes_change_nothing(server: Server) -> None:
     deleted = httpx.delete(f"{server.address}/api/studies/1", headers=headers)
 
     assert (created.status_code, deleted.status_code) == (403, 403)
-    assert len(httpx.get(f"{server.address}/api/studies").json()["study_summaries"]) == 1
+    assert len(httpx.get(f"{server.address}/api/studies").json()["study_summaries"]) == 2
 
 
 def test_html_artifacts_are_sandboxed(server: Server, folder: Path) -> None:

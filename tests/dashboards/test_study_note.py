@@ -26,9 +26,19 @@ def test_note_of_two_objectives_has_front_and_progress(database: Database) -> No
     assert "by accuracy (higher is better), inference cost η (lower is better):" in note
     assert "A network must reach an accuracy of **56%**." in note
     assert "6 trials complete, 1 could not be built, 1 failed; no network has reached the threshold yet." in note
-    header = ["trial", "accuracy", "reaches threshold", "inference cost η", "bit-ops", "weight bits", "parameters"]
+    header = [
+        "trial",
+        "stage",
+        "accuracy",
+        "reaches threshold",
+        "inference cost η",
+        "bit-ops",
+        "weight bits",
+        "parameters",
+    ]
     assert header in table_rows(note)
     assert "estimate" not in note
+    assert "The study `demo: all stages` has each as a trial." in note
 
 
 def test_note_of_a_hardware_study_has_constraints_target_and_metrics(database: Database) -> None:
@@ -40,9 +50,7 @@ def test_note_of_a_hardware_study_has_constraints_target_and_metrics(database: D
     assert ["throughput", "at least 100,000 frames/s", "33 of 38"] in table_rows(note)
     assert "Hardware metrics are FINN's estimates: ZCU111, 5 ns, folded for 100,000 frames/s." in note
     assert "38 trials complete (8 of them infeasible), 1 could not be built" in note
-    assert ["26", "38.95%", "no", "3,145", "4", "6", "416,667", "4.8", "0.001063"] in [
-        row[:9] for row in table_rows(note)
-    ]
+    assert ["26", "0", "41.00%", "no", "3,145", "4", "6", "416,667", "4.8"] in [row[:9] for row in table_rows(note)]
 
 
 def test_note_of_three_objectives_names_all(database: Database) -> None:
@@ -54,7 +62,7 @@ def test_note_of_three_objectives_names_all(database: Database) -> None:
 def test_the_best_that_reaches_the_threshold_is_named_with_its_second_objective(database: Database) -> None:
     make_demo_study(database, goals=HARDWARE.replace("0.56", "0.48"))
 
-    assert "the best that reaches the threshold is trial 0: LUT 5,199." in _note(database)
+    assert "the best that reaches the threshold is trial 0 stage 0: LUT 5,199." in _note(database)
 
 
 def test_note_has_the_builds_how_far_they_got_and_why_they_failed(database: Database) -> None:
@@ -64,7 +72,7 @@ def test_note_has_the_builds_how_far_they_got_and_why_they_failed(database: Data
 
     note = _note(database)
 
-    build = ["0", "succeeded", "codegen", "ZCU111", "5", "24,100", "41", "0", "12", "101,562", "61.3", "43.21%"]
+    build = ["0", "1", "succeeded", "codegen", "ZCU111", "5", "24,100", "41", "0", "12", "101,562", "61.3", "43.21%"]
     assert build in table_rows(note)
     assert "- No further: no Vivado here.\n" in note
     assert r"- Failed: no \<Pool\> \*here\*" in note

@@ -12,7 +12,8 @@ from search.measured_trials import MeasuredTrial
 from search.objectives import Constraint, Objective
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from spaces.metrics import ACCURACY, DSP, INFERENCE_COST, LUT, THROUGHPUT
-from spaces.search_space import Design, PruningStage, TrainingSettings
+from spaces.pruning_stages import ThresholdStage
+from spaces.search_space import Design, TrainingSettings
 from storage.hardware_reports import HardwareEstimate
 from storage.records import Build, BuildLevel, BuildState, BuildTarget, Cost, Evaluation
 from tests.dashboards.demo_study import BUILD_REPORT, DETAILED_BUILD_REPORT, ZCU111
@@ -25,7 +26,7 @@ DESIGN = Design(
         blocks=(InputQuantizer(), BLOCK, BLOCK.model_copy(update={"stride": 1}), GlobalPool(), LINEAR)
     ),
     training=TrainingSettings(epochs=6),
-    stages=(PruningStage(epsilon=0.15, weight_decay=5e-5, epochs=2),),
+    stages=(ThresholdStage(epsilon=0.15, weight_decay=5e-5, epochs=2),),
 )
 COST = Cost(bit_ops=19_242_864, weight_bits=10_704, inference_cost=0.016211, parameters=6_000)
 TRAINED = Evaluation(
@@ -73,13 +74,13 @@ FACTS = TrialFacts(
     result=RESULT,
     evaluations=(TRAINED, PRUNED),
     builds=(BUILD,),
-    is_on_front=True,
+    front_stages=(1,),
     copied_from=None,
     message=None,
     objectives=OBJECTIVES,
     constraints=(),
 )
-UNMEASURED = replace(FACTS, trial_number=8, design=None, result=None, evaluations=(), builds=(), is_on_front=False)
+UNMEASURED = replace(FACTS, trial_number=8, design=None, result=None, evaluations=(), builds=(), front_stages=())
 
 ESTIMATE = HardwareEstimate(
     lut=25_560, bram_18k=27, uram=0, dsp=12, throughput_fps=85_123.4, latency_us=61.3,
@@ -89,14 +90,35 @@ HARDWARE_FACTS = replace(
     FACTS,
     result=replace(RESULT, hardware=ESTIMATE),
     builds=(),
-    is_on_front=False,
+    front_stages=(),
     objectives=(Objective(ACCURACY, 0.0), Objective(LUT, None)),
     constraints=(Constraint(THROUGHPUT, at_least=100_000), Constraint(DSP, at_most=12)),
 )
 
 
 def test_note_has_accuracy_cost_and_place() -> None:
-    assert "accuracy **56.24%**, inference cost η **0.016211**, on the Pareto front." in trial_note(FACTS)
+    note = trial_note(FACTS)
+    assert "accuracy **56.24%**, inference cost η **0.016211** after stage 1, on the Pareto front with stage 1." in note
+    both = trial_note(replace(FACTS, front_stages=(0, 1)))
+    assert "after stage 1, on the Pareto front with stages 0 and 1." in both
+    assert "after stage 1, not on the Pareto front." in trial_note(replace(FACTS, front_stages=()))
+
+
+def test_note_of_a_trial_of_one_stage_speaks_of_no_stage() -> None:
+    one = replace(FACTS, evaluations=(TRAINED,), result=replace(RESULT, evaluations=(TRAINED,)), front_stages=(0,))
+    note = trial_note(one)
+    assert "accuracy **57.06%**, inference cost η **0.078100**, on the Pareto front." in note
+    assert "### Build 3: ZCU111" in note
+    assert "To send this network to FINN again: `python -m search.promote demo 7`" in note
+    assert "on the front" not in note
+
+
+def test_note_tells_which_stages_are_on_the_front_and_how_to_promote_one() -> None:
+    note = trial_note(FACTS)
+    places = {row[0]: row[-1] for row in table_rows(note) if row[0].startswith(("0, training", "1, pruning"))}
+    assert places == {"0, training": "no", "1, pruning": "yes"}
+    assert "### Build 3 of stage 1: ZCU111" in note
+    assert "To send its network after stage 1 to FINN again: `python -m search.promote demo 7 --stage 1`" in note
 
 
 def test_note_lists_each_block_with_its_sizes_and_bits() -> None:
@@ -111,8 +133,8 @@ def test_note_lists_each_block_with_its_sizes_and_bits() -> None:
 def test_note_has_one_row_per_pruning_stage() -> None:
     rows = table_rows(trial_note(FACTS))
 
-    assert ["0, training", "", "0", "6", "57.06%", "0.078100", "19,242,864", "10,704", "99.0%"] in rows
-    assert ["1, pruning", "0.15", "5e-05", "6", "56.24%", "0.016211", "19,242,864", "10,704", "37.5%"] in rows
+    assert ["0, training", "", "0", "6", "57.06%", "0.078100", "19,242,864", "10,704", "99.0%", "no"] in rows
+    assert ["1, pruning", "ε 0.15", "5e-05", "6", "56.24%", "0.016211", "19,242,864", "10,704", "37.5%", "yes"] in rows
 
 
 def test_note_has_the_density_of_each_layer_per_stage() -> None:
@@ -125,7 +147,7 @@ def test_note_has_the_density_of_each_layer_per_stage() -> None:
 def test_note_has_the_numbers_of_the_build() -> None:
     note = trial_note(FACTS)
 
-    assert "### Build 3: ZCU111, succeeded" in note
+    assert "### Build 3 of stage 1: ZCU111, succeeded" in note
     assert "Accuracy on the test part: **56.17%**." in note
     assert "Below the accuracy threshold" not in note
     assert ["hardware", "build 3, layers only"] in table_rows(note)
@@ -187,7 +209,9 @@ def test_note_has_the_build_of_the_trained_network_beside_the_estimate() -> None
 
 
 def test_note_names_the_objectives_of_its_study() -> None:
-    assert "**Trial 7**: accuracy **56.24%**, LUT **25,560**, **infeasible**." in trial_note(HARDWARE_FACTS)
+    assert "**Trial 7**: accuracy **56.24%**, LUT **25,560** after stage 1, **infeasible**." in trial_note(
+        HARDWARE_FACTS
+    )
 
 
 def test_note_has_each_constraint_and_whether_it_holds() -> None:
@@ -203,7 +227,7 @@ def test_note_of_a_build_that_failed_has_its_reason_and_no_numbers() -> None:
 
     note = trial_note(replace(FACTS, builds=(failed,)))
 
-    assert "### Build 3: ZCU111, failed" in note
+    assert "### Build 3 of stage 1: ZCU111, failed" in note
     assert "```\nstep_x | <b>no</b>\n```" in note
     assert "The last lines of its log:\n\n````\nError in ```x```\nexit 1\n````" in note
     assert "**Below the accuracy threshold**" in note
@@ -211,7 +235,9 @@ def test_note_of_a_build_that_failed_has_its_reason_and_no_numbers() -> None:
 
 
 def test_note_says_how_to_promote() -> None:
-    assert "To send this network to FINN: `python -m search.promote demo 7`" in trial_note(replace(FACTS, builds=()))
+    assert "To send its network after stage 1 to FINN: `python -m search.promote demo 7 --stage 1`" in trial_note(
+        replace(FACTS, builds=())
+    )
 
 
 @pytest.mark.parametrize(("state", "words"), [("fail", "failed"), ("pruned", "cannot be built")])

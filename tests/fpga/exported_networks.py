@@ -26,7 +26,7 @@ from storage.dataset.frames import Frames
 from storage.records import BuildLevel, BuildTarget
 from workers.checkpoint import write_weights
 from workers.model import build_model
-from workers.pruning import prune_weights
+from workers.pruning import keep_from_epsilon, prune_once
 from workers.qonnx_export import export_evaluation
 from workers.training import Phase, train
 
@@ -110,8 +110,8 @@ def export_trained_network(architecture: ArchitectureConfig, folder: Path) -> No
     frames = make_tone_frames(1200)
     model = build_model(architecture, seed=0)
     train(model, frames, Phase(0, 4, 0.01, 1e-4, 50, 5), seed=0)
-    masks = prune_weights(model, epsilon=0.05)
-    train(model, frames, Phase(1, 1, 0.003, 1e-4, 50, 5), seed=0, masks=masks)
+    pruner = prune_once(model, keep_from_epsilon, 0.05)
+    train(model, frames, Phase(1, 1, 0.003, 1e-4, 50, 5), seed=0, pruner=pruner)
     write_weights(folder / "weights.safetensors", model)
     vectors = frames.select(np.arange(N_REFERENCE_FRAMES))
     export_evaluation(architecture, folder / "weights.safetensors", vectors, folder, n_checked=4)

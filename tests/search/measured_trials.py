@@ -1,8 +1,8 @@
-"""Complete trials of one small network, with the metrics that a test asks for."""
+"""Complete trials of one small network, and their points, with the metrics that a test asks for."""
 
 from __future__ import annotations
 
-from search.measured_trials import MeasuredTrial
+from search.measured_trials import MeasuredPoint, MeasuredTrial
 from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer, Linear
 from spaces.search_space import Design, TrainingSettings
 from storage.records import Cost, Evaluation
@@ -15,12 +15,22 @@ def small_design(weight_bit_width: int = 4) -> Design:
     return Design(architecture=architecture, training=TrainingSettings(epochs=1))
 
 
-def measured_trial(number: int, accuracy: float, inference_cost: float, weight_bit_width: int = 4) -> MeasuredTrial:
-    """A trial of this number with these metrics."""
-    evaluation = Evaluation(
+def measured_trial(number: int, *metrics: tuple[float, float], weight_bit_width: int = 4) -> MeasuredTrial:
+    """A trial of this number, with accuracy and inference cost of each stage."""
+    evaluations = tuple(_evaluation(number, stage, *of_stage) for stage, of_stage in enumerate(metrics))
+    return MeasuredTrial(number, small_design(weight_bit_width), evaluations)
+
+
+def measured_point(number: int, accuracy: float, inference_cost: float, weight_bit_width: int = 4) -> MeasuredPoint:
+    """The one point of a trial of this number, with these metrics."""
+    return measured_trial(number, (accuracy, inference_cost), weight_bit_width=weight_bit_width).last
+
+
+def _evaluation(number: int, stage: int, accuracy: float, inference_cost: float) -> Evaluation:
+    return Evaluation(
         study_name="small",
         trial_number=number,
-        stage=0,
+        stage=stage,
         accuracy=accuracy,
         accuracy_by_snr={0: accuracy},
         n_frames=624,
@@ -29,6 +39,5 @@ def measured_trial(number: int, accuracy: float, inference_cost: float, weight_b
         epochs=5,
         seed=number,
         training_seconds=1.5,
-        checkpoint=f"small/trials/{number:05d}/stage-0.safetensors",
+        checkpoint=f"small/trials/{number:05d}/stage-{stage}.safetensors",
     )
-    return MeasuredTrial(number, small_design(weight_bit_width), (evaluation,))

@@ -7,18 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
+
 from search.budget import Limits
 from search.hardware_estimates import HardwareEstimates
 from search.loop import Search
+from search.points_study import points_study_name
 from search.processes.driver_lease import DriverLease
 from search.processes.interrupts import Interrupts
-from search.study import check_is_same_study, open_study
+from search.study import match_study, open_study
 from spaces.study_config import StudyConfig, parse_study_config
 from storage.artifacts import ArtifactStore
 from storage.builds import queue_build
 from storage.database import Database
 from storage.records import Build, BuildRequest, BuildTarget, Evaluation
-from workers.inference_cost import count_cost
+from workers.inference_cost import count_cost, list_mac_layers
 from workers.requests import Completed, DatasetRequest, EvaluationRequest, Failed
 
 STUDY_FILE = """
@@ -97,7 +100,7 @@ def make_search(
     config: StudyConfig, database: Database, folder: Path, evaluate: Evaluate, capacity: int = 2, **options: Any
 ) -> Search:
     """A run of the loop on this database, as the command would make it."""
-    check_is_same_study(config, database, DATA)
+    config = match_study(config, database, DATA)
     search = Search(
         config=config,
         study=open_study(config, database, DATA),
@@ -118,26 +121,33 @@ def pool_of(search: Search) -> FakePool:
     return search.pool
 
 
+def points_of(study: optuna.Study) -> optuna.Study:
+    """The study that has each point of this one as a trial."""
+    return optuna.load_study(study_name=points_study_name(study.study_name), storage=study._storage)
+
+
 def complete(request: EvaluationRequest) -> Completed:
-    """Measures by formula: the larger the network, the more accurate; one evaluation per stage."""
+    """Measures by formula: the larger the network, the more accurate; each stage prunes half and costs accuracy."""
     design = request.design
-    cost = count_cost(design.architecture, {})
+    layers = [layer.name for layer in list_mac_layers(design.architecture)]
+    stages = range(len(design.stages) + 1)
+    costs = [count_cost(design.architecture, dict.fromkeys(layers, 0.5**stage)) for stage in stages]
     evaluations = [
         Evaluation(
             study_name=request.study_name,
             trial_number=request.trial_number,
             stage=stage,
-            accuracy=min(0.9, 0.3 + cost.parameters / 4000) - 0.01 * stage,
+            accuracy=min(0.9, 0.3 + costs[0].parameters / 4000) - 0.01 * stage,
             accuracy_by_snr={0: 0.5},
             n_frames=624,
-            cost=cost,
-            density={"blocks.0": 1.0},
+            cost=costs[stage],
+            density=dict.fromkeys(layers, 0.5**stage),
             epochs=3 + 2 * stage,
             seed=request.seed,
             training_seconds=1.5,
             checkpoint=f"{request.study_name}/{request.trial_number}/stage-{stage}",
         )
-        for stage in range(len(design.stages) + 1)
+        for stage in stages
     ]
     return Completed(request.trial_number, tuple(evaluations))
 
@@ -147,14 +157,14 @@ def fail(request: EvaluationRequest, kind: str = "ValueError", is_infrastructure
     return Failed(request.trial_number, kind, f"Traceback:\n{kind}: no luck", is_infrastructure)
 
 
-def queue_small_build(database: Database, trial_number: int = 4, board: str = "ZCU111") -> Build:
+def queue_small_build(database: Database, trial_number: int = 4, board: str = "ZCU111", *, stage: int = 0) -> Build:
     """A build of the small study, whose files are model.onnx and proof.npz."""
     return queue_build(
         database,
         BuildRequest(
             study_name="small",
             trial_number=trial_number,
-            stage=0,
+            stage=stage,
             model="model.onnx",
             reference_vectors="proof.npz",
             target=BuildTarget(board, 5.0, 100_000),

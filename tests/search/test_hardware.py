@@ -10,7 +10,7 @@ from search.loop import run_search
 from search.processes.interrupts import Interrupts, SearchInterrupted
 from search.processes.local_services import Service
 from search.reports.study_report import load_study_report
-from search.stored_trial import StoredTrial
+from search.stored_point import StoredPoint
 from storage.artifacts import ArtifactStore
 from storage.builds import claim_build, fail_build, load_builds
 from storage.database import Database
@@ -105,7 +105,7 @@ def test_winner_that_cannot_be_promoted_is_told_and_nothing_is_queued(sqlite: Da
     run_search(make_search(small_config(), sqlite, tmp_path, complete))
     notices: list[str] = []
     winner, artifacts = load_study_report(sqlite, "small").front[0], ArtifactStore(tmp_path / "artifacts")
-    stored = StoredTrial(sqlite, artifacts, small_config(), FILE, winner)
+    stored = StoredPoint(sqlite, artifacts, small_config(), FILE, winner)
     assert not promote_winners([stored], notices.append, notices.append)
     assert "is not promoted" in notices[-1]
     assert "is missing; expected the artifacts folder" in notices[-1]

@@ -20,7 +20,7 @@ from spaces.search_space import Design
 from storage.database import Database
 from storage.estimates import make_estimate_key
 from tests.search.estimate_maker import BOARD, End, estimate_by_formula, estimate_maker, fail, make_all, refuse
-from tests.search.search_study import complete, hardware_config, make_search, pool_of
+from tests.search.search_study import complete, hardware_config, make_search, points_of, pool_of
 from tests.search.search_study import fail as fail_training
 from workers.requests import Completed, EvaluationRequest, Failed
 
@@ -37,8 +37,8 @@ def states(study: optuna.Study) -> list[str]:
 
 def same_front(report: StudyReport, study: optuna.Study) -> bool:
     """Whether Optuna, which reads the constraints itself, has the same values on its front."""
-    ours = {tuple(objective.metric.read(trial) for objective in report.objectives) for trial in report.front}
-    return ours == {tuple(trial.values) for trial in study.best_trials}
+    ours = {tuple(objective.metric.read(point) for objective in report.objectives) for point in report.front}
+    return ours == {tuple(trial.values) for trial in points_of(study).best_trials}
 
 
 class MakeWhenIdle:
@@ -79,7 +79,8 @@ def test_study_that_asks_for_no_hardware_asks_for_no_estimate(sqlite: Database, 
     assert make_all(sqlite) == 0
     assert {"inference_cost"} == {name for trial in search.study.trials for name in trial.constraints}
     report = load_study_report(sqlite, "small")
-    feasible = [report.is_feasible(trial) for trial in report.trials]
+    feasible = [report.is_feasible(trial.last) for trial in report.trials]
+    assert report.n_infeasible == feasible.count(False)
     assert feasible == [trial.values[1] <= 0.002 for trial in search.study.trials]
 
 
@@ -262,15 +263,16 @@ def test_infeasible_trials_are_complete_but_neither_on_the_front_nor_promoted(sq
     search = make_search(hardware_config("lut: {}", BOUND), sqlite, tmp_path, complete)
     run_search(_with(search, MakeWhenIdle(sqlite)))
     report = load_study_report(sqlite, "small")
-    infeasible = {trial.trial_number for trial in report.trials if not report.is_feasible(trial)}
-    assert infeasible == {t.trial_number for t in report.trials if THROUGHPUT.read(t) < 200_000}
+    infeasible = {point.trial_number for point in report.points if not report.is_feasible(point)}
+    assert infeasible == {point.trial_number for point in report.points if THROUGHPUT.read(point) < 200_000}
     assert 0 < len(infeasible) < 6
     assert report.front
     assert not {trial.trial_number for trial in report.front} & infeasible
     assert same_front(report, search.study)
-    luts = [LUT.read(trial) for trial in report.front]
+    assert {point.stage for point in report.front} == {0}  # pruned networks have the same LUT and less accuracy
+    luts = [LUT.read(point) for point in report.front]
     assert luts == sorted(luts)
-    promoted = {trial.trial_number for trial in choose_winners(report, top=6).trials}
+    promoted = {point.trial_number for point in choose_winners(report, top=6).points}
     assert promoted
     assert not promoted & infeasible
 
@@ -282,7 +284,7 @@ def test_nothing_is_promoted_where_no_trial_keeps_the_constraints(sqlite: Databa
     assert report.front == ()
     assert report.hypervolume == 0.0
     choice = choose_winners(report, top=1)
-    assert choice.trials == ()
+    assert choice.points == ()
     assert choice.reason == "no trial keeps the constraints (LUT at most 1 and DSP at most 1): nothing is promoted"
 
 
@@ -290,7 +292,7 @@ def test_hypervolume_is_in_shares_of_the_board(sqlite: Database, tmp_path: Path)
     run_search(_with(make_search(hardware_config(), sqlite, tmp_path, complete), MakeWhenIdle(sqlite)))
     report = load_study_report(sqlite, "small")
     assert report.objectives[1].reference == BOARD.lut
-    best = max(trial.accuracy * (1 - LUT.read(trial) / BOARD.lut) for trial in report.trials)
+    best = max(point.accuracy * (1 - LUT.read(point) / BOARD.lut) for point in report.points)
     assert best <= report.hypervolume <= 1
 
 

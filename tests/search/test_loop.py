@@ -84,6 +84,16 @@ def test_max_concurrent_bounds_the_trials_in_flight(sqlite: Database, tmp_path: 
     assert pool_of(search).most_in_flight == 2
 
 
+def test_target_below_the_least_network_is_told_pruned_and_never_trained(sqlite: Database, tmp_path: Path) -> None:
+    stage = "{kind: cost_aware, inference_cost: 1.0e-6, epochs: 2}"
+    config = small_config(**{"{epsilon: {float: [0.01, 0.1]}, weight_decay: 0.0, epochs: 2}": stage})
+    search = make_search(config, sqlite, tmp_path, complete, limits=Limits(1, 3, None))
+    run_search(search)
+    assert not pool_of(search).submitted
+    reason = search.study.trials[0].user_attrs["unbuildable"]
+    assert "pruning.stages[0].inference_cost is 1e-06; expected at least" in reason
+
+
 def test_unbuildable_design_is_told_pruned_with_the_reason_and_never_trained(sqlite: Database, tmp_path: Path) -> None:
     search = make_search(small_config("{choices: [2, 3]}"), sqlite, tmp_path, complete)
     run_search(search)

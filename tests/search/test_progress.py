@@ -20,13 +20,13 @@ from search.progress import (
 from search.reports.study_report import StudyReport, TrialCounts
 from spaces.metrics import METRICS
 from storage.hardware_reports import HardwareEstimate
-from tests.search.measured_trials import measured_trial
+from tests.search.measured_trials import measured_point, measured_trial
 from tests.search.search_study import small_config
 
-TRIAL = measured_trial(4, 0.5712, 0.0162)
+POINT = measured_point(4, 0.5712, 0.0162)
 
 OBJECTIVES = study_objectives(small_config())
-REPORT = StudyReport("small", 0.56, TrialCounts(3, 2, 1, 1, 0), (TRIAL,), (TRIAL,), 0.56, (), OBJECTIVES, (), 0.0)
+REPORT = StudyReport("small", 0.56, TrialCounts(3, 2, 1, 1, 0), (POINT.trial,), (POINT,), 0.56, (), OBJECTIVES, (), 0.0)
 
 
 def status(report: StudyReport = REPORT, running: tuple[tuple[int, Path], ...] = ()) -> RunStatus:
@@ -42,10 +42,16 @@ def test_plain_line_tells_counts_best_front_and_hypervolume() -> None:
 
 def test_metrics_of_the_best_trial_are_those_of_the_study_s_objectives() -> None:
     hardware = HardwareEstimate(12_345, 4, 0, 9, 125_000.0, 90.0, "MVAU_rtl_0", None)
-    trial = replace(TRIAL, hardware=hardware)
+    trial = replace(POINT.trial, hardware=hardware)
     objectives = tuple(Objective(METRICS[name], None) for name in ("accuracy", "lut", "latency_us"))
-    report = replace(REPORT, trials=(trial,), front=(trial,), objectives=objectives)
+    report = replace(REPORT, trials=(trial,), front=(trial.last,), objectives=objectives)
     assert "trial 4, 57.12% at LUT 12,345, latency 90.0 µs, front 1" in plain_line(status(report))
+
+
+def test_best_point_of_several_stages_is_named_with_its_stage() -> None:
+    trial = measured_trial(4, (0.58, 0.03), (0.57, 0.01))
+    report = replace(REPORT, trials=(trial,), front=trial.points[::-1])
+    assert "best feasible: trial 4 stage 1, 57.00% at inference cost η 0.010000, front 2" in plain_line(status(report))
 
 
 def test_trials_that_wait_for_an_estimate_are_told() -> None:

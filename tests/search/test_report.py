@@ -10,6 +10,7 @@ from rich.console import Console
 
 from dashboards.report_page import main as report_page
 from search.loop import run_search
+from search.objectives import find_front
 from search.pareto import hypervolume
 from search.promote import main as promote
 from search.report import main
@@ -22,7 +23,15 @@ from storage.database import Database
 from storage.hardware_reports import BuildReport, Resources
 from storage.records import BuildLevel, FinishedBuild
 from tests.search.estimate_maker import estimate_maker
-from tests.search.search_study import complete, fail, hardware_config, make_search, queue_small_build, small_config
+from tests.search.search_study import (
+    complete,
+    fail,
+    hardware_config,
+    make_search,
+    points_of,
+    queue_small_build,
+    small_config,
+)
 from workers.requests import Completed, EvaluationRequest, Failed
 
 BUILD_REPORT = BuildReport(
@@ -51,9 +60,9 @@ def studied(sqlite: Database, tmp_path: Path) -> Database:
     run_search(search)
     search.study.ask()
     search.study.enqueue_trial({})
-    winner = load_study_report(sqlite, "small").front[0].trial_number
+    winner = load_study_report(sqlite, "small").front[0]
     for board in ("ZCU111", "ZCU102"):
-        queue_small_build(sqlite, winner, board)
+        queue_small_build(sqlite, winner.trial_number, board, stage=winner.stage)
     build = claim_build(sqlite, "me", 60)
     assert build is not None
     assert finish_build(sqlite, build.build_id, "me", FinishedBuild(BUILD_REPORT, BuildLevel.CODEGEN))
@@ -82,7 +91,7 @@ def test_json_front_has_the_promised_keys_from_cheap_to_accurate(
     front = run_json(studied, capsys)["front"]
     assert isinstance(front, list)
     assert len(front) >= 2
-    assert {"trial", "accuracy", "inference_cost", "bit_ops", "weight_bits", "parameters"} <= set(front[0])
+    assert {"trial", "stage", "accuracy", "inference_cost", "bit_ops", "weight_bits", "parameters"} <= set(front[0])
     costs = [entry["inference_cost"] for entry in front]
     accuracies = [entry["accuracy"] for entry in front]
     assert costs == sorted(costs)
@@ -92,6 +101,7 @@ def test_json_front_has_the_promised_keys_from_cheap_to_accurate(
 def test_json_builds_have_the_promised_keys(studied: Database, capsys: pytest.CaptureFixture[str]) -> None:
     builds = run_json(studied, capsys)["builds"]
     assert isinstance(builds, list)
+    assert [build["stage"] for build in builds] == [1, 1]
     names = ("state", "board", "lut", "bram_18k", "dsp", "throughput_fps", "latency_us")
     assert [[build[name] for name in names] for build in builds] == [
         ["succeeded", "ZCU111", 24100, 41, 12, 101562.5, 61.3],
@@ -103,7 +113,7 @@ def test_json_tells_its_format_and_the_layers_only_beside_the_whole(
     studied: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = run_json(studied, capsys)
-    assert report["format"] == 2
+    assert report["format"] == 3
     assert isinstance(report["builds"], list)
     built, queued = report["builds"]
     assert built["layers_only"] == {"lut": 18432, "bram_18k": 27, "uram": 0, "dsp": 12}
@@ -125,31 +135,35 @@ def test_json_of_an_older_build_knows_its_layers_only(studied: Database, capsys:
 
 def test_report_agrees_with_optuna_on_the_front(studied: Database, tmp_path: Path) -> None:
     report = load_study_report(studied, "small")
-    best = make_search(small_config("{choices: [2, 3]}"), studied, tmp_path, complete).study.best_trials
-    assert {trial.trial_number for trial in report.front} == {trial.number for trial in best}
+    study = make_search(small_config("{choices: [2, 3]}"), studied, tmp_path, complete).study
+    best = points_of(study).best_trials
+    assert {point.key for point in report.front} == {(t.user_attrs["trial"], t.user_attrs["stage"]) for t in best}
+    assert {point.stage for point in report.front} == {0, 1}
     assert report.hypervolume == hypervolume(
-        [(t.accuracy, t.inference_cost) for t in report.trials], (0.0, 1.0), ("maximize", "minimize")
+        [(p.accuracy, p.inference_cost) for p in report.points], (0.0, 1.0), ("maximize", "minimize")
     )
+    last = find_front(report.objectives, [trial.last for trial in report.trials])
+    assert {report.trials[index].trial_number for index in last} == {trial.number for trial in study.best_trials}
 
 
-def test_best_feasible_trial_is_the_cheapest_above_the_threshold(studied: Database) -> None:
+def test_best_feasible_point_is_the_cheapest_above_the_threshold(studied: Database) -> None:
     report = load_study_report(studied, "small")
-    feasible = [trial for trial in report.trials if trial.accuracy >= 0.56]
+    feasible = [point for point in report.points if point.accuracy >= 0.56]
     assert feasible
-    assert report.best_feasible == min(feasible, key=lambda trial: trial.inference_cost)
+    assert report.best_feasible == min(feasible, key=lambda point: point.inference_cost)
 
 
 def test_csv_holds_the_front(studied: Database) -> None:
     report = load_study_report(studied, "small")
     rows = list(csv.DictReader(front_as_csv(report).splitlines()))
-    assert [int(row["trial"]) for row in rows] == [trial.trial_number for trial in report.front]
+    assert [(int(row["trial"]), int(row["stage"])) for row in rows] == [point.key for point in report.front]
     assert [float(row["accuracy"]) for row in rows] == [trial.accuracy for trial in report.front]
 
 
 def test_tables_show_front_and_builds(studied: Database) -> None:
     report, console = load_study_report(studied, "small"), Console(width=120)
     with console.capture() as capture:
-        console.print(front_as_table(report), builds_as_table(report.builds))
+        console.print(front_as_table(report), builds_as_table(report))
     text = capture.get()
     assert f"{report.front[0].inference_cost:.6f}" in text
     assert "18,432" in text
@@ -201,7 +215,8 @@ def test_csv_and_table_of_a_hardware_study_hold_its_metrics(hardware_study: Data
         console.print(front_as_table(report))
     text = capture.get()
     assert f"{LUT.read(report.front[0]):,.0f}" in text
-    n_infeasible = sum(not report.is_feasible(trial) for trial in report.trials)
+    n_infeasible = sum(not report.is_feasible(trial.last) for trial in report.trials)
+    assert n_infeasible > 0
     assert f"{n_infeasible} of 6 trials break throughput at least 200,000 frames/s" in " ".join(text.split())
 
 
@@ -217,7 +232,22 @@ def test_builds_tell_their_level_and_why_they_stopped_there(
     assert (builds[1]["level"], builds[1]["level_note"]) == ("codegen", note)
     assert main(["small", "--storage", studied.url]) == 0
     output = capsys.readouterr().out
-    assert f"build of trial {build.trial_number} stopped at codegen: {note}\n" in output
+    assert f"build of trial {build.trial_number} stage 1 stopped at codegen: {note}\n" in output
+
+
+def test_tables_have_a_column_of_stages_where_a_trial_has_several(studied: Database) -> None:
+    report = load_study_report(studied, "small")
+    single = replace(report, trials=tuple(replace(t, evaluations=t.evaluations[:1]) for t in report.trials))
+    for make in (front_as_table, builds_as_table):
+        assert [column.header for column in make(report).columns][:2] == ["trial", "stage"]
+        assert "stage" not in [column.header for column in make(single).columns]
+
+
+def test_front_of_stages_fits_into_80_columns(studied: Database) -> None:
+    report, console = load_study_report(studied, "small"), Console(width=80)
+    with console.capture() as capture:
+        console.print(front_as_table(report))
+    assert "…" not in capture.get()
 
 
 def test_unknown_study_is_refused_with_the_known_ones(studied: Database, capsys: pytest.CaptureFixture[str]) -> None:

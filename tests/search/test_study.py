@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import text
 
 from search.loop import run_search
-from search.study import StudyError, adopt_trials, check_is_same_study, open_optuna_storage, open_study
+from search.optuna_storage import open_optuna_storage
+from search.study import StudyError, adopt_trials, match_study, open_study
 from storage.builds import load_builds
 from storage.database import Database
 from storage.evaluations import load_evaluations
@@ -32,13 +33,13 @@ def test_text_fingerprint_and_provenance_are_kept_with_the_study(sqlite: Databas
 def test_other_space_under_the_same_name_is_refused(sqlite: Database) -> None:
     open_study(small_config(), sqlite, DATA)
     with pytest.raises(StudyError, match=r"study.name is small; this study was started on .* expected a new name"):
-        check_is_same_study(small_config("4"), sqlite, DATA)
+        match_study(small_config("4"), sqlite, DATA)
 
 
 def test_other_budget_under_the_same_name_goes_on(sqlite: Database) -> None:
     open_study(small_config(), sqlite, DATA)
     longer = small_config(**{"trials: 6": "trials: 9"})
-    check_is_same_study(longer, sqlite, DATA)
+    match_study(longer, sqlite, DATA)
     open_study(longer, sqlite, DATA)
     record = load_study_record(sqlite, "small")
     assert record is not None
@@ -51,7 +52,7 @@ def test_other_data_under_the_same_name_is_refused(sqlite: Database) -> None:
     with pytest.raises(
         StudyError, match=r"/other\.hdf5 \(9984 frames, hash 0123\); expected data\.hdf5 \(4992 frames, hash file\)"
     ):
-        check_is_same_study(small_config(), sqlite, other)
+        match_study(small_config(), sqlite, other)
 
 
 def test_same_seed_gives_the_same_first_suggestions(sqlite: Database, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from search.study import open_optuna_storage
+from search.optuna_storage import open_optuna_storage
 from storage.database import open_database
 
 

@@ -1,9 +1,12 @@
 import optuna
 import pytest
+from pydantic import ValidationError
 
-from spaces.architecture import ArchitectureError, Conv, DepthwiseSeparable, Linear
+from spaces.architecture import ArchitectureError, Conv, DepthwiseSeparable, Linear, list_layer_bits
 from spaces.block_space import find_smallest_stride_product, parse_blocks
 from spaces.problems import InvalidValueError
+from spaces.pruning_stages import ThresholdStage
+from spaces.quantization_defaults import DEFAULT_BIT_WIDTHS
 from spaces.search_space import Design, PruningPart, SearchSpace, SpacePart, TrainingPart
 
 LINEAR: dict[str, object] = {"type": "linear", "out_features": 24, "weight_bit_width": 6}
@@ -15,7 +18,9 @@ def conv(**fields: object) -> dict[str, object]:
 
 
 def space_of(*blocks: object) -> SearchSpace:
-    return SearchSpace(SpacePart.model_validate({"blocks": list(blocks)}), TrainingPart(), PruningPart(), epochs=2)
+    return SearchSpace(
+        SpacePart.model_validate({"blocks": list(blocks)}), TrainingPart.model_validate({}), PruningPart(), epochs=2
+    )
 
 
 def problems_of(*blocks: object) -> list[str]:
@@ -95,10 +100,52 @@ def test_training_and_pruning_are_drawn_too() -> None:
     design = space.suggest(trial)
     assert (design.training.epochs, design.training.batch_size) == (7, 32)
     assert design.training.learning_rate == trial.params["training.learning_rate"]
+    assert isinstance(design.stages[0], ThresholdStage)
+    assert isinstance(design.stages[1], ThresholdStage)
     assert design.stages[0].epsilon == trial.params["pruning.stages[0].epsilon"]
     assert design.stages[1].epsilon == 0.25
     assert design.stages[1].weight_decay == trial.params["pruning.stages[1].weight_decay"]
     assert [stage.epochs for stage in design.stages] == [3, 3]
+
+
+BITS = {"weights": 5, "depthwise_weights": {"int": [6, 8]}, "linear_weights": 3, "activations": {"choices": [4, 6]}}
+
+
+def test_blocks_have_the_bit_widths_of_the_space_where_they_give_none() -> None:
+    separable = {"type": "depthwise_separable", "out_channels": 8, "kernel_size": 3}
+    blocks = [
+        {"type": "conv", "out_channels": 8, "kernel_size": 3},
+        {"repeat": 2, "blocks": [separable]},
+        {**separable, "weight_bit_width": 7, "activation_bit_width": 2},
+        {"type": "linear", "out_features": 24},
+    ]
+    space = SpacePart.model_validate({"blocks": blocks, "quantization": BITS})
+    trial = optuna.create_study().ask()
+    design = SearchSpace(space, TrainingPart.model_validate({}), PruningPart(), epochs=1).suggest(trial)
+    first, second, third, own, last = (list_layer_bits(block) for block in design.architecture.blocks)
+    drawn = trial.params
+    assert first["conv"] == (5, drawn["space.blocks[0].activation_bit_width"])
+    for time, bits in enumerate((second, third)):
+        place = f"space.blocks[1].times[{time}].blocks[0]"
+        assert bits["depthwise"].weight == drawn[f"{place}.depthwise_weight_bit_width"]
+        assert bits["pointwise"] == (5, drawn[f"{place}.activation_bit_width"])
+    assert own["depthwise"] == own["pointwise"] == (7, 2)
+    assert last["linear"].weight == 3
+
+
+def test_bit_widths_that_nobody_gives_are_the_defaults() -> None:
+    space = SpacePart.model_validate({"blocks": [{"type": "linear", "out_features": 24}]})
+    design = SearchSpace(space, TrainingPart.model_validate({}), PruningPart(), epochs=1)
+    last = design.suggest(optuna.create_study().ask()).architecture.blocks[-1]
+    assert isinstance(last, Linear)
+    assert last.weight_bit_width == DEFAULT_BIT_WIDTHS["linear_weights"]
+
+
+def test_wrong_default_is_told_where_it_stands_alone() -> None:
+    given = {"blocks": [conv(), LINEAR], "quantization": {"weights": 9}}
+    with pytest.raises(ValidationError) as caught:
+        SpacePart.model_validate(given)
+    assert [error["loc"] for error in caught.value.errors()] == [("quantization", "weights")]
 
 
 def test_same_seed_suggests_the_same_designs() -> None:

@@ -6,7 +6,7 @@ import optuna
 import pytest
 import yaml
 
-from spaces.study_config import ConfigError, StudyConfig, load_study_config, parse_study_config
+from spaces.study_config import ConfigError, StudyConfig, load_study_config, parse_study_config, read_as_before
 
 MINIMAL = """
 study: {name: tiny, seed: 1}
@@ -39,11 +39,12 @@ def test_minimal_study_has_the_documented_defaults() -> None:
     assert (config.dataset.path, config.dataset.frames_per_cell, config.dataset.min_training_snr_db) == (None, None, -6)
     assert config.dataset.validation_fraction == 0.1
     assert config.dataset.twin.model_dump() == {"profile": "deepsig-2018", "frames_per_cell": 64, "seed": 2018}
-    assert (config.training.batch_size, config.training.learning_rate, config.training.restart_epochs) == (
-        1024,
-        0.01,
-        5,
-    )
+    assert config.training.model_dump() == {
+        "schedule": "hold",
+        "batch_size": 64,
+        "learning_rate": 0.02,
+        "weight_decay": 0.0,
+    }
     assert config.pruning.stages == ()
     assert config.budget.wall_clock_minutes is None
     assert config.workers.model_dump() == {
@@ -112,7 +113,7 @@ def test_a_study_that_names_none_has_the_designs_it_always_had() -> None:
     scores = {"type": "linear", "out_features": 24, "weight_bit_width": 6}
     design = parse(space={"blocks": [scores]}).search_space.suggest(optuna.create_study().ask())
     assert design.architecture_id == "2b8425febeb9"
-    assert parse(space={"blocks": [scores]}).fingerprint == "c50167651ab04173"
+    assert read_as_before(parse(space={"blocks": [scores]})).fingerprint == "c50167651ab04173"
 
 
 def test_naming_what_is_the_default_is_the_same_study() -> None:
@@ -179,8 +180,8 @@ PARTS = "one of study, objectives, constraints, dataset, space, training, prunin
             ".float[0] is 0; expected a number above 0, for log is true",
         ),
         ("training.batch_size", {"choices": [1, 2]}, "is {choices: [1, 2]}; expected a whole number from 1 to 65536"),
-        ("pruning.stages", {"epsilon": 1}, "is {epsilon: 1}; expected a list"),
-        ("pruning.stages", [7], "[0] is 7; expected a mapping with the keys epsilon, weight_decay, epochs"),
+        ("pruning.stages", {"epsilon": 1}, "is {epsilon: 1}; expected a list of pruning stages, which may be empty"),
+        ("pruning.stages", [7], "[0] is 7; expected a mapping with kind and its fields"),
         (
             "pruning.stages",
             [{"epsilon": -1, "weight_decay": 0, "epochs": 1}],
@@ -189,7 +190,43 @@ PARTS = "one of study, objectives, constraints, dataset, space, training, prunin
         (
             "pruning.stages",
             [{"weight_decay": 0, "epochs": 1}],
-            "[0].epsilon is missing; expected a number from 0 to 10, or a distribution of such values",
+            "[0].epsilon is missing; expected a number from 0 to 10",
+        ),
+        (
+            "pruning.stages",
+            [{"kind": "magnitud", "fraction": 0.2, "epochs": 1}],
+            '[0].kind is "magnitud"; expected one of threshold, magnitude, cost_aware, structured '
+            "(did you mean magnitude?)",
+        ),
+        (
+            "pruning.stages",
+            [{"kind": "magnitude", "epochs": 1}],
+            "[0].fraction is empty with inference_cost empty; expected one of both, and the other left out",
+        ),
+        (
+            "pruning.stages",
+            [{"kind": "magnitude", "inference_cost": 0.01, "scope": "layer", "epochs": 1}],
+            "[0].scope is layer with inference_cost; expected network, or a fraction",
+        ),
+        (
+            "pruning.stages",
+            [{"kind": "magnitude", "fraction": 0.2, "ramp": "gradual", "epochs": 1}],
+            "[0].ramp is gradual with fraction; expected one_shot, or an inference_cost",
+        ),
+        (
+            "pruning.stages",
+            [{"kind": "cost_aware", "inference_cost": cost, "epochs": 1} for cost in (0.01, 0.02)],
+            "[1].inference_cost is 0.02; expected below the stage before, 0.01",
+        ),
+        (
+            "pruning.stages",
+            [{"kind": "structured", "fraction": 1.0, "epochs": 1}],
+            "[0].fraction is 1.0; expected a number above 0 and below 1",
+        ),
+        (
+            "training.schedule",
+            "restart",
+            'is "restart"; expected one of hold, restarts (did you mean restarts?)',
         ),
         ("budget.trials", 0, f"is 0; {AT_LEAST_1}"),
         ("budget.wall_clock_minutes", 0, f"is 0; {ABOVE_0}, or empty"),
@@ -343,7 +380,8 @@ def test_fingerprint_changes_with_what_has_an_effect_on_trials(parts: dict[str, 
 )
 def test_studies_of_before_hardware_objectives_keep_their_fingerprint(name: str, fingerprint: str) -> None:
     """Of the files of 2026-11-20; one that changes on purpose changes here too, and its name with it."""
-    assert load_study_config(Path(__file__).parents[2] / f"spaces/{name}.yaml").fingerprint == fingerprint
+    config = load_study_config(Path(__file__).parents[2] / f"spaces/{name}.yaml")
+    assert read_as_before(config).fingerprint == fingerprint
 
 
 LUT: dict[str, object] = {"objectives": {"lut": {}}}
@@ -369,6 +407,13 @@ def test_fingerprint_of_a_study_that_asks_for_hardware_changes_with_bounds_and_t
 def test_fingerprint_does_not_change_with_how_estimates_are_made() -> None:
     asked = {**LUT, "fpga": {"timeout_s": 5, "estimate_processes": 7}}
     assert parse(**asked).fingerprint == parse(**LUT).fingerprint
+
+
+def test_channels_are_not_removed_where_hardware_counts() -> None:
+    stages = {"stages": [{"kind": "structured", "fraction": 0.2, "epochs": 1}]}
+    assert parse(pruning=stages).pruning.stages[0].kind == "structured"
+    with pytest.raises(ConfigError, match=r"pruning.stages\[0\].kind is structured; expected another kind, for FINN"):
+        parse(pruning=stages, objectives={"lut": {}})
 
 
 def test_target_has_no_effect_on_a_study_without_hardware_metrics() -> None:

@@ -292,6 +292,7 @@ def _queue_build(database: Database, output: str) -> Build:
 def _remove_build_stages(connection: Connection) -> None:
     _replace_build_index(connection, "study_name, trial_number, board, clk_period_ns, target_fps, output")
     connection.execute(text("ALTER TABLE design_builds DROP COLUMN stage"))
+    connection.execute(text("ALTER TABLE design_evaluations DROP COLUMN architecture"))
 
 
 def _remove_estimates(connection: Connection) -> None:

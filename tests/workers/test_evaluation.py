@@ -14,13 +14,17 @@ import pytest
 
 import workers.evaluation
 from spaces.architecture import ArchitectureConfig, Conv, GlobalPool, InputQuantizer, Linear
-from spaces.search_space import Design, PruningStage, TrainingSettings
+from spaces.pruning_stages import CostAwareStage, MagnitudeStage, StructuredStage, ThresholdStage
+from spaces.search_space import Design, TrainingSettings
 from storage.dataset.radioml import DatasetError
 from storage.records import Evaluation
 from storage.twin.cached_twin import ensure_twin
+from tests.workers.conftest import dsc
 from workers.checkpoint import CheckpointError, load_weights
 from workers.evaluation import evaluate_design, load_frames, weights_file
+from workers.inference_cost import score_qonnx_file
 from workers.model import build_model, measure_density
+from workers.qonnx_export import write_qonnx
 from workers.requests import DatasetRequest, EvaluationRequest
 
 DESIGN = Design(
@@ -34,10 +38,31 @@ DESIGN = Design(
     ),
     training=TrainingSettings(epochs=3, batch_size=256),
     stages=(
-        PruningStage(epsilon=0.1, weight_decay=1e-4, epochs=2),
-        PruningStage(epsilon=0.2, weight_decay=0, epochs=0),
+        ThresholdStage(epsilon=0.1, weight_decay=1e-4, epochs=2),
+        ThresholdStage(epsilon=0.2, weight_decay=0, epochs=0),
     ),
 )
+
+HELD = Design(
+    architecture=ArchitectureConfig(
+        blocks=(
+            InputQuantizer(),
+            dsc(9, 8, 8, 4, 4),
+            dsc(5, 1, 8, 4, 4),
+            dsc(5, 2, 12, 6, 4),
+            GlobalPool(),
+            Linear(out_features=24, weight_bit_width=4),
+        )
+    ),
+    training=TrainingSettings(epochs=2, batch_size=64, learning_rate=0.02, restart_epochs=None, schedule="hold"),
+    stages=(
+        CostAwareStage(inference_cost=0.0012, epochs=2),
+        MagnitudeStage(inference_cost=0.001, ramp="one_shot", epochs=1),
+        StructuredStage(fraction=0.25, epochs=1),
+        CostAwareStage(inference_cost=0.0006, epochs=1),
+    ),
+)
+"""With the schedule that holds the rate, and each kind of pruning that the other design has not."""
 
 
 @pytest.fixture
@@ -86,11 +111,15 @@ def test_weights_on_disk_are_those_measured(request_: EvaluationRequest, tmp_pat
         load_weights(tmp_path / "none.safetensors", model)
 
 
-@pytest.mark.parametrize("killed_at", [1, 2, 4, 5])
+@pytest.mark.parametrize(
+    ("design", "killed_at"), [*((DESIGN, n) for n in (1, 2, 4, 5)), *((HELD, n) for n in (1, 2, 3, 4, 5, 6, 7))]
+)
 def test_a_killed_trial_ends_as_an_unbroken_one(
-    request_: EvaluationRequest, killed_at: int, monkeypatch: pytest.MonkeyPatch
+    request_: EvaluationRequest, design: Design, killed_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unbroken = evaluate_design(dataclasses.replace(request_, trial_number=4))
+    request_ = dataclasses.replace(request_, design=design)
+    other = dataclasses.replace(request_, trial_number=4)
+    unbroken = evaluate_design(other)
 
     class Killed(BaseException):
         pass
@@ -115,7 +144,40 @@ def test_a_killed_trial_ends_as_an_unbroken_one(
             dataclasses.replace(e, trial_number=3, checkpoint=e.checkpoint.replace("00004", "00003")) for e in unbroken
         )
     )
-    assert epochs_trained == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2)], "no epoch is trained twice"
+    epochs = [design.training.epochs, *(stage.epochs for stage in design.stages)]
+    once = [(stage, epoch + 1) for stage, n_epochs in enumerate(epochs) for epoch in range(n_epochs)]
+    assert epochs_trained == once, "no epoch is trained twice"
+    for stage in range(len(design.stages) + 1):
+        files = [folder / weights_file(stage) for folder in (request_.folder, other.folder)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_targets_are_met_from_below_and_channels_are_gone(request_: EvaluationRequest) -> None:
+    evaluations = evaluate_design(dataclasses.replace(request_, design=HELD))
+    costs = [evaluation.cost.inference_cost for evaluation in evaluations]
+    for stage, target in ((1, 0.0012), (2, 0.001), (4, 0.0006)):
+        assert 0.995 * target <= costs[stage] <= target
+    smaller = [evaluation.architecture for evaluation in evaluations]
+    assert smaller[:3] == [None, None, None]
+    assert smaller[3] is not None
+    assert smaller[3] == smaller[4]
+    assert [getattr(block, "out_channels", None) for block in smaller[3].blocks] == [None, 6, 6, 9, None, None]
+
+
+def test_counted_cost_of_each_stage_is_that_of_its_qonnx_file(request_: EvaluationRequest, tmp_path: Path) -> None:
+    for evaluation in evaluate_design(dataclasses.replace(request_, design=HELD)):
+        architecture = evaluation.architecture or HELD.architecture
+        model = build_model(architecture, seed=0)
+        load_weights(tmp_path / "artifacts" / evaluation.checkpoint, model)
+        write_qonnx(model, architecture, tmp_path / "model.onnx")
+        score = score_qonnx_file(tmp_path / "model.onnx")
+        assert evaluation.cost.inference_cost == pytest.approx(score["inference_cost"], rel=1e-12)
+
+
+def test_only_the_state_that_the_next_stage_goes_on_from_is_kept(request_: EvaluationRequest) -> None:
+    request_ = dataclasses.replace(request_, design=HELD)
+    evaluate_design(request_)
+    assert [path.name for path in request_.folder.glob("held-*")] == ["held-4.pt"]
 
 
 def test_a_finished_trial_is_read_back(request_: EvaluationRequest, monkeypatch: pytest.MonkeyPatch) -> None:

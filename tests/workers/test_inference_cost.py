@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from qonnx.util.inference_cost import inference_cost
 
 from spaces.architecture import (
     ArchitectureConfig,
@@ -22,7 +23,7 @@ from spaces.architecture import (
 )
 from workers.inference_cost import count_cost, count_layer_costs, list_mac_layers, main, score_qonnx_file
 from workers.model import build_model, iterate_mac_modules, measure_density
-from workers.pruning import prune_weights
+from workers.pruning import keep_from_epsilon, prune_once
 from workers.qonnx_export import write_qonnx
 
 ARCHITECTURES_FILE = Path(__file__).with_name("bacalhaunet_architectures.csv")
@@ -149,10 +150,15 @@ def test_counted_cost_equals_qonnx_on_the_exported_file(
 ) -> None:
     architecture = ArchitectureConfig(blocks=(*blocks, CLASSIFIER))
     model = build_model(architecture, seed=7)
-    prune_weights(model, epsilon)
+    prune_once(model, keep_from_epsilon, epsilon)
     write_qonnx(model, architecture, tmp_path / "model.onnx")
 
     cost, score = count_cost(architecture, measure_density(model)), score_qonnx_file(tmp_path / "model.onnx")
+    by_qonnx = inference_cost(str(tmp_path / "model.onnx"), discount_sparsity=True, cost_breakdown=True)
+
+    assert score["bit_ops"] == pytest.approx(by_qonnx["total_cost"]["total_bops"], rel=1e-12)
+    assert score["weight_bits"] == pytest.approx(by_qonnx["total_cost"]["total_mem_w_bits"], rel=1e-12)
+    assert [layer["name"] for layer in score["layers"]] == list(by_qonnx["node_cost"])
 
     assert cost.bit_ops == pytest.approx(score["bit_ops"], rel=1e-12)
     assert cost.weight_bits == pytest.approx(score["weight_bits"], rel=1e-12)
@@ -182,7 +188,8 @@ def test_command_scores_a_file_as_json(tmp_path: Path, capsys: pytest.CaptureFix
     write_qonnx(build_model(architecture, seed=0), architecture, tmp_path / "model.onnx")
     assert main([str(tmp_path / "model.onnx"), "--json"]) == 0
     score = json.loads(capsys.readouterr().out)
-    assert set(score) == {"bit_ops", "weight_bits", "inference_cost", "layers"}
+    assert set(score) == {"bit_ops", "weight_bits", "inference_cost", "layers", "frame"}
+    assert list(score["frame"].values()) == [[2, 1024]]
     assert sum(layer["bit_ops"] for layer in score["layers"]) == score["bit_ops"] > 0
 
 

@@ -15,7 +15,7 @@ from storage.dataset.radioml import inspect_radioml
 from storage.dataset.split import prescribed_split
 from workers.checkpoint import write_weights
 from workers.model import QuantizedNetwork, build_model, measure_density
-from workers.pruning import prune_weights
+from workers.pruning import keep_from_epsilon, prune_once
 from workers.qonnx_export import (
     ExportError,
     check_export,
@@ -64,8 +64,8 @@ def pruned_model(frames: Frames) -> QuantizedNetwork:
     model = build_model(RESIDUAL_MIXED, seed=0)
     phase = Phase(stage=0, epochs=2, learning_rate=0.01, weight_decay=1e-4, batch_size=128, restart_epochs=5)
     train(model, frames, phase, seed=0)
-    masks = prune_weights(model, epsilon=0.1)
-    train(model, frames, dataclasses.replace(phase, stage=1, epochs=1), seed=0, masks=masks)
+    pruner = prune_once(model, keep_from_epsilon, 0.1)
+    train(model, frames, dataclasses.replace(phase, stage=1, epochs=1), seed=0, pruner=pruner)
     return model
 
 

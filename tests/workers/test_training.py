@@ -12,7 +12,7 @@ from spaces.architecture import ArchitectureConfig
 from storage.dataset.frames import Frames
 from workers.accuracy import evaluate_accuracy
 from workers.model import build_model, iterate_mac_modules, measure_density
-from workers.pruning import prune_weights
+from workers.pruning import keep_from_epsilon, prune_once
 from workers.training import EpochEnd, Phase, Resumption, TrainingDivergedError, train
 
 PHASE = Phase(stage=0, epochs=4, learning_rate=0.01, weight_decay=1e-4, batch_size=32, restart_epochs=5)
@@ -70,9 +70,10 @@ def test_weight_decay_does_not_touch_quantizer_scales(
 def test_pruned_weights_stay_at_zero(tone_architecture: ArchitectureConfig, tone_frames: Frames) -> None:
     model = build_model(tone_architecture, seed=0)
     train(model, tone_frames, PHASE, seed=0)
-    masks = prune_weights(model, epsilon=0.2)
+    pruner = prune_once(model, keep_from_epsilon, 0.2)
+    masks = pruner.masks
     n_alive = {name: int(mask.sum()) for name, mask in masks.items()}
-    train(model, tone_frames, dataclasses.replace(PHASE, stage=1), seed=0, masks=masks)
+    train(model, tone_frames, dataclasses.replace(PHASE, stage=1), seed=0, pruner=pruner)
     for name, module in iterate_mac_modules(model):
         assert 0 < n_alive[name] < module.weight.numel()
         assert torch.count_nonzero(module.weight) <= n_alive[name]
@@ -82,7 +83,7 @@ def test_pruned_weights_stay_at_zero(tone_architecture: ArchitectureConfig, tone
 
 def test_pruning_again_keeps_earlier_zeros(tone_architecture: ArchitectureConfig) -> None:
     model = build_model(tone_architecture, seed=0)
-    first, second = prune_weights(model, 0.1), prune_weights(model, 0.0)
+    first, second = (prune_once(model, keep_from_epsilon, epsilon).masks for epsilon in (0.1, 0.0))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 

@@ -14,8 +14,7 @@ from torch.optim import Adam
 from workers.functional_network import TrainingForward
 from workers.gpu.cuda_graph import capture
 from workers.gpu.device_frames import DeviceFrames
-from workers.pruning import apply_masks
-from workers.training_run import EpochPlan, Trainee
+from workers.training_run import EpochPlan, Trainee, TrainingState, copy_state
 
 
 class DeviceRun:
@@ -44,6 +43,8 @@ class DeviceRun:
         self._stream: torch.cuda.Stream | None = None
         self._replay: Callable[[], None] | None = None
         self._steps_left = 0
+        self._plan = EpochPlan(self._order, ())
+        self.held: TrainingState | None = None
         if device.type != "cuda":
             return
         torch.backends.cudnn.allow_tf32 = False  # torch's default rounds what convolutions read to 11 bits
@@ -66,17 +67,25 @@ class DeviceRun:
             self._steps_done.zero_()
             self._total_loss.zero_()
         self._steps_left = self._n_steps
+        self._plan = plan
 
     def step(self) -> bool:
         """Starts the epoch's next step; False where there is none."""
         if self._steps_left == 0:
             return False
-        n_frames = min(self._batch_size, len(self._frames) - (self._n_steps - self._steps_left) * self._batch_size)
+        step = self._n_steps - self._steps_left
+        n_frames = min(self._batch_size, len(self._frames) - step * self._batch_size)
         with self._on_stream():
             if n_frames == self._batch_size and self._replay is not None:
                 self._replay()
             else:
                 self._run_batch(n_frames)
+            if step in self._plan.prunings:
+                assert self._trainee.pruner is not None  # a phase with a ramp is given one
+                self._trainee.pruner.prune(self._plan.prunings[step], self._optimizer)
+        if step == self._plan.held_step:
+            with self._on_stream():
+                self.held = copy_state(self._trainee, self.optimizer_state())
         self._steps_left -= 1
         return True
 
@@ -111,8 +120,8 @@ class DeviceRun:
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
-        if self._trainee.masks:
-            apply_masks(self._trainee.model, self._trainee.masks)
+        if self._trainee.pruner:
+            self._trainee.pruner.apply()
         self._total_loss.add_(loss.detach().double(), alpha=n_frames)
         self._steps_done.add_(1)
 

@@ -12,14 +12,14 @@ from spaces.architecture import ArchitectureConfig
 from storage.dataset.frames import Frames
 from workers.checkpoint import load_weights
 from workers.model import build_model, iterate_mac_modules
-from workers.pruning import prune_fraction
+from workers.pruning import keep_largest_of_each_layer, prune_once
 
 
 def test_the_smallest_weights_of_each_layer_become_zero(tone_architecture: ArchitectureConfig) -> None:
     model = build_model(tone_architecture, seed=0)
     before = {name: module.weight.detach().abs().clone() for name, module in iterate_mac_modules(model)}
 
-    masks = prune_fraction(model, 0.75)
+    masks = prune_once(model, keep_largest_of_each_layer, 0.75).masks
 
     assert set(masks) == set(before)
     for name, module in iterate_mac_modules(model):

@@ -23,7 +23,7 @@ from workers.gpu.device_frames import MAX_COPIES, DeviceFrames, frames_on_device
 from workers.gpu.training import DeviceRun, run_together
 from workers.learning_rate import cosine_learning_rate
 from workers.model import QuantizedNetwork, build_model
-from workers.pruning import Masks, prune_weights
+from workers.pruning import Pruner, keep_from_epsilon, prune_once
 from workers.training import EpochEnd, Phase, Resumption, make_optimizer, train
 from workers.training_path import PathName, TrainingPath
 from workers.training_run import EpochPlan, Trainee
@@ -54,9 +54,10 @@ def test_pruned_weights_stay_at_zero_as_in_the_training_loop(
     tone_architecture: ArchitectureConfig, tone_frames: Frames, device: torch.device
 ) -> None:
     expected, found = (build_model(tone_architecture, seed=2).double() for _ in range(2))
-    train_plainly(expected, tone_frames, PHASE, prune_weights(expected, 0.1))
-    masks = prune_weights(found.to(device), 0.1)
-    run = make_run(found, tone_frames, masks)
+    train_plainly(expected, tone_frames, PHASE, prune_once(expected, keep_from_epsilon, 0.1))
+    pruner = prune_once(found.to(device), keep_from_epsilon, 0.1)
+    masks = pruner.masks
+    run = make_run(found, tone_frames, pruner)
     for plan in plan_epochs(tone_frames, PHASE):
         run.run_epoch(plan)
     assert 0 < sum(int(mask.sum()) for mask in masks.values()) < sum(mask.numel() for mask in masks.values())
@@ -200,12 +201,12 @@ def train_plainly(
     model: QuantizedNetwork,
     frames: Frames,
     phase: Phase,
-    masks: Masks | None = None,
+    pruner: Pruner | None = None,
     resumption: Resumption | None = None,
 ) -> list[EpochEnd]:
     ends: list[EpochEnd] = []
     path = TrainingPath(PathName.FUNCTIONAL, load_doubles, make_exact_forward(model))
-    train(model, frames, phase, 2, masks, resumption, ends.append, path)
+    train(model, frames, phase, 2, pruner, resumption, ends.append, path)
     return ends
 
 
@@ -233,7 +234,7 @@ def load_doubles(frames: Frames, indices: Tensor) -> Tensor:
 def make_run(
     model: QuantizedNetwork,
     frames: Frames,
-    masks: Masks | None = None,
+    pruner: Pruner | None = None,
     optimizer: Adam | None = None,
     is_captured: bool = True,
 ) -> DeviceRun:
@@ -241,7 +242,7 @@ def make_run(
     forward = partial(forward_as, make_exact_forward(model.train()), parameter.dtype)
     optimizer = optimizer or make_optimizer(model, PHASE)
     on_device = frames_on_device(frames, parameter.device)
-    return DeviceRun(Trainee(model, optimizer, masks), forward, on_device, PHASE.batch_size, is_captured)
+    return DeviceRun(Trainee(model, optimizer, pruner), forward, on_device, PHASE.batch_size, is_captured)
 
 
 def forward_as(forward: Any, dtype: torch.dtype, frames: Tensor) -> Tensor:
@@ -251,6 +252,7 @@ def forward_as(forward: Any, dtype: torch.dtype, frames: Tensor) -> Tensor:
 
 def plan_epochs(frames: Frames, phase: Phase) -> list[EpochPlan]:
     steps = -(-len(frames) // phase.batch_size)
+    assert phase.restart_epochs is not None
     return [
         EpochPlan(
             shuffle(len(frames), seed=2, stage=0, epoch=epoch),

@@ -1,0 +1,77 @@
+"""Many trainings for one table: each way with each seed, on one or more processes, resumable at any epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from spaces.search_space import Design
+from storage.records import Evaluation
+from workers.evaluation import evaluate_design
+from workers.requests import DatasetRequest, EvaluationRequest
+
+MIN_TRAINING_SNR_DB = -6
+VALIDATION_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Which designs are trained, with which seeds, on which data."""
+
+    ways: Mapping[str, Design]
+    n_seeds: int
+    data: Path
+    """A data file."""
+    folder: Path
+    """Trainings that are finished or under way lie here, and are not begun anew."""
+    processes: int = 1
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """Way and seed of each training, all ways of one seed before the next."""
+        return [(way, seed) for seed in range(self.n_seeds) for way in self.ways]
+
+
+Results = Mapping[str, list[tuple[Evaluation, ...]]]
+"""Per way, the evaluations of each seed: one for each stage."""
+
+
+def run_campaign(campaign: Campaign, on_line: Callable[[str], None]) -> Results:
+    """Trains what is not trained yet. Says after each training what it gave, and about how long the rest takes."""
+    finished: dict[tuple[str, int], tuple[Evaluation, ...]] = {}
+    context = multiprocessing.get_context("spawn")
+    started, spent = time.monotonic(), 0.0
+    with ProcessPoolExecutor(campaign.processes, mp_context=context) as pool:
+        futures = {pool.submit(evaluate_design, _request(campaign, *run)): run for run in campaign.runs}
+        for future in as_completed(futures):
+            run, before = futures[future], time.monotonic() - started
+            finished[run] = future.result()
+            spent = max(spent, before)
+            on_line(_describe(run, finished[run], len(finished), len(futures), spent))
+    return {way: [finished[way, seed] for seed in range(campaign.n_seeds)] for way in campaign.ways}
+
+
+def _request(campaign: Campaign, way: str, seed: int) -> EvaluationRequest:
+    """The folder of a training is named by its design, seed and data: a changed way is another training."""
+    return EvaluationRequest(
+        study_name=hashlib.sha256(str(campaign.data).encode()).hexdigest()[:8],
+        trial_number=seed,
+        design=campaign.ways[way],
+        seed=seed,
+        dataset=DatasetRequest(str(campaign.data), None, MIN_TRAINING_SNR_DB, VALIDATION_FRACTION),
+        artifacts=str(campaign.folder.resolve()),
+        study_started=campaign.data.name,
+        n_threads=1,
+        use_gpu=False,
+    )
+
+
+def _describe(run: tuple[str, int], evaluations: Sequence[Evaluation], n_done: int, n_runs: int, seconds: float) -> str:
+    points = ", ".join(f"{e.accuracy:.2%} at {e.cost.inference_cost:.4f}" for e in evaluations)
+    left = seconds / n_done * (n_runs - n_done) / 60
+    return f"{run[0]}, seed {run[1]}: {points}; {n_done} of {n_runs} done, about {left:.0f} minutes left"

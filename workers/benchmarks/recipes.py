@@ -1,0 +1,167 @@
+"""What training and pruning give: `python -m workers.recipe_benchmark pruning`, or `recipe`.
+
+Each way trains the same network with the same seeds on a twin. A run that is stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from spaces.architecture import ArchitectureConfig
+from spaces.pruning_stages import CostAwareStage, MagnitudeStage, PruningStage, ThresholdStage
+from spaces.search_space import Design, TrainingSettings
+from storage.records import Evaluation
+from storage.twin.cached_twin import ensure_twin
+from workers.benchmarks.campaigns import Campaign, Results, run_campaign
+from workers.benchmarks.training_speed import NETWORKS
+
+BACALHAUNET = ArchitectureConfig(blocks=NETWORKS["BacalhauNet w6a6"])
+
+TARGETS = (0.0347, 0.0235, 0.0165, 0.0118, 0.0083, 0.0059)
+"""Inference costs: the published stages of BacalhauNet, its weights with quantized sums, and two below."""
+
+EPSILONS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
+"""Of the threshold stages, up to beyond the papers' 0.25."""
+
+FIRST_EPOCHS, STAGE_EPOCHS = 10, 4
+
+
+def pruning_ways() -> Mapping[str, Design]:
+    """The same network and epochs; how weights are removed differs, and with the last two the schedule."""
+    old = TrainingSettings(epochs=FIRST_EPOCHS, batch_size=64, learning_rate=0.01, weight_decay=1e-4, restart_epochs=5)
+    plain = old.model_copy(update={"weight_decay": 0.0})
+    thresholds = [ThresholdStage(epsilon=e, weight_decay=5e-5, epochs=STAGE_EPOCHS) for e in EPSILONS]
+    return {
+        "threshold": _design(old, thresholds),
+        "magnitude, one-shot": _design(plain, [_magnitude(cost, "one_shot") for cost in TARGETS]),
+        "cost-aware, one-shot": _design(plain, [_cost_aware(cost, "one_shot") for cost in TARGETS]),
+        "magnitude, gradual, hold": _design(_hold(FIRST_EPOCHS), [_magnitude(cost, "gradual") for cost in TARGETS]),
+        "cost-aware, gradual, hold": _design(_hold(FIRST_EPOCHS), [_cost_aware(cost, "gradual") for cost in TARGETS]),
+    }
+
+
+def recipe_ways(epochs: int) -> Mapping[str, Design]:
+    """From the papers' training to the new one, one change after another."""
+    papers = TrainingSettings(epochs=epochs)
+    small_batch = papers.model_copy(update={"batch_size": 64})
+    steps = {
+        "papers: restarts, batch 1024, rate 0.01": papers,
+        "batch 64": small_batch,
+        "hold instead of restarts": _hold(epochs).model_copy(update={"learning_rate": 0.01}),
+        "rate 0.02": _hold(epochs),
+    }
+    return {name: _design(training, []) for name, training in steps.items()}
+
+
+def format_pruning(results: Results, targets: Sequence[float] = TARGETS) -> str:
+    """Accuracy at equal inference cost, mean and standard error over the seeds; then cost at equal accuracy."""
+    header = ["way", *(f"{target:.4f}" for target in targets)]
+    rows = [
+        [way, *(_format_mean([interpolate(curve, target) for curve in curves]) for target in targets)]
+        for way, curves in results.items()
+    ]
+    return _markdown(header, rows)
+
+
+def format_recipe(results: Mapping[int, Results]) -> str:
+    """Accuracy of each way at each number of epochs, and what the last change gave."""
+    header = ["change", *(f"{epochs} epochs" for epochs in results), *(f"gain, {epochs} epochs" for epochs in results)]
+    ways = list(next(iter(results.values())))
+    rows = []
+    for index, way in enumerate(ways):
+        accuracies = [[stages[-1].accuracy for stages in found[way]] for found in results.values()]
+        gains = (
+            [""] * len(results) if index == 0 else [_gain(found, ways[index - 1], way) for found in results.values()]
+        )
+        rows.append([way, *(_format_mean(values) for values in accuracies), *gains])
+    return _markdown(header, rows)
+
+
+def interpolate(curve: Sequence[Evaluation], cost: float) -> float | None:
+    """Accuracy of a lineage at an inference cost, linear in its logarithm; None outside of its costs."""
+    points = sorted((e.cost.inference_cost, e.accuracy) for e in curve)
+    for (low, first), (high, second) in itertools.pairwise(points):
+        if low <= cost <= high:
+            share = (math.log(cost) - math.log(low)) / (math.log(high) - math.log(low))
+            return first + share * (second - first)
+    return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    args = _parse_arguments(arguments)
+    data = ensure_twin(args.frames_per_cell, seed=2018)
+
+    def run(ways: Mapping[str, Design]) -> Results:
+        return run_campaign(Campaign(ways, args.seeds, data, args.folder, args.processes), _say)
+
+    if args.table == "pruning":
+        print(format_pruning(run(pruning_ways())))
+    else:
+        print(format_recipe({epochs: run(recipe_ways(epochs)) for epochs in args.epochs}))
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _design(training: TrainingSettings, stages: Sequence[PruningStage]) -> Design:
+    return Design(architecture=BACALHAUNET, training=training, stages=tuple(stages))
+
+
+def _hold(epochs: int) -> TrainingSettings:
+    return TrainingSettings(epochs=epochs, batch_size=64, learning_rate=0.02, restart_epochs=None, schedule="hold")
+
+
+def _magnitude(cost: float, ramp: str) -> MagnitudeStage:
+    return MagnitudeStage.model_validate({"inference_cost": cost, "ramp": ramp, "epochs": STAGE_EPOCHS})
+
+
+def _cost_aware(cost: float, ramp: str) -> CostAwareStage:
+    return CostAwareStage.model_validate({"inference_cost": cost, "ramp": ramp, "epochs": STAGE_EPOCHS})
+
+
+def _gain(results: Results, before: str, after: str) -> str:
+    """Of the same seeds: mean and standard error of the differences."""
+    pairs = zip(results[before], results[after], strict=True)
+    return _format_mean([new[-1].accuracy - old[-1].accuracy for old, new in pairs], sign="+")
+
+
+def _format_mean(values: Sequence[float | None], sign: str = "") -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values) or not known:
+        return "-"
+    mean = f"{100 * statistics.mean(known):{sign}.2f}"
+    return mean if len(known) < 2 else f"{mean} ± {100 * statistics.stdev(known) / math.sqrt(len(known)):.2f}"
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m workers.recipe_benchmark", description="What training and pruning give, with standard errors."
+    )
+    parser.add_argument("table", choices=["pruning", "recipe"])
+    parser.add_argument("--seeds", type=int, default=3, help="default 3")
+    parser.add_argument("--epochs", type=int, nargs="+", default=[5, 20], help="of recipe; default 5 20")
+    parser.add_argument("--frames-per-cell", type=int, default=128, help="of the twin; default 128")
+    parser.add_argument("--processes", type=int, default=1, help="trainings at once, of one thread each; default 1")
+    parser.add_argument("--folder", type=Path, default=Path("runs/recipe_benchmark"), help="where trainings lie")
+    args = parser.parse_args(arguments)
+    if args.seeds < 1 or min(args.epochs) < 1 or args.frames_per_cell < 8 or args.processes < 1:
+        parser.error("expected at least 1 seed, 1 epoch, 8 frames per cell and 1 process")
+    return args
+
+
+if __name__ == "__main__":
+    sys.exit(main())
