@@ -55,13 +55,14 @@ class Ramp:
         zero, until half of what is left: the rest trains the network as it stays.
         """
         hold, end = HOLD * n_steps, max(round((1 + HOLD) / 2 * n_steps) - 1, 0)
-        steps = [*range(PRUNING_STEPS - 1, end, PRUNING_STEPS), end]
+        every = min(PRUNING_STEPS, math.ceil(n_steps / 20))
+        steps = [*range(every - 1, end, every), end]
         amounts = {step: self.last + (self.first - self.last) * max(1 - step / hold, 0.0) ** 3 for step in steps}
         return {step: Pruning(amount, is_last=step == end) for step, amount in amounts.items()}
 
 
 PRUNING_STEPS = 50
-"""Steps from one pruning to the next."""
+"""Steps from one pruning to the next; fewer where a phase is short."""
 
 
 @dataclass(frozen=True)
@@ -107,20 +108,29 @@ def train(
     if resumption is not None:
         optimizer.load_state_dict(resumption.optimizer_state)
         optimizer.param_groups[0]["weight_decay"] = phase.weight_decay  # another phase may have had another
-    steps = math.ceil(len(frames) / phase.batch_size)
-    prunings = phase.ramp.list_prunings(steps * phase.epochs) if phase.ramp else {}
-    held_step = None if phase.restart_epochs else max(round(HOLD * steps * phase.epochs) - 1, 0)
     model.train()
     run = _start_run(Trainee(model, optimizer, pruner), path, frames, phase.batch_size)
     for epoch in range(resumption.epochs_done if resumption else 0, phase.epochs):
-        rates = [_learning_rate(phase, epoch + step / steps) for step in range(steps)]
-        own = range(epoch * steps, (epoch + 1) * steps)
-        due = {step - own.start: pruning for step, pruning in prunings.items() if step in own}
-        held = held_step - own.start if held_step is not None and held_step in own else None
-        mean_loss = run.run_epoch(EpochPlan(_shuffle(len(frames), seed, phase.stage, epoch), rates, due, held))
+        plan = plan_epoch(phase, len(frames), seed, epoch)
+        mean_loss = run.run_epoch(plan)
         if not math.isfinite(mean_loss):
             raise TrainingDivergedError(f"the loss is {mean_loss} in epoch {epoch + 1} of stage {phase.stage}")
-        on_epoch(EpochEnd(epoch + 1, mean_loss, run.optimizer_state(), None if held is None else run.held))
+        held = None if plan.held_step is None else run.held
+        on_epoch(EpochEnd(epoch + 1, mean_loss, run.optimizer_state(), held))
+
+
+def plan_epoch(phase: Phase, n_frames: int, seed: int, epoch: int) -> EpochPlan:
+    """What an epoch of the phase, from 0, is given, whichever run trains it."""
+    steps = math.ceil(n_frames / phase.batch_size)
+    own = range(epoch * steps, (epoch + 1) * steps)
+    prunings = phase.ramp.list_prunings(steps * phase.epochs) if phase.ramp else {}
+    held_step = -1 if phase.restart_epochs else max(round(HOLD * steps * phase.epochs) - 1, 0)
+    return EpochPlan(
+        order=_shuffle(n_frames, seed, phase.stage, epoch),
+        learning_rates=[_learning_rate(phase, epoch + step / steps) for step in range(steps)],
+        prunings={step - own.start: pruning for step, pruning in prunings.items() if step in own},
+        held_step=held_step - own.start if held_step in own else None,
+    )
 
 
 class HostRun:

@@ -18,14 +18,12 @@ from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import ensure_finn_environment
 from fpga.toolchain.fork_server import EstimatorPythons, start_fork_servers
 from fpga.toolchain.process_group import LEAST
-from spaces.architecture import ArchitectureConfig
 from storage.artifacts import ArtifactStore
 from storage.builds import queue_build
 from storage.database import Database, open_database
 from storage.leases import make_lease_owner
 from storage.records import Build, BuildRequest, BuildTarget
 from tests.fpga.exported_networks import (
-    NETWORKS,
     ZCU111,
     BuiltNetwork,
     build_exported,
@@ -54,8 +52,7 @@ def export_network(shared_folder: Path) -> Callable[[str], Path]:
     """The folder of a network's model.onnx and proof.npz; each network is trained once per run."""
 
     def export(name: str) -> Path:
-        architecture = ArchitectureConfig(blocks=NETWORKS[name])
-        return make_once(shared_folder / name, lambda folder: export_trained_network(architecture, folder))
+        return make_once(shared_folder / name, lambda folder: export_trained_network(name, folder))
 
     return export
 

@@ -22,13 +22,14 @@ from spaces.architecture import (
     Linear,
     MaxPool,
 )
+from spaces.pruning_stages import CostAwareStage, MagnitudeStage, PruningStage, StructuredStage, ThresholdStage
 from storage.dataset.frames import Frames
 from storage.records import BuildLevel, BuildTarget
 from workers.checkpoint import write_weights
-from workers.model import build_model
-from workers.pruning import keep_from_epsilon, prune_once
+from workers.model import Network, build_model
 from workers.qonnx_export import export_evaluation
-from workers.training import Phase, train
+from workers.stage_start import start_stage
+from workers.training import EpochEnd, Phase, make_optimizer, train
 
 N_REFERENCE_FRAMES = 200
 
@@ -104,17 +105,31 @@ NETWORKS: dict[str, tuple[Block, ...]] = {
 }
 
 
-def export_trained_network(architecture: ArchitectureConfig, folder: Path) -> None:
-    """Trained, pruned, fine-tuned and exported, with reference vectors of N_REFERENCE_FRAMES frames."""
+STAGES: dict[str, PruningStage] = {
+    "residual": ThresholdStage(epsilon=0.05, weight_decay=1e-4, epochs=1),
+    "vgg": MagnitudeStage(fraction=0.3, epochs=1),
+    "pools_between_residuals": StructuredStage(fraction=0.25, epochs=1),
+    "eight_bits": CostAwareStage(inference_cost=0.05, epochs=1),
+}
+"""Each of these networks is pruned by another kind."""
+
+
+def export_trained_network(name: str, folder: Path) -> None:
+    """One of NETWORKS, trained, pruned, trained on and exported, with N_REFERENCE_FRAMES reference vectors."""
     torch.set_num_threads(1)
     frames = make_tone_frames(1200)
-    model = build_model(architecture, seed=0)
-    train(model, frames, Phase(0, 4, 0.01, 1e-4, 50, 5), seed=0)
-    pruner = prune_once(model, keep_from_epsilon, 0.05)
-    train(model, frames, Phase(1, 1, 0.003, 1e-4, 50, 5), seed=0, pruner=pruner)
-    write_weights(folder / "weights.safetensors", model)
+    architecture = ArchitectureConfig(blocks=NETWORKS[name])
+    model, first = build_model(architecture, seed=0), Phase(0, 4, 0.01, 1e-4, 50, 5)
+    ends: list[EpochEnd] = []
+    train(model, frames, first, seed=0, on_epoch=ends.append)
+    optimizer = make_optimizer(model, first)
+    optimizer.load_state_dict(ends[-1].optimizer_state)
+    start = start_stage(Network(architecture, model), STAGES[name], optimizer)
+    pruned = start.network
+    train(pruned.model, frames, Phase(1, 1, 0.003, 1e-4, 50, 5, start.ramp), seed=0, pruner=start.pruner)
+    write_weights(folder / "weights.safetensors", pruned.model)
     vectors = frames.select(np.arange(N_REFERENCE_FRAMES))
-    export_evaluation(architecture, folder / "weights.safetensors", vectors, folder, n_checked=4)
+    export_evaluation(pruned.architecture, folder / "weights.safetensors", vectors, folder, n_checked=4)
 
 
 def export_tiny_network(folder: Path, seed: int) -> None:

@@ -21,10 +21,11 @@ from workers.functional_network import make_exact_forward
 from workers.gpu.cuda_graph import WARM_UP_RUNS, warm_up
 from workers.gpu.device_frames import MAX_COPIES, DeviceFrames, frames_on_device
 from workers.gpu.training import DeviceRun, run_together
+from workers.inference_cost import count_cost, list_marginal_costs
 from workers.learning_rate import cosine_learning_rate
 from workers.model import QuantizedNetwork, build_model
-from workers.pruning import Pruner, keep_from_epsilon, prune_once
-from workers.training import EpochEnd, Phase, Resumption, make_optimizer, train
+from workers.pruning import Pruner, keep_from_epsilon, keep_most_salient_to_cost, list_kept, prune_once
+from workers.training import EpochEnd, Phase, Ramp, Resumption, make_optimizer, plan_epoch, train
 from workers.training_path import PathName, TrainingPath
 from workers.training_run import EpochPlan, Trainee
 
@@ -63,6 +64,37 @@ def test_pruned_weights_stay_at_zero_as_in_the_training_loop(
     assert 0 < sum(int(mask.sum()) for mask in masks.values()) < sum(mask.numel() for mask in masks.values())
     assert all(not found.get_submodule(name).weight[~mask].any() for name, mask in masks.items())  # type: ignore[index]
     assert_same_state(found, expected, tolerance(device))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_weights_that_go_while_it_trains_are_those_of_the_training_loop(
+    tone_architecture: ArchitectureConfig, tone_frames: Frames, device: torch.device
+) -> None:
+    """And so is the copy of the state when the learning rate begins to fall."""
+    dense = count_cost(tone_architecture, {}).inference_cost
+    phase = dataclasses.replace(PHASE, restart_epochs=None, ramp=Ramp(dense, dense / 2))
+    expected, found = (build_model(tone_architecture, seed=2).double() for _ in range(2))
+    costs = list_marginal_costs(tone_architecture)
+    pruners = [
+        Pruner(model, list_kept(model), keep_most_salient_to_cost, costs) for model in (expected, found.to(device))
+    ]
+    ends = train_plainly(expected, tone_frames, phase, pruners[0])
+    (held,) = (end.held for end in ends if end.held is not None)
+    frames = frames_on_device(tone_frames, device)
+    forward = partial(forward_as, make_exact_forward(found.train()), torch.float64)
+    run = DeviceRun(Trainee(found, make_optimizer(found, phase), pruners[1]), forward, frames, phase.batch_size, True)
+    for plan in plan_epochs(tone_frames, phase):
+        run.run_epoch(plan)
+    assert_same_state(found, expected, tolerance(device))
+    removed = {name: int(torch.count_nonzero(~mask)) for name, mask in pruners[0].masks.items()}
+    assert max(removed.values()) > 0
+    assert all(torch.equal(pruners[1].masks[name].cpu(), mask) for name, mask in pruners[0].masks.items())
+    assert run.held is not None
+    assert run.held.masks is not None
+    assert any(not mask.all() for mask in run.held.masks.values()), "some weights are removed by then"
+    assert int(torch.count_nonzero(~run.held.masks["blocks.4.linear"])) <= removed["blocks.4.linear"]
+    for name, tensor in held.model.items():
+        torch.testing.assert_close(run.held.model[name].cpu(), tensor, atol=tolerance(device), rtol=1e-6)
 
 
 @pytest.mark.parametrize("resumes_on_device", [True, False])
@@ -251,24 +283,7 @@ def forward_as(forward: Any, dtype: torch.dtype, frames: Tensor) -> Tensor:
 
 
 def plan_epochs(frames: Frames, phase: Phase) -> list[EpochPlan]:
-    steps = -(-len(frames) // phase.batch_size)
-    assert phase.restart_epochs is not None
-    return [
-        EpochPlan(
-            shuffle(len(frames), seed=2, stage=0, epoch=epoch),
-            [
-                cosine_learning_rate(phase.learning_rate, phase.restart_epochs, epoch + step / steps)
-                for step in range(steps)
-            ],
-        )
-        for epoch in range(phase.epochs)
-    ]
-
-
-def shuffle(n_frames: int, seed: int, stage: int, epoch: int) -> Tensor:
-    """As the training loop does."""
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + stage * 10_007 + epoch) % 2**63)
-    return torch.randperm(n_frames, generator=generator)
+    return [plan_epoch(phase, len(frames), seed=2, epoch=epoch) for epoch in range(phase.epochs)]
 
 
 def tolerance(device: torch.device) -> float:
