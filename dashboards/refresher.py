@@ -18,11 +18,11 @@ from optuna_dashboard._note import get_note_from_system_attrs
 
 from dashboards.pareto_figure import pareto_front_figure
 from dashboards.pareto_front import ParetoFrontData, pareto_front_data
-from dashboards.study_note import points_note, study_note
+from dashboards.study_note import point_note, points_note, study_note
 from dashboards.trial_note import TrialFacts, trial_note
 from search import trial_attributes
 from search.measured_trials import MeasuredTrial, group_by_trial
-from search.points_study import read_search_study_name
+from search.points_study import read_key, read_search_study_name
 from search.reports.study_report import StudyReport, make_study_report
 from spaces.study_config import parse_study_config
 from storage.builds import load_builds
@@ -80,29 +80,29 @@ class Refresher:
     def _refresh_study(self, name: str, stop: threading.Event) -> int:
         searched = read_search_study_name(name)
         if searched is not None:
-            return self._refresh_points_note(name, searched)
+            return self._refresh_points_study(name, searched, stop)
         record = load_study_record(self._database, name)
         if record is None:  # of another program, or made in the dashboard
             return 0
         study = optuna.load_study(study_name=name, storage=self._storage, sampler=RandomSampler())  # never asked
         builds = load_builds(self._database, name)
-        state = _state(study, record, builds)
+        things = _write_study(study, self._database, record, builds, stop)
+        return self._write_if_new(name, _state(study, record, builds), things, stop)
+
+    def _refresh_points_study(self, name: str, searched: str, stop: threading.Event) -> int:
+        if searched not in optuna.get_all_study_names(self._storage):
+            return 0
+        study = optuna.load_study(study_name=name, storage=self._storage, sampler=RandomSampler())  # never asked
+        state = study._study_id, len(study.get_trials(deepcopy=False))
+        return self._write_if_new(name, state, _write_points_notes(study, searched, stop), stop)
+
+    def _write_if_new(self, name: str, state: object, things: Iterable[str], stop: threading.Event) -> int:
         if self._seen.get(name) == state:
             return 0
-        things = _write_study(study, self._database, record, builds, stop)
         written = sum(1 for _ in islice(things, MAX_WRITES))
         if written < MAX_WRITES and not stop.is_set():
             self._seen[name] = state
         return written
-
-    def _refresh_points_note(self, name: str, searched: str) -> int:
-        study_id = self._storage.get_study_id_from_name(name)
-        if self._seen.get(name) == study_id or load_study_record(self._database, searched) is None:
-            return 0
-        study = optuna.load_study(study_name=name, storage=self._storage, sampler=RandomSampler())  # never asked
-        is_written = _write_note(study, None, points_note(searched), self._storage.get_study_system_attrs(study_id))
-        self._seen[name] = study_id
-        return int(is_written)
 
 
 def merge_notes(generated: str, stored: str) -> str:
@@ -136,6 +136,20 @@ def _write_study(
             return
         if _write_note(study, trial, trial_note(facts), attributes):
             yield f"note of trial {trial.number}"
+
+
+def _write_points_notes(study: optuna.Study, searched: str, stop: threading.Event) -> Iterable[str]:
+    """Yields the name of each note it writes, those of the newest points first."""
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    searched_id = study._storage.get_study_id_from_name(searched)
+    if _write_note(study, None, points_note(searched), attributes):
+        yield "note of the points"
+    for trial in reversed(study.get_trials(deepcopy=False)):
+        if stop.is_set():
+            return
+        key = read_key(trial)
+        if key is not None and _write_note(study, trial, point_note(searched, searched_id, *key), attributes):
+            yield f"note of point {trial.number}"
 
 
 def _write_plot(study: optuna.Study, plot_id: str, data: ParetoFrontData, attributes: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from dashboards.text_table import plain_markdown, table_as_markdown
 from search.points_study import points_study_name
 from search.reports.study_report import StudyReport
 from spaces.study_config import DatasetPart, StudyConfig
+from storage.records import name_network
 
 
 def study_note(report: StudyReport, config: StudyConfig) -> str:
@@ -39,6 +40,12 @@ def points_note(study_name: str) -> str:
         "trial here, and its user attributes `trial` and `stage` say of what. Nothing is searched or read here: "
         f"the study `{study_name}` has the plots, the notes and the numbers of its trials."
     )
+
+
+def point_note(study_name: str, study_id: int, trial_number: int, stage: int) -> str:
+    """The note of one of those trials: which point of which study it is."""
+    name, trial = name_network(trial_number, stage).capitalize(), f"/dashboard/studies/{study_id}/trials"
+    return f"**{name}** of study `{study_name}`. [The note of trial {trial_number}]({trial}?numbers={trial_number})"
 
 
 def _description(report: StudyReport, config: StudyConfig) -> str:

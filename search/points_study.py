@@ -37,6 +37,13 @@ def read_search_study_name(points_study_name: str) -> str | None:
     return None if name == points_study_name else name
 
 
+def read_key(point: FrozenTrial) -> tuple[int, int] | None:
+    """Trial number and stage of a trial of the points' study; None where somebody else put it there."""
+    if not {TRIAL, STAGE} <= point.user_attrs.keys():
+        return None
+    return point.user_attrs[TRIAL], point.user_attrs[STAGE]
+
+
 def add_points(study: optuna.Study, config: StudyConfig, trials: Sequence[MeasuredTrial]) -> None:
     """Adds the points of these trials that are not there yet; each becomes one complete trial, in one transaction.
 
@@ -47,7 +54,7 @@ def add_points(study: optuna.Study, config: StudyConfig, trials: Sequence[Measur
     if len(points) == len(trials):
         return
     view = open_optuna_study(study._storage, points_study_name(study.study_name), study_objectives(config))
-    known = {(trial.user_attrs.get(TRIAL), trial.user_attrs.get(STAGE)) for trial in view.get_trials(deepcopy=False)}
+    known = {read_key(trial) for trial in view.get_trials(deepcopy=False)}
     missing = [point for point in points if point.key not in known]
     told = {trial.number: trial for trial in study.get_trials(deepcopy=False)} if missing else {}
     for point in missing:

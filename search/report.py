@@ -8,11 +8,10 @@ import sys
 from collections.abc import Sequence
 
 import optuna
-from rich.console import Console
 
 from search.reports.formats import report_as_json
 from search.reports.study_report import StudyReport, load_study_report
-from search.reports.tables import print_tables
+from search.reports.tables import open_console, print_tables
 from search.study import StudyError
 from spaces.study_config import ConfigError
 from storage.command_options import add_storage_option
@@ -41,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def print_report(report: StudyReport) -> None:
     """Counts, front and builds on the terminal."""
-    console, counts = Console(), report.counts
+    console, counts = open_console(), report.counts
     console.print(
         f"{report.study_name}: {counts.complete} trials complete, {counts.running} running, "
         f"{counts.pruned} could not be built, {counts.failed} failed"

@@ -35,6 +35,7 @@ from search.processes.local_services import (
 from search.progress import ProgressDisplay, show_work
 from search.promotion import choose_winners
 from search.reports.study_report import count_trials
+from search.reports.tables import open_console
 from search.run_results import print_results
 from search.study import StudyError, match_study, open_study
 from search.study_data import (
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_arguments(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        return run_study(args, _open_console())
+        return run_study(args, open_console())
     except (
         ArtifactError,
         ConfigError,
@@ -228,12 +229,6 @@ def _start_dashboard(run: StudyRun, stack: ExitStack) -> None:
     name, port = run.study_name, find_free_port(run.args.dashboard_port)
     run.dashboard = stack.enter_context(run_dashboard(run.args.storage, run.search.artifacts.root, name, port, log))
     run.dashboard_url = f"http://{LOOPBACK}:{port}"
-
-
-def _open_console() -> Console:
-    """On this stdout, whatever libraries redirect later. Without a terminal, wide enough for the tables."""
-    console = Console(file=sys.stdout)
-    return console if console.is_terminal else Console(file=sys.stdout, width=120)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -11,15 +12,26 @@ from search.reports.study_report import StudyReport
 from spaces.metrics import BRAM, DSP, HARDWARE_METRICS, INFERENCE_COST, LATENCY, LUT, THROUGHPUT
 from storage.records import Build
 
+BUILDS_TABLE_WIDTH = 110
+"""Columns of a terminal that it needs. With fewer, digits would be cut off."""
+
 BUILD_METRICS = (LUT, BRAM, DSP, THROUGHPUT, LATENCY)
 """With data width converters and FIFOs, as in the front."""
+
+
+def open_console() -> Console:
+    """On this stdout, whatever libraries redirect later. Without a terminal, wide enough for the tables."""
+    console = Console(file=sys.stdout)
+    return console if console.is_terminal else Console(file=sys.stdout, width=120)
 
 
 def print_tables(report: StudyReport, console: Console) -> None:
     """The front, the builds, and why some of them stopped."""
     console.print(front_as_table(report))
-    if report.builds:
+    if report.builds and console.width >= BUILDS_TABLE_WIDTH:
         console.print(builds_as_table(report))
+    elif report.builds:
+        console.print("\n".join(["FINN builds (estimates)", *builds_as_lines(report)]), highlight=False, markup=False)
     for line in describe_stops(report.builds):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -46,16 +58,27 @@ def front_as_table(report: StudyReport) -> Table:
 
 
 def builds_as_table(report: StudyReport) -> Table:
-    """The builds, with FINN's estimates."""
+    """The builds, with FINN's estimates. A star marks networks that reach the threshold."""
     table = Table(title="FINN builds (estimates)", title_justify="left")
     titles = (metric.column for metric in BUILD_METRICS)
     for column in (*_name_columns(report), "state", "level", "board", "LUT, layers only", *titles, "same class"):
         table.add_column(column, justify="right")
     for build in report.builds:
-        name = _name_cells(report, build.trial_number, build.stage, is_below_threshold=build.is_below_threshold)
+        name = _name_cells(report, build.trial_number, build.stage, " " if build.is_below_threshold else "*")
         level = build.level.value if build.level else ""
         table.add_row(*name, build.state.value, level, build.target.board, *_report_cells(build))
+    table.caption = f"* reaches {report.threshold:.2%}"
     return table
+
+
+def builds_as_lines(report: StudyReport) -> list[str]:
+    """One line for each build, for a terminal that is too narrow for the table."""
+    table = builds_as_table(report)
+    titles = [str(column.header) for column in table.columns]
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    return [
+        "; ".join(f"{title} {cell}".strip() for title, cell in zip(titles, row, strict=True) if cell) for row in rows
+    ]
 
 
 def describe_stops(builds: Sequence[Build]) -> list[str]:
@@ -73,11 +96,8 @@ def _name_columns(report: StudyReport) -> tuple[str, ...]:
     return ("trial", "stage") if report.has_stages else ("trial",)
 
 
-def _name_cells(
-    report: StudyReport, trial_number: int, stage: int, *, is_below_threshold: bool = False
-) -> tuple[str, ...]:
-    trial = f"{trial_number}{' (below threshold)' if is_below_threshold else ''}"
-    return (trial, str(stage)) if report.has_stages else (trial,)
+def _name_cells(report: StudyReport, trial_number: int, stage: int, mark: str = "") -> tuple[str, ...]:
+    return (f"{trial_number}{mark}", str(stage)) if report.has_stages else (f"{trial_number}{mark}",)
 
 
 def _caption(report: StudyReport) -> str:

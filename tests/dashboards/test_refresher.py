@@ -27,11 +27,14 @@ NEVER = threading.Event()
 N_STUDY_NOTES = 2
 """Of the study, and of the study of its points."""
 
+N_STAGES = 2
+"""Each measured trial has a point, with a note, for each."""
+
 
 def test_first_refresh_writes_plot_study_notes_and_a_note_per_finished_trial(database: Database) -> None:
     make_demo_study(database, n_trials=6).ask()  # the seventh trial runs
 
-    assert _refresh(open_optuna_storage(database), database) == 1 + N_STUDY_NOTES + 6
+    assert _refresh(open_optuna_storage(database), database) == 1 + N_STUDY_NOTES + 6 + 4 * N_STAGES
 
 
 def test_what_is_up_to_date_is_not_written_again(database: Database) -> None:
@@ -65,7 +68,7 @@ def test_a_trial_at_cost_0_on_the_front_has_its_plot_and_note(database: Database
     number = complete_trial(study, database, pruned_density=0.0)
     storage = open_optuna_storage(database)
 
-    assert _refresh(storage, database) == 1 + N_STUDY_NOTES + 5
+    assert _refresh(storage, database) == 1 + N_STUDY_NOTES + 5 + 3 * N_STAGES
 
     text = "".join(_attributes(storage).values())
     assert f"**Trial {number}**: accuracy" in text
@@ -77,7 +80,7 @@ def test_each_objective_but_accuracy_has_a_plot(database: Database) -> None:
     make_demo_study(database, n_trials=6, goals=THREE_OBJECTIVES)
     storage = open_optuna_storage(database)
 
-    assert _refresh(storage, database) == 2 + N_STUDY_NOTES + 6
+    assert _refresh(storage, database) == 2 + N_STUDY_NOTES + 6 + 4 * N_STAGES
     assert _refresh(storage, database) == 0
 
     study = storage.get_all_studies()[0]
@@ -103,8 +106,22 @@ def test_a_trial_completed_by_hand_has_a_note_without_metrics(database: Database
     study.tell(study.ask(), [0.9, 0.001])
     storage = open_optuna_storage(database)
 
-    assert _refresh(storage, database) == 1 + N_STUDY_NOTES + 4
+    assert _refresh(storage, database) == 1 + N_STUDY_NOTES + 4 + N_STAGES
     assert "**Trial 3**: complete." in "".join(_attributes(storage).values())
+
+
+def test_each_point_has_a_note_that_names_it_and_leads_to_its_trial(database: Database) -> None:
+    make_demo_study(database, n_trials=4)
+    storage = open_optuna_storage(database)
+
+    _refresh(storage, database)
+
+    study, points = storage.get_all_studies()
+    notes = "".join(map(str, storage.get_study_system_attrs(points._study_id).values()))
+    link = f"[The note of trial 1](/dashboard/studies/{study._study_id}/trials?numbers=1)"
+    assert f"**Trial 1 stage 0** of study `demo`. {link}" in notes
+    assert "The points of study `demo`: the network at the end of each stage" in notes
+    assert notes.count("**Trial ") == 4
 
 
 def test_one_study_may_be_named_and_others_stay_untouched(database: Database) -> None:
@@ -112,8 +129,8 @@ def test_one_study_may_be_named_and_others_stay_untouched(database: Database) ->
     make_demo_study(database, "second", n_trials=3)
     storage = open_optuna_storage(database)
 
-    assert Refresher(storage, database, "second").refresh(NEVER) == 1 + N_STUDY_NOTES + 3
-    assert _refresh(storage, database) == 1 + N_STUDY_NOTES + 3
+    assert Refresher(storage, database, "second").refresh(NEVER) == 1 + N_STUDY_NOTES + 3 + N_STAGES
+    assert _refresh(storage, database) == 1 + N_STUDY_NOTES + 3 + N_STAGES
 
 
 def test_studies_of_other_programs_stay_untouched(database: Database) -> None:
@@ -156,7 +173,7 @@ def test_a_big_study_is_written_in_parts_builds_and_front_first(
     trial_ids = {study.trials[number]._trial_id for number in (dominated, *front)}
     monkeypatch.setattr("dashboards.refresher.MAX_WRITES", 2 + len(trial_ids))
 
-    assert refresher.refresh(NEVER) == 2 + len(trial_ids) + 1  # the note of the points' study is apart
+    assert refresher.refresh(NEVER) == 2 * (2 + len(trial_ids))  # as many of the points
     assert _trial_notes(storage) == trial_ids
     while refresher.refresh(NEVER):
         pass

@@ -16,7 +16,7 @@ from search.promote import main as promote
 from search.report import main
 from search.reports.formats import CSV_COLUMNS, front_as_csv
 from search.reports.study_report import load_study_report
-from search.reports.tables import builds_as_table, front_as_table
+from search.reports.tables import builds_as_table, front_as_table, print_tables
 from spaces.metrics import LUT
 from storage.builds import claim_build, finish_build
 from storage.database import Database
@@ -241,6 +241,31 @@ def test_tables_have_a_column_of_stages_where_a_trial_has_several(studied: Datab
     for make in (front_as_table, builds_as_table):
         assert [column.header for column in make(report).columns][:2] == ["trial", "stage"]
         assert "stage" not in [column.header for column in make(single).columns]
+
+
+def test_builds_of_stages_fit_into_120_columns(studied: Database) -> None:
+    report, console = load_study_report(studied, "small"), Console(width=120)
+    with console.capture() as capture:
+        console.print(builds_as_table(report))
+    assert "succeeded" in capture.get()
+    assert "…" not in capture.get()
+
+
+def test_builds_that_reach_the_threshold_have_a_star(studied: Database) -> None:
+    report = load_study_report(studied, "small")
+    builds = tuple(replace(build, is_below_threshold=bool(index)) for index, build in enumerate(report.builds))
+    (trials, *_) = builds_as_table(replace(report, builds=builds)).columns
+    number = builds[0].trial_number
+    assert list(trials.cells) == [f"{number}*", f"{number} "]
+
+
+def test_narrow_terminal_gets_the_builds_as_lines_with_every_digit(studied: Database) -> None:
+    report, console = load_study_report(studied, "small"), Console(width=80)
+    with console.capture() as capture:
+        print_tables(report, console)
+    text = " ".join(capture.get().split())
+    assert "stage 1; state succeeded; level codegen; board ZCU111; LUT, layers only 18,432; LUT 24,100;" in text
+    assert "…" not in text
 
 
 def test_front_of_stages_fits_into_80_columns(studied: Database) -> None:
