@@ -80,6 +80,11 @@ class MeasuredPoint:
         return self.trial.design
 
     @property
+    def target_inference_cost(self) -> float | None:
+        """The cost that its stage was to prune down to; None where that has no such target."""
+        return None if self.stage == 0 else getattr(self.design.stages[self.stage - 1], "inference_cost", None)
+
+    @property
     def architecture(self) -> ArchitectureConfig:
         """Of this network: a stage may have removed channels of its trial's."""
         return self.evaluation.architecture or self.design.architecture

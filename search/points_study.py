@@ -87,6 +87,7 @@ def _is_later(parameter: str, stage: int) -> bool:
 
 
 def _describe(point: MeasuredPoint) -> dict[str, object]:
+    target = point.target_inference_cost
     return {
         TRIAL: point.trial_number,
         STAGE: point.stage,
@@ -94,4 +95,5 @@ def _describe(point: MeasuredPoint) -> dict[str, object]:
         "bit_ops": point.cost.bit_ops,
         "weight_bits": point.cost.weight_bits,
         "parameters": point.cost.parameters,
+        **({} if target is None else {"target_inference_cost": target}),
     }

@@ -64,6 +64,17 @@ def test_point_has_the_parameters_that_its_network_depends_on(sqlite: Database, 
     assert drawn == [EPSILONS, EPSILONS[1:], []]
 
 
+def test_point_has_the_cost_target_of_its_stage(sqlite: Database, tmp_path: Path) -> None:
+    target = "    - {kind: cost_aware, inference_cost: {float: [0.001, 0.002]}, epochs: 2}"
+    config = small_config(**{STAGE: f"{STAGE}\n{target}"}, **{"trials: 6": "trials: 1"})
+    search = make_search(config, sqlite, tmp_path, complete, limits=Limits(1, 3, None))
+    run_search(search)
+    (trial,) = load_study_report(sqlite, "small").trials
+    asked = search.study.trials[trial.trial_number].params["pruning.stages[1].inference_cost"]
+    assert [point.target_inference_cost for point in trial.points] == [None, None, asked]
+    assert [point.user_attrs.get("target_inference_cost") for point in _points(sqlite)] == [None, None, asked]
+
+
 def test_trials_of_the_search_keep_their_numbers_and_its_front_is_of_their_last_stages(
     sqlite: Database, tmp_path: Path
 ) -> None:
