@@ -1,4 +1,4 @@
-"""What training and pruning give: `python -m workers.recipe_benchmark pruning`, or `recipe`.
+"""What training and pruning give: `python -m workers.recipe_benchmark pruning`, `recipe` or `small_net`.
 
 Each way trains the same network with the same seeds on a twin. A run that is stopped goes on where it was.
 """
@@ -20,6 +20,29 @@ from storage.records import Evaluation
 from storage.twin.cached_twin import ensure_twin
 from workers.benchmarks.campaigns import Campaign, Results, run_campaign
 from workers.benchmarks.training_speed import NETWORKS
+
+SMALL_NET = ArchitectureConfig.model_validate(
+    {
+        "blocks": (
+            {"type": "input_quantizer", "clip": 3.0},
+            *(
+                {
+                    "type": "depthwise_separable",
+                    "kernel_size": kernel,
+                    "stride": stride,
+                    "out_channels": channels,
+                    "weight_bit_width": 4,
+                    "depthwise_weight_bit_width": 6,
+                    "activation_bit_width": 4,
+                }
+                for kernel, stride, channels in ((27, 4, 24), (21, 1, 24), (15, 2, 48), (9, 1, 48), (9, 2, 48))
+            ),
+            {"type": "global_pool"},
+            {"type": "linear", "out_features": 24, "weight_bit_width": 4},
+        )
+    }
+)
+"""BacalhauNet with a first stride of 4, and fewer bits outside of the depthwise layers."""
 
 BACALHAUNET = ArchitectureConfig(blocks=NETWORKS["BacalhauNet w6a6"])
 
@@ -57,6 +80,53 @@ def recipe_ways(epochs: int) -> Mapping[str, Design]:
         "rate 0.02": _hold(epochs),
     }
     return {name: _design(training, []) for name, training in steps.items()}
+
+
+def small_net_ways() -> Mapping[str, Design]:
+    """BacalhauNet pruned as in its paper's table 6, and a smaller network by cost targets, for about the same time."""
+    papers = TrainingSettings(epochs=20, batch_size=64, learning_rate=0.01, weight_decay=1e-4, restart_epochs=5)
+    settings = ((5e-5, 0.15), (1e-4, 0.25), (1e-5, 0.25))
+    thresholds = [ThresholdStage(epsilon=epsilon, weight_decay=decay, epochs=10) for decay, epsilon in settings]
+    targets = (0.0165, 0.0118, 0.0083, 0.0059, 0.0042)
+    stages = [CostAwareStage(inference_cost=cost, epochs=12) for cost in targets]
+    return {
+        "BacalhauNet, its paper's method": _design(papers, thresholds),
+        "small network, cost targets": Design(architecture=SMALL_NET, training=_hold(40), stages=tuple(stages)),
+    }
+
+
+def format_small_net(results: Results) -> str:
+    """Each stage's cost and accuracy, and at what share of BacalhauNet's cost the small network is as accurate."""
+    old, new = results.values()
+    header = ["way, stage", "inference cost", "accuracy", "lowest seed", "minutes", "cost at equal accuracy"]
+    rows = []
+    for way, curves in results.items():
+        for stage, seeds in enumerate(zip(*curves, strict=True)):
+            costs = [evaluation.cost.inference_cost for evaluation in seeds]
+            accuracies = [evaluation.accuracy for evaluation in seeds]
+            minutes = statistics.mean(sum(e.training_seconds for e in curve[: stage + 1]) / 60 for curve in curves)
+            ratio = _format_ratio(new, statistics.mean(accuracies), statistics.mean(costs)) if curves is old else ""
+            row = [f"{way}, {stage}", f"{statistics.mean(costs):.5f}", _format_mean(accuracies)]
+            rows.append([*row, f"{100 * min(accuracies):.2f}", f"{minutes:.1f}", ratio])
+    return _markdown(header, rows)
+
+
+def find_cost(curves: Sequence[Sequence[Evaluation]], accuracy: float) -> float | None:
+    """The least inference cost at which the mean curve of several seeds reaches an accuracy; None where it does not.
+
+    Between two stages the accuracy is linear in the logarithm of the cost.
+    """
+    seeds = [sorted((e.cost.inference_cost, e.accuracy) for e in curve) for curve in curves]
+    means: list[tuple[float, float]] = [
+        (statistics.mean(cost for cost, _ in stage), statistics.mean(value for _, value in stage))
+        for stage in zip(*seeds, strict=True)
+    ]
+    if means[0][1] >= accuracy:
+        return means[0][0]
+    for (low, first), (high, second) in itertools.pairwise(means):
+        if first < accuracy <= second:
+            return math.exp(math.log(low) + (accuracy - first) / (second - first) * math.log(high / low))
+    return None
 
 
 def format_pruning(results: Results, targets: Sequence[float] = TARGETS) -> str:
@@ -101,10 +171,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def run(ways: Mapping[str, Design]) -> Results:
         return run_campaign(Campaign(ways, args.seeds, data, args.folder, args.processes), _say)
 
-    if args.table == "pruning":
-        print(format_pruning(run(pruning_ways())))
-    else:
-        print(format_recipe({epochs: run(recipe_ways(epochs)) for epochs in args.epochs}))
+    match args.table:
+        case "pruning":
+            print(format_pruning(run(pruning_ways())))
+        case "recipe":
+            print(format_recipe({epochs: run(recipe_ways(epochs)) for epochs in args.epochs}))
+        case "small_net":
+            print(format_small_net(run(small_net_ways())))
     return 0
 
 
@@ -134,6 +207,11 @@ def _gain(results: Results, before: str, after: str) -> str:
     return _format_mean([new[-1].accuracy - old[-1].accuracy for old, new in pairs], sign="+")
 
 
+def _format_ratio(curves: Sequence[Sequence[Evaluation]], accuracy: float, cost: float) -> str:
+    found = find_cost(curves, accuracy)
+    return "not reached" if found is None else f"{found / cost:.2f}"
+
+
 def _format_mean(values: Sequence[float | None], sign: str = "") -> str:
     known = [value for value in values if value is not None]
     if len(known) < len(values) or not known:
@@ -151,7 +229,7 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m workers.recipe_benchmark", description="What training and pruning give, with standard errors."
     )
-    parser.add_argument("table", choices=["pruning", "recipe"])
+    parser.add_argument("table", choices=["pruning", "recipe", "small_net"])
     parser.add_argument("--seeds", type=int, default=3, help="default 3")
     parser.add_argument("--epochs", type=int, nargs="+", default=[5, 20], help="of recipe; default 5 20")
     parser.add_argument("--frames-per-cell", type=int, default=128, help="of the twin; default 128")

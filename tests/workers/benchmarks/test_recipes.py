@@ -12,7 +12,17 @@ from spaces.search_space import Design, TrainingSettings
 from storage.records import Cost, Evaluation
 from tests.workers.conftest import dsc
 from workers.benchmarks.campaigns import Campaign, run_campaign
-from workers.benchmarks.recipes import format_pruning, format_recipe, interpolate, main, pruning_ways, recipe_ways
+from workers.benchmarks.recipes import (
+    find_cost,
+    format_pruning,
+    format_recipe,
+    format_small_net,
+    interpolate,
+    main,
+    pruning_ways,
+    recipe_ways,
+    small_net_ways,
+)
 
 TINY = ArchitectureConfig(
     blocks=(InputQuantizer(), dsc(9, 16, 8, 4, 4), GlobalPool(), Linear(out_features=24, weight_bit_width=4))
@@ -44,6 +54,20 @@ def test_table_has_mean_and_standard_error_over_the_seeds() -> None:
     ]
 
 
+def test_cost_at_equal_accuracy_is_of_the_mean_curve() -> None:
+    curves = [curve((0.04, 0.50), (0.01, 0.42)), curve((0.04, 0.52), (0.01, 0.40))]
+    assert find_cost(curves, 0.46) == pytest.approx(0.02)
+    assert find_cost(curves, 0.30) == 0.01
+    assert find_cost(curves, 0.60) is None
+    old = [curve((0.1, 0.46)), curve((0.1, 0.46))]
+    rows = format_small_net({"old": old, "new": curves}).splitlines()[2:]
+    assert rows == [
+        "| old, 0 | 0.10000 | 46.00 ± 0.00 | 46.00 | 0.0 | 0.20 |",
+        "| new, 0 | 0.04000 | 51.00 ± 1.00 | 50.00 | 0.0 |  |",
+        "| new, 1 | 0.01000 | 41.00 ± 1.00 | 40.00 | 0.0 |  |",
+    ]
+
+
 def test_gain_is_of_the_same_seeds() -> None:
     results = {5: {"old": [curve((1, 0.30)), curve((1, 0.40))], "new": [curve((1, 0.32)), curve((1, 0.42))]}}
     assert format_recipe(results).splitlines()[2:] == [
@@ -53,6 +77,7 @@ def test_gain_is_of_the_same_seeds() -> None:
 
 
 def test_all_ways_train_the_same_network_for_the_same_time() -> None:
+    assert [len(way.stages) for way in small_net_ways().values()] == [3, 5]
     for ways in (pruning_ways(), recipe_ways(5)):
         epochs = {way.training.epochs + sum(stage.epochs for stage in way.stages) for way in ways.values()}
         assert len(epochs) == 1
