@@ -11,9 +11,11 @@ import torch
 from spaces.architecture import ArchitectureConfig
 from storage.dataset.frames import Frames
 from workers.accuracy import evaluate_accuracy
+from workers.inference_cost import count_cost, list_marginal_costs
 from workers.model import build_model, iterate_mac_modules, measure_density
-from workers.pruning import keep_from_epsilon, prune_once
-from workers.training import EpochEnd, Phase, Resumption, TrainingDivergedError, train
+from workers.pruning import Pruner, keep_from_epsilon, keep_most_salient_to_cost, list_kept, prune_once
+from workers.training import EpochEnd, Phase, Ramp, Resumption, TrainingDivergedError, train
+from workers.training_path import PathName, make_training_path
 
 PHASE = Phase(stage=0, epochs=4, learning_rate=0.01, weight_decay=1e-4, batch_size=32, restart_epochs=5)
 
@@ -79,6 +81,30 @@ def test_pruned_weights_stay_at_zero(tone_architecture: ArchitectureConfig, tone
         assert torch.count_nonzero(module.weight) <= n_alive[name]
         assert not module.weight[~masks[name]].any()
     assert max(measure_density(model).values()) < 1.0
+
+
+@pytest.mark.parametrize("path", list(PathName))
+def test_every_path_removes_weights_down_to_a_target_while_it_trains(
+    tone_architecture: ArchitectureConfig, tone_frames: Frames, path: PathName
+) -> None:
+    dense = count_cost(tone_architecture, {}).inference_cost
+    model, target = build_model(tone_architecture, seed=0), dense / 2
+    pruner = Pruner(model, list_kept(model), keep_most_salient_to_cost, list_marginal_costs(tone_architecture))
+    phase = dataclasses.replace(PHASE, epochs=8, learning_rate=0.03, restart_epochs=None, ramp=Ramp(dense, target))
+    ends: list[EpochEnd] = []
+    train(model, tone_frames, phase, 0, pruner, None, ends.append, make_training_path(model, path))
+    pruner.fill_up(target)
+
+    cost = count_cost(tone_architecture, measure_density(model)).inference_cost
+    assert 0.98 * target <= cost <= target, "one weight of so small a network is 2 % of its cost"
+    assert ends[-1].loss < 0.7 * ends[0].loss
+    held = [end.held for end in ends]
+    assert [end is not None for end in held] == [False, False, False, True, False, False, False, False]
+    assert held[3] is not None
+    assert held[3].masks is not None
+    for name, module in iterate_mac_modules(model):
+        assert not module.weight[~pruner.masks[name]].any()
+        assert not (pruner.masks[name] & ~held[3].masks[name]).any(), "none comes back"
 
 
 def test_pruning_again_keeps_earlier_zeros(tone_architecture: ArchitectureConfig) -> None:
