@@ -18,14 +18,15 @@ from torch.autograd.function import once_differentiable
 
 from workers.cpu.blocked_frames import LANES, Blocked, Engine, address_of
 from workers.cpu.native_library import load_library
+from workers.functional_quantizers import IntegerRange
 
 
 @dataclass(frozen=True)
 class CodeRange:
-    """ReLU, then the integers 0 to `highest`, at most 255, times `scale`; ReLU alone where `scale` is None."""
+    """ReLU, then the integers 0 to `highest`, at most 255, times a scale; ReLU alone where `range` is None."""
 
-    scale: Tensor | None = None
-    """One number, positive; has a gradient."""
+    range: Tensor | None = None
+    """One number, whose magnitude `highest` stands for; has a gradient."""
     highest: int = 0
 
 
@@ -39,11 +40,20 @@ class Residual:
 
 
 @dataclass(frozen=True)
-class Convolution:
-    """The weights as inference sees them, quantized, and how they move over the frames."""
+class QuantizedWeight:
+    """Weights, and the integers that inference sees; as in `workers.functional_quantizers.WeightQuantizer`."""
 
-    weight: Tensor
-    """(out_channels, in_channels, kernel_size), or (channels, 1, kernel_size) where depthwise."""
+    parameter: Tensor
+    """(out_channels, in_channels, kernel_size), or (channels, 1, kernel_size) where depthwise; has a gradient."""
+    integers: IntegerRange | None = None
+    """Both ends of the same magnitude; None: the weights are floats."""
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """The weights, and how they move over the frames."""
+
+    weight: QuantizedWeight
     stride: int
     padding: int
     is_depthwise: bool
@@ -102,8 +112,8 @@ TENSORS_PER_LAYER = 5
 def _list_tensors(layer: NativeLayer) -> tuple[Tensor | None, ...]:
     """Those that have gradients."""
     activation = layer.activation
-    sum_scale = activation.residual.quantizer.scale if activation.residual else None
-    return layer.conv.weight, layer.norm.weight, layer.norm.bias, activation.quantizer.scale, sum_scale
+    sum_range = activation.residual.quantizer.range if activation.residual else None
+    return layer.conv.weight.parameter, layer.norm.weight, layer.norm.bias, activation.quantizer.range, sum_range
 
 
 def _check_blocks(x: Blocked) -> None:
@@ -126,12 +136,16 @@ class _LayerArguments(ctypes.Structure):
         *((name, c_int64) for name in ("in_channels", "out_channels", "in_length", "out_length")),
         *((name, c_int64) for name in ("kernel_size", "stride", "padding", "pool_size")),
         *((name, c_int64) for name in ("is_depthwise", "summand", "highest", "sum_highest")),
+        *((name, c_int64) for name in ("weight_lowest", "weight_highest")),
         *((name, c_double) for name in ("momentum", "epsilon")),
-        *((name, c_void_p) for name in ("scale", "sum_scale", "weight", "gamma", "beta")),
+        *((name, c_void_p) for name in ("range", "sum_range", "weight", "gamma", "beta")),
         *((name, c_void_p) for name in ("running_mean", "running_variance")),
-        *((name, c_void_p) for name in ("z", "floats", "codes", "mean", "inverse_deviation")),
+        ("z", c_void_p),
+        ("z_unit", c_double),
+        ("is_z_short", c_int64),
+        *((name, c_void_p) for name in ("floats", "codes", "mean", "inverse_deviation")),
         *((name, c_void_p) for name in ("weight_gradient", "gamma_gradient", "beta_gradient")),
-        *((name, c_void_p) for name in ("scale_gradient", "sum_scale_gradient")),
+        *((name, c_void_p) for name in ("range_gradient", "sum_range_gradient")),
     )
 
 
@@ -149,11 +163,11 @@ def _set_geometry(to: Any, layer: NativeLayer, signals: list[tuple[int, int]]) -
     """`signals`: channels and length of what goes into each layer so far, the last into this one."""
     conv, activation = layer.conv, layer.activation
     in_channels, in_length = signals[-1]
-    out_channels, weight_channels, kernel_size = conv.weight.shape
+    out_channels, weight_channels, kernel_size = conv.weight.parameter.shape
     expected = (in_channels, 1) if conv.is_depthwise else (out_channels, in_channels)
     if (out_channels, weight_channels) != expected or layer.norm.num_features != out_channels:
         raise ValueError(
-            f"weights {tuple(conv.weight.shape)} and a batch norm of {layer.norm.num_features} channels "
+            f"weights {tuple(conv.weight.parameter.shape)} and a batch norm of {layer.norm.num_features} channels "
             f"do not fit {in_channels} input channels"
         )
     if in_length + 2 * conv.padding < kernel_size:
@@ -161,6 +175,10 @@ def _set_geometry(to: Any, layer: NativeLayer, signals: list[tuple[int, int]]) -
     to.in_channels, to.out_channels, to.in_length = in_channels, out_channels, in_length
     to.out_length = (in_length + 2 * conv.padding - kernel_size) // conv.stride + 1
     to.kernel_size, to.stride, to.padding, to.is_depthwise = kernel_size, conv.stride, conv.padding, conv.is_depthwise
+    integers = conv.weight.integers
+    if integers is not None:
+        assert integers.lowest == -integers.highest
+        to.weight_lowest, to.weight_highest = integers.lowest, integers.highest
     to.highest, to.pool_size, to.summand = activation.quantizer.highest, activation.pool_size, -1
     residual = activation.residual
     if residual is None:
@@ -202,7 +220,7 @@ class _FusedLayers(torch.autograd.Function):
         kept: list[Tensor] = []
         for i, (layer, norm) in enumerate(zip(layers, norms, strict=True)):
             _point(layer, running_mean=norm.running_mean, running_variance=norm.running_var)
-            names = ("weight", "gamma", "beta", "scale", "sum_scale")
+            names = ("weight", "gamma", "beta", "range", "sum_range")
             _point(layer, **dict(zip(names, _tensors_of(tensors, i), strict=True)))
             kept += _allocate(layer, len(x))
         last = layers[-1]
@@ -223,7 +241,7 @@ class _FusedLayers(torch.autograd.Function):
         x_gradient = torch.empty_like(x) if ctx.needs_input_grad[4] else None
         gradients = [None if tensor is None else torch.empty_like(tensor) for tensor in tensors]
         for i, layer in enumerate(ctx.layers):
-            names = ("weight_gradient", "gamma_gradient", "beta_gradient", "scale_gradient", "sum_scale_gradient")
+            names = ("weight_gradient", "gamma_gradient", "beta_gradient", "range_gradient", "sum_range_gradient")
             _point(layer, **dict(zip(names, _tensors_of(gradients, i), strict=True)))
         _point(ctx.network, out_gradient=out_gradient, x_gradient=x_gradient)
         _run(load_library(ctx.engine.instruction_set).network_backward, ctx.network)

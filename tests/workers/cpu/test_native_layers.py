@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
+import brevitas.nn as qnn
 import numpy as np
 import pytest
 import torch
+from brevitas.quant import Int8WeightPerTensorFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,8 +26,18 @@ from tests.workers.plain_layers import (
     run_plain,
 )
 from workers.cpu.blocked_frames import FASTEST, Blocked, Engine, from_blocked, gather_codes, to_blocked
-from workers.cpu.native_layers import Activation, CodeRange, Convolution, NativeLayer, Residual, max_pool, run_layers
+from workers.cpu.native_layers import (
+    Activation,
+    CodeRange,
+    Convolution,
+    NativeLayer,
+    QuantizedWeight,
+    Residual,
+    max_pool,
+    run_layers,
+)
 from workers.cpu.native_library import available_instruction_sets, find_problem
+from workers.functional_quantizers import IntegerRange
 from workers.layers import make_relu
 
 pytestmark = pytest.mark.skipif(find_problem() is not None, reason=f"no native library: {find_problem()}")
@@ -76,14 +89,14 @@ def test_results_do_not_depend_on_the_number_of_threads(is_depthwise: bool) -> N
 @pytest.mark.parametrize("bit_width", range(2, 9))
 def test_codes_are_brevitas_bit_for_bit_ties_included(bit_width: int, instruction_set: str) -> None:
     highest = 2**bit_width - 1
-    scale = (torch.tensor(4.265) / highest).requires_grad_()
+    largest = torch.tensor(4.265, requires_grad=True)
     engine = Engine(instruction_set)
     x = torch.linspace(-1.0, 6.0, 16 * 997).reshape(16, 1, 997)
-    x[0, 0, : highest + 1] = (torch.arange(highest + 1) + 0.5) * scale.detach()  # ties
+    x[0, 0, : highest + 1] = (torch.arange(highest + 1) + 0.5) * (largest.detach() / highest)  # ties
     expected_x, fused_x = x.clone().requires_grad_(), x.clone().requires_grad_()
     relu = make_relu(LayerBits(bit_width, bit_width))
     expected = relu(expected_x)
-    one, activation = convolve_with(torch.ones(1, 1, 1)), Activation(CodeRange(scale, highest))
+    one, activation = ONE, Activation(CodeRange(largest, highest))
     fused = from_blocked(run_layer(to_blocked(fused_x), one, identity_norm(), activation, engine))
     gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(5))
     torch.autograd.backward([expected, fused], [gradient, gradient])
@@ -94,8 +107,28 @@ def test_codes_are_brevitas_bit_for_bit_ties_included(bit_width: int, instructio
     torch.testing.assert_close(fused_x.grad, expected_x.grad)
     (trained,) = relu.parameters()
     assert trained.grad is not None
-    assert scale.grad is not None
-    torch.testing.assert_close(scale.grad / highest, trained.grad, rtol=1e-4, atol=1e-3)
+    assert largest.grad is not None
+    torch.testing.assert_close(largest.grad, trained.grad, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("bit_width", range(2, 9))
+def test_weights_are_quantized_as_brevitas_does_ties_included(bit_width: int) -> None:
+    highest = 2 ** (bit_width - 1) - 1
+    conv = qnn.QuantConv1d(1, 300, 1, bias=False, weight_quant=Int8WeightPerTensorFloat, weight_bit_width=bit_width)
+    with torch.no_grad():
+        conv.weight.flatten()[:highest] = torch.arange(highest) + 0.5
+        conv.weight.flatten()[highest : highest + 3] = torch.tensor([highest, -highest, highest])  # the largest, thrice
+    weight = conv.weight.detach().clone().requires_grad_()
+    quantized = QuantizedWeight(weight, IntegerRange(-highest, highest))
+    norm = nn.BatchNorm1d(300, eps=0.0).eval()
+    x = torch.ones(1, 1, 1)
+    plain, native = conv(x), from_blocked(run_layer(to_blocked(x), replace(ONE, weight=quantized), norm, RELU, FASTEST))
+    gradient = torch.randn(plain.shape, generator=torch.Generator().manual_seed(10))
+    torch.autograd.backward([F.relu(plain), native], [gradient, gradient])
+    assert torch.equal(native, F.relu(plain))
+    assert weight.grad is not None
+    assert conv.weight.grad is not None
+    torch.testing.assert_close(weight.grad, conv.weight.grad, rtol=1e-5, atol=1e-5)
 
 
 def test_lanes_beyond_the_frames_are_zero_and_have_no_part_in_statistics() -> None:
@@ -112,8 +145,8 @@ def test_lanes_beyond_the_frames_are_zero_and_have_no_part_in_statistics() -> No
 def test_a_value_that_is_no_number_shows_behind_layers_of_codes(is_training: bool) -> None:
     x = torch.zeros(16, 1, 4)
     x[3, 0, 2] = torch.nan
-    activation = Activation(CodeRange(torch.tensor(0.1), 15))
-    layers = [NativeLayer(convolve_with(torch.ones(1, 1, 1)), nn.BatchNorm1d(1), activation) for _ in range(3)]
+    activation = Activation(CodeRange(torch.tensor(1.5), 15))
+    layers = [NativeLayer(ONE, nn.BatchNorm1d(1), activation) for _ in range(3)]
     for layer in layers:
         layer.norm.train(is_training)
     assert from_blocked(run_layers(to_blocked(x), layers, FASTEST)).isnan().all()
@@ -186,9 +219,9 @@ def run_fused(case: Case, gradient: Tensor, engine: Engine) -> ComputedLayer:
     inputs, norm = copy_inputs(case, torch.float32), copy_norm(case.norm, torch.float32)
     residual = None
     if case.sum_scale is not None:
-        residual = Residual(0, CodeRange(inputs["sum_scale"], case.sum_highest))
-    conv = Convolution(inputs["weight"], case.stride, case.padding, case.is_depthwise)
-    activation = Activation(CodeRange(inputs.get("scale"), case.highest), residual, 1 if residual else case.pool_size)
+        residual = Residual(0, code_range(inputs["sum_scale"], case.sum_highest))
+    conv = Convolution(QuantizedWeight(inputs["weight"]), case.stride, case.padding, case.is_depthwise)
+    activation = Activation(code_range(inputs.get("scale"), case.highest), residual, 1 if residual else case.pool_size)
     out = run_layer(to_blocked(inputs["x"]), conv, norm, activation, engine)
     if residual:
         out = max_pool(out, case.pool_size, engine)
@@ -199,10 +232,17 @@ def run_layer(x: Blocked, conv: Convolution, norm: nn.BatchNorm1d, activation: A
     return run_layers(x, [NativeLayer(conv, norm, activation)], engine)
 
 
+ONE = Convolution(QuantizedWeight(torch.ones(1, 1, 1)), stride=1, padding=0, is_depthwise=False)
+
+
 def identity_norm() -> nn.BatchNorm1d:
     return nn.BatchNorm1d(1, eps=0.0).eval()
 
 
 def convolve_with(weight: Tensor) -> Convolution:
     """With stride 1, and without padding."""
-    return Convolution(weight, stride=1, padding=0, is_depthwise=False)
+    return Convolution(QuantizedWeight(weight), stride=1, padding=0, is_depthwise=False)
+
+
+def code_range(scale: Tensor | None, highest: int) -> CodeRange:
+    return CodeRange() if scale is None else CodeRange(scale * highest, highest)

@@ -4,7 +4,7 @@
 #include "quantizer.h"
 #include "signal.h"
 
-// One channel's batch norm as z * slope + shift, and the mean that it subtracts.
+// One channel's batch norm as z * slope + shift, and the mean that it subtracts; z as it is stored.
 struct ChannelNorm {
     float slope, shift, mean;
 };
@@ -49,8 +49,9 @@ inline void for_activation(const Activation& a, bool has_summand, F f) {
     return is_quantized ? f.template run<true, true, false>() : f.template run<false, true, false>();
 }
 
+template <class ZRow>
 struct ActivateRow {
-    const float* z;
+    ZRow z;
     SummandRow summand;
     OutRow out;
     int64_t n_positions;
@@ -65,13 +66,12 @@ struct ActivateRow {
         for (int lane = 0; lane < LANES; lane += V) {
             vec mask = load(is_frame + lane);
             for (int64_t at = lane; at < n_positions * LANES; at += LANES) {
-                prefetch(z + at);
-                vec a = multiply_add(load(z + at), slope, shift);
+                vec a = multiply_add(z.at(at), slope, shift);
                 if constexpr (HAS_SUMMAND) {
                     vec sum = load(summand.start + at) * summand_scale + quantize<IS_QUANTIZED>(a, q);
-                    out.write<IS_SUM_QUANTIZED>(at, to_code<IS_SUM_QUANTIZED>(sum, sum_q) * mask);
+                    out.template write<IS_SUM_QUANTIZED>(at, to_code<IS_SUM_QUANTIZED>(sum, sum_q) * mask);
                 } else {
-                    out.write<IS_QUANTIZED>(at, to_code<IS_QUANTIZED>(a, q) * mask);
+                    out.template write<IS_QUANTIZED>(at, to_code<IS_QUANTIZED>(a, q) * mask);
                 }
             }
         }
@@ -80,8 +80,9 @@ struct ActivateRow {
 
 // Passes a row's gradient back through the last quantizer, and adds to the sums that the gradients of batch norm and
 // scales are made of.
+template <class ZRow>
 struct PassGradientRow {
-    const float* z;
+    ZRow z;
     SummandRow summand;
     const float* out_gradient;
     const float* added;  // gradient that comes from elsewhere, or null
@@ -101,8 +102,7 @@ struct PassGradientRow {
         for (int lane = 0; lane < LANES; lane += V) {
             vec mask = load(is_frame + lane);
             for (int64_t at = lane; at < n_positions * LANES; at += LANES) {
-                prefetch(z + at);
-                vec input = load(z + at), passed = load(out_gradient + at);
+                vec input = z.at(at), passed = load(out_gradient + at);
                 if (added) passed += load(added + at);
                 passed *= mask;
                 vec a = multiply_add(input, slope, shift);
@@ -124,14 +124,17 @@ struct PassGradientRow {
     }
 };
 
-// The gradient of z is gradient * slope + z * of_z + constant, where `gradient` is that of the normalized value.
+// The gradient of the convolution's result is gradient * slope + z * of_z + constant, where `gradient` is that of the
+// normalized value.
 struct NormGradient {
-    float of_z, constant;
+    float slope, of_z, constant;
 };
 
 // Where there is a summand, the gradient that is read is that of the sum: it passes the first quantizer here.
+template <class ZRow>
 struct ZGradientRow {
-    const float *z, *gradient;
+    ZRow z;
+    const float* gradient;
     float* z_gradient;
     int64_t n_positions;
     const float* is_frame;
@@ -142,17 +145,16 @@ struct ZGradientRow {
     template <bool IS_QUANTIZED, bool HAS_SUMMAND, bool IS_SUM_QUANTIZED>
     void run() const {
         ScaleVectors q(activation.quantizer);
-        vec slope = broadcast(norm.slope), shift = broadcast(norm.shift);
+        vec slope = broadcast(norm.slope), shift = broadcast(norm.shift), of_gradient = broadcast(of_norm.slope);
         vec of_z = broadcast(of_norm.of_z), constant = broadcast(of_norm.constant);
         for (int lane = 0; lane < LANES; lane += V) {
             vec mask = load(is_frame + lane);
             for (int64_t at = lane; at < n_positions * LANES; at += LANES) {
-                prefetch(z + at);
                 prefetch(gradient + at);
-                vec input = load(z + at), passed = load(gradient + at);
+                vec input = z.at(at), passed = load(gradient + at);
                 if constexpr (HAS_SUMMAND)
                     passed = pass_gradient<IS_QUANTIZED>(multiply_add(input, slope, shift), passed, q);
-                store(z_gradient + at, multiply_add(passed, slope, multiply_add(input, of_z, constant)) * mask);
+                store(z_gradient + at, multiply_add(passed, of_gradient, multiply_add(input, of_z, constant)) * mask);
             }
         }
     }

@@ -6,20 +6,35 @@
 #include "dense.h"
 #include "depthwise.h"
 #include "parallel.h"
-#include "layer.h"
+#include "weights.h"
 
 constexpr int64_t FORWARD_CACHE_VECTORS = 2048;    // of packed input: 128 KB
 constexpr int64_t BACKWARD_CACHE_VECTORS = 16384;  // of packed input and gradient: 1 MB, half of a level-2 cache
 constexpr int64_t LONGEST_TILE = 96;               // positions; longer ones were slower, measured with 2 to 64 channels
 
-// A layer's convolution: what it reads, and whether its result is too large for the caches.
+// A layer's convolution: what it reads, its weights, and whether its result is too large for the caches.
 struct Convolution {
     const FusedLayer& layer;
     Signal x;
+    Weights weights;
     bool is_streamed;
 
+    Convolution(const FusedLayer& layer, const Signal& x, bool is_streamed)
+        : layer(layer), x(x), weights(layer), is_streamed(is_streamed) {}
+
+    // Whether all sums of products of codes are integers of 16 bits.
+    bool is_short() const {
+        return x.codes && weights.is_quantized() && weights.largest_sum(static_cast<double>(x.highest)) <= 32767;
+    }
+    // What the forward multiplies codes of x with.
+    float forward_weight(int64_t i) const {
+        return layer.is_z_short ? weights.codes[i] : weights.value(i) * x.scale;
+    }
     OutputRows z(int64_t block, float* statistics) const {
-        return {layer.z + block * layer.z_block(), layer.out_length * LANES, LANES, is_streamed, statistics};
+        OutputRows rows{static_cast<float*>(layer.z), nullptr, layer.out_length * LANES, LANES, is_streamed, statistics};
+        if (layer.is_z_short) rows.shorts = static_cast<int16_t*>(layer.z);
+        rows.skip(block * layer.z_block());
+        return rows;
     }
 };
 
@@ -34,12 +49,13 @@ inline void add_statistics(const OutputRows& z, Statistics* of_rows, int64_t n_r
     }
 }
 
-// Weights times the scale of what they multiply, as multiply_rows reads them.
-inline std::vector<float> pack_forward_weights(const FusedLayer& layer, float scale) {
+// Weights as multiply_rows reads them.
+inline std::vector<float> pack_forward_weights(const Convolution& c) {
+    const FusedLayer& layer = c.layer;
     std::vector<float> packed(layer.n_weights());
     pack_weights(packed.data(), layer.out_channels, layer.in_channels, layer.kernel_size,
                  [&](int64_t o, int64_t i, int64_t tap) {
-                     return layer.weight[(o * layer.in_channels + i) * layer.kernel_size + tap] * scale;
+                     return c.forward_weight((o * layer.in_channels + i) * layer.kernel_size + tap);
                  });
     return packed;
 }
@@ -54,7 +70,7 @@ inline void convolve_dense(const Convolution& c, int64_t block, const float* pac
     int64_t row = (tile - 1) * layer.stride + layer.kernel_size;
     float* packed = scratch.reserve(layer.in_channels * row * LANES);
     OutputRows z = c.z(block, statistics_scratch.reserve(layer.out_channels * 2 * LANES));
-    for (int64_t first = 0; first < layer.out_length; first += tile, z.start += tile * LANES) {
+    for (int64_t first = 0; first < layer.out_length; first += tile, z.skip(tile * LANES)) {
         for (int64_t i = 0; i < layer.in_channels; ++i)
             copy_positions(packed + i * row * LANES, c.x, block, i, first * layer.stride - layer.padding, 1, row);
         clear_statistics(z, layer.out_channels);
@@ -84,11 +100,11 @@ inline void convolve_depthwise(const Convolution& c, int64_t block, Statistics* 
     std::vector<Phase> phases(layer.stride);
     float statistics[2 * LANES];
     OutputRows z = c.z(block, statistics);
-    for (int64_t channel = 0; channel < layer.in_channels; ++channel, z.start += z.row) {
+    for (int64_t channel = 0; channel < layer.in_channels; ++channel, z.skip(z.row)) {
         pack_phases(c, block, channel, packed, row, phases.data());
         for (int64_t tap = 0; tap < layer.kernel_size; ++tap)
             weight[tap % layer.stride * longest + tap / layer.stride] =
-                layer.weight[channel * layer.kernel_size + tap] * c.x.scale;
+                c.forward_weight(channel * layer.kernel_size + tap);
         for (int64_t r = 0; r < layer.stride; ++r) phases[r].weight = weight + r * longest;
         clear_statistics(z, 1);
         filter_row(phases.data(), layer.stride, z, layer.out_length);
@@ -135,7 +151,8 @@ struct DenseTiling {
 };
 
 // Weights for the input gradient: per phase, input and output channels swapped and taps reversed.
-inline std::vector<std::vector<float>> pack_backward_weights(const FusedLayer& layer) {
+inline std::vector<std::vector<float>> pack_backward_weights(const Convolution& c) {
+    const FusedLayer& layer = c.layer;
     std::vector<std::vector<float>> packed(layer.stride);
     for (int64_t phase = 0; phase < layer.stride; ++phase) {
         int64_t n_taps = layer.taps_of_phase(phase);
@@ -143,7 +160,7 @@ inline std::vector<std::vector<float>> pack_backward_weights(const FusedLayer& l
         pack_weights(packed[phase].data(), layer.in_channels, layer.out_channels, n_taps,
                      [&](int64_t i, int64_t o, int64_t m) {
                          int64_t tap = phase + (n_taps - 1 - m) * layer.stride;
-                         return layer.weight[(o * layer.in_channels + i) * layer.kernel_size + tap];
+                         return c.weights.value((o * layer.in_channels + i) * layer.kernel_size + tap);
                      });
     }
     return packed;
@@ -162,7 +179,7 @@ void multiply_gradients(const FusedLayer& layer, const DenseTiling& t, const flo
     for (int64_t phase = 0; phase < layer.stride; ++phase) {
         InputSteps steps(layer, phase, first, last);
         int64_t n_taps = layer.taps_of_phase(phase);
-        OutputRows out{x_gradient + (steps.position - begin) * LANES, row, layer.stride * LANES, false, nullptr};
+        OutputRows out{x_gradient + (steps.position - begin) * LANES, nullptr, row, layer.stride * LANES, false, nullptr};
         multiply_rows({dz + (steps.first - first + t.halo + 1 - n_taps) * LANES, t.dz_row * LANES, LANES},
                       layer.out_channels, n_taps, weights[phase].data(), out, layer.in_channels,
                       steps.last - steps.first);
@@ -231,9 +248,9 @@ void convolve_depthwise_backward(const Convolution& c, int64_t block, float* wei
             InputSteps steps(layer, r, 0, n_steps);
             int64_t n_taps = phases[r].n_taps;
             for (int64_t m = 0; m < n_taps; ++m)
-                taps[m] = layer.weight[channel * layer.kernel_size + r + (n_taps - 1 - m) * layer.stride];
+                taps[m] = c.weights.value(channel * layer.kernel_size + r + (n_taps - 1 - m) * layer.stride);
             Phase reversed{dz + (steps.first + halo + 1 - n_taps) * LANES, taps, n_taps};
-            OutputRows out{x_gradient + steps.position * LANES, 0, layer.stride * LANES, false, nullptr};
+            OutputRows out{x_gradient + steps.position * LANES, nullptr, 0, layer.stride * LANES, false, nullptr};
             filter_row(&reversed, 1, out, steps.last - steps.first);
         }
         use_x_gradients(block, channel, 0, layer.in_length, x_gradient);

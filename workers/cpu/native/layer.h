@@ -1,6 +1,8 @@
 // A fused layer and a row of them: the arguments of native code. workers/cpu/native_layers.py has the same fields.
 #pragma once
 
+#include <cmath>
+
 #include "activation.h"
 
 // What is larger is written past the caches: it would not be there any more when it is read.
@@ -20,18 +22,21 @@ struct FusedLayer {
     int64_t pool_size;  // positions of a max pool's window behind the activation, or 1; above 1 without summand
     int64_t is_depthwise, summand;
     int64_t highest, sum_highest;  // codes; 0: no quantization, ReLU alone
+    int64_t weight_lowest, weight_highest;  // codes; 0: float weights
     double momentum, epsilon;
-    const float *scale, *sum_scale;  // one number each, or null
-    const float *weight;             // (out_channels, in_channels or 1, kernel_size)
+    const float *range, *sum_range;  // one number each, whose magnitude the highest code stands for; or null
+    const float *weight;             // (out_channels, in_channels or 1, kernel_size), before quantization
     const float *gamma, *beta;
     float *running_mean, *running_variance;
 
-    float* z;        // result of the convolution, out_length positions
+    void* z;           // result of the convolution, out_length positions: floats, or integers of 16 bits
+    double z_unit;     // what a one in `z` stands for
+    int64_t is_z_short;
     float* floats;   // what the layer puts out, out_length / pool_size positions, where it has no codes
     uint8_t* codes;  // else
     double *mean, *inverse_deviation;  // what the batch norm normalized with, per channel
 
-    float *weight_gradient, *gamma_gradient, *beta_gradient, *scale_gradient, *sum_scale_gradient;
+    float *weight_gradient, *gamma_gradient, *beta_gradient, *range_gradient, *sum_range_gradient;
 
     int64_t in_block() const { return in_channels * in_length * LANES; }
     int64_t z_block() const { return out_channels * out_length * LANES; }
@@ -47,18 +52,28 @@ struct FusedLayer {
     }
 
     bool has_summand() const { return summand >= 0; }
-    Activation activation() const {
-        return {{scale ? *scale : 1, static_cast<float>(highest)}, {sum_scale ? *sum_scale : 1, static_cast<float>(sum_highest)}};
-    }
+    Activation activation() const { return {make_quantizer(range, highest), make_quantizer(sum_range, sum_highest)}; }
     ChannelNorm norm(int64_t channel) const {
         double slope = gamma[channel] * inverse_deviation[channel];
-        return {static_cast<float>(slope), static_cast<float>(beta[channel] - mean[channel] * slope),
-                static_cast<float>(mean[channel])};
+        return {static_cast<float>(slope * z_unit), static_cast<float>(beta[channel] - mean[channel] * slope),
+                static_cast<float>(mean[channel] / z_unit)};
     }
     // Behind the last quantizer.
     Signal out() const {
-        const Quantizer& last = has_summand() ? activation().sum_quantizer : activation().quantizer;
-        return {floats, codes, codes ? last.scale : 1, out_channels, pooled_length()};
+        Quantizer last = has_summand() ? activation().sum_quantizer : activation().quantizer;
+        return {floats, codes, codes ? last.scale : 1, has_summand() ? sum_highest : highest, out_channels, pooled_length()};
+    }
+    // Calls f with a channel's row of z, as FloatRow or ShortRow, from this position on.
+    template <class F>
+    void with_z(int64_t block, int64_t channel, int64_t position, F f) const {
+        int64_t at = block * z_block() + (channel * out_length + position) * LANES;
+        if (is_z_short) return f(ShortRow{static_cast<const int16_t*>(z) + at});
+        f(FloatRow{static_cast<const float*>(z) + at});
+    }
+
+private:
+    static Quantizer make_quantizer(const float* range, int64_t highest) {
+        return {range ? std::fabs(*range) / static_cast<float>(highest) : 1, static_cast<float>(highest)};
     }
 };
 
@@ -76,7 +91,7 @@ struct Network {
     // What goes into the layer of this number.
     Signal signal(int64_t number) const {
         if (number > 0) return layers[number - 1].out();
-        return {x, nullptr, 1, layers[0].in_channels, layers[0].in_length};
+        return {x, nullptr, 1, 0, layers[0].in_channels, layers[0].in_length};
     }
     bool is_streamed(const FusedLayer& layer, int64_t block_size) const {
         int64_t bytes = n_blocks() * block_size * static_cast<int64_t>(sizeof(float));

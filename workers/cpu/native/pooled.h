@@ -11,14 +11,12 @@ struct Largest {
 };
 
 // SIZE: positions of a window where known when compiling, else 0.
-template <bool IS_QUANTIZED, int SIZE>
-inline Largest find_largest(const float* z, int64_t size, vec slope, vec shift, const ScaleVectors& q) {
-    vec first = load(z);
-    prefetch(z);
+template <bool IS_QUANTIZED, int SIZE, class ZRow>
+inline Largest find_largest(ZRow z, int64_t at, int64_t size, vec slope, vec shift, const ScaleVectors& q) {
+    vec first = z.at(at);
     Largest largest{to_code<IS_QUANTIZED>(multiply_add(first, slope, shift), q), first};
     for (int64_t k = 1; k < (SIZE ? SIZE : size); ++k) {
-        prefetch(z + k * LANES);
-        vec next = load(z + k * LANES), code = to_code<IS_QUANTIZED>(multiply_add(next, slope, shift), q);
+        vec next = z.at(at + k * LANES), code = to_code<IS_QUANTIZED>(multiply_add(next, slope, shift), q);
         int_vec is_larger = (code > largest.code) | (code != code);
         largest = {is_larger ? code : largest.code, is_larger ? next : largest.z};
     }
@@ -33,8 +31,9 @@ inline void for_pooled_activation(const Quantizer& quantizer, int64_t size, F f)
     return is_quantized ? f.template run<true, 0>() : f.template run<false, 0>();
 }
 
+template <class ZRow>
 struct ActivatePooledRow {
-    const float* z;
+    ZRow z;
     OutRow out;
     int64_t n_windows, size;
     const float* is_frame;
@@ -48,17 +47,19 @@ struct ActivatePooledRow {
         for (int lane = 0; lane < LANES; lane += V) {
             vec mask = load(is_frame + lane);
             for (int64_t w = 0; w < n_windows; ++w) {
-                const float* window = z + w * size * LANES + lane;
-                Largest largest = find_largest<IS_QUANTIZED, SIZE>(window, size, slope, shift, q);
-                out.write<IS_QUANTIZED>(w * LANES + lane, largest.code * mask);
+                int64_t window = w * size * LANES + lane;
+                Largest largest = find_largest<IS_QUANTIZED, SIZE>(z, window, size, slope, shift, q);
+                out.template write<IS_QUANTIZED>(w * LANES + lane, largest.code * mask);
             }
         }
     }
 };
 
 // As PassGradientRow; all but `z` and `size` are of windows.
+template <class ZRow>
 struct PassPooledGradientRow {
-    const float *z, *out_gradient, *added;
+    ZRow z;
+    const float *out_gradient, *added;
     float* gradient;
     int64_t n_windows, size;
     const float* is_frame;
@@ -75,7 +76,7 @@ struct PassPooledGradientRow {
             vec mask = load(is_frame + lane);
             for (int64_t w = 0; w < n_windows; ++w) {
                 int64_t at = w * LANES + lane;
-                vec input = find_largest<IS_QUANTIZED, SIZE>(z + w * size * LANES + lane, size, slope, shift, q).z;
+                vec input = find_largest<IS_QUANTIZED, SIZE>(z, w * size * LANES + lane, size, slope, shift, q).z;
                 vec passed = load(out_gradient + at);
                 if (added) passed += load(added + at);
                 passed = pass_gradient<IS_QUANTIZED>(multiply_add(input, slope, shift), passed * mask, q, scale_sum);
@@ -91,8 +92,10 @@ struct PassPooledGradientRow {
 };
 
 // Writes positions [first, first + n_positions) of the row; `z` and `gradient` are the row's own start.
+template <class ZRow>
 struct ZPooledGradientRow {
-    const float *z, *gradient;
+    ZRow z;
+    const float* gradient;
     float* z_gradient;
     int64_t first, n_positions, n_windows, size;
     const float* is_frame;
@@ -103,24 +106,23 @@ struct ZPooledGradientRow {
     template <bool IS_QUANTIZED, int SIZE>
     void run() const {
         ScaleVectors q(quantizer);
-        vec slope = broadcast(norm.slope), shift = broadcast(norm.shift);
+        vec slope = broadcast(norm.slope), shift = broadcast(norm.shift), of_gradient = broadcast(of_norm.slope);
         vec of_z = broadcast(of_norm.of_z), constant = broadcast(of_norm.constant);
         int64_t last = first + n_positions;
         for (int lane = 0; lane < LANES; lane += V) {
             vec mask = load(is_frame + lane);
-            const float* from = z + lane;
             float* to = z_gradient - first * LANES + lane;
             auto write = [&](int64_t position, vec passed) {
-                vec input = load(from + position * LANES);
+                vec input = z.at(position * LANES + lane);
                 store(to + position * LANES,
-                      multiply_add(passed, slope, multiply_add(input, of_z, constant)) * mask);
+                      multiply_add(passed, of_gradient, multiply_add(input, of_z, constant)) * mask);
             };
             for (int64_t w = first / size; w < n_windows && w * size < last; ++w) {
-                vec largest = find_largest<IS_QUANTIZED, SIZE>(from + w * size * LANES, size, slope, shift, q).z;
+                vec largest = find_largest<IS_QUANTIZED, SIZE>(z, w * size * LANES + lane, size, slope, shift, q).z;
                 vec passed = load(gradient + w * LANES + lane);
                 for (int64_t k = 0; k < (SIZE ? SIZE : size); ++k) {
                     int64_t position = w * size + k;
-                    int_vec is_largest = load(from + position * LANES) == largest;
+                    int_vec is_largest = z.at(position * LANES + lane) == largest;
                     if (position >= first && position < last) write(position, is_largest ? passed : vec{});
                     passed = is_largest ? vec{} : passed;
                 }

@@ -9,17 +9,25 @@ struct Rows {
     int64_t row, step;
 };
 
+// What a convolution writes: floats, or where `shorts` is given integers of 16 bits.
 struct OutputRows {
     float* start;
+    int16_t* shorts;
     int64_t row, step;
     bool is_streamed;
     float* statistics;  // per row LANES sums and LANES sums of squares, which are added to; or null
 
     OutputRows at(int64_t channel, int64_t position, int lane) const {
         OutputRows there = *this;
-        there.start += channel * row + position * step + lane;
+        there.skip(channel * row + position * step + lane);
         if (statistics) there.statistics += channel * 2 * LANES + lane;
         return there;
+    }
+    void skip(int64_t n) {
+        if (shorts)
+            shorts += n;
+        else
+            start += n;
     }
 };
 
@@ -30,7 +38,10 @@ __attribute__((always_inline)) inline void write_positions(const vec (&values)[P
 #pragma GCC unroll 16
     for (int p = 0; p < POSITIONS; ++p) {
         if (p >= n) break;
-        store_or_stream(out.start + p * out.step, values[p], out.is_streamed);
+        if (out.shorts)
+            store_shorts(out.shorts + p * out.step, values[p]);
+        else
+            store_or_stream(out.start + p * out.step, values[p], out.is_streamed);
         sum += values[p];
         squares = multiply_add(values[p], values[p], squares);
     }

@@ -9,7 +9,8 @@
 struct Signal {
     const float* floats;
     const uint8_t* codes;
-    float scale;  // 1 for floats
+    float scale;      // 1 for floats
+    int64_t highest;  // code; 0 for floats
     int64_t channels, length;
 
     int64_t at(int64_t block, int64_t channel) const { return (block * channels + channel) * length * LANES; }
@@ -29,6 +30,15 @@ struct CodeRow {
     vec at(int64_t i) const {
         __builtin_prefetch(start + i + 1024);
         return load_codes(start + i);
+    }
+};
+
+// Results of convolutions that are integers.
+struct ShortRow {
+    const int16_t* start;
+    vec at(int64_t i) const {
+        __builtin_prefetch(start + i + 1024);
+        return load_shorts(start + i);
     }
 };
 

@@ -100,6 +100,29 @@ inline vec load_codes(const uint8_t* from) {
 #endif
 }
 
+// Integers of 16 bits as floats.
+inline vec load_shorts(const int16_t* from) {
+#if defined(__AVX512F__)
+    return _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
+#elif defined(__AVX2__)
+    return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+#else
+    vec values;
+    for (int lane = 0; lane < V; ++lane) values[lane] = from[lane];
+    return values;
+#endif
+}
+
+// Integers -32768 to 32767. Anything else becomes some of them.
+inline void store_shorts(int16_t* to, vec values) {
+#if defined(__AVX512F__)
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(values)));
+#else
+    int_vec bits = reinterpret_cast<int_vec>(values + 12582912.0f);  // 1.5 * 2**23: the integer is in the low bits
+    for (int lane = 0; lane < V; ++lane) to[lane] = static_cast<int16_t>(bits[lane]);
+#endif
+}
+
 // Integers 0 to 255 as codes. Anything else becomes some code.
 inline void store_codes(uint8_t* to, vec values) {
 #if defined(__AVX512F__)
