@@ -115,7 +115,7 @@ def _front_trace(data: ParetoFrontData, axis: _Axis) -> go.Scatter:
         name=f"Pareto front ({len(points)}{axis.remark(points)})",
         line={"color": FRONT_COLOUR, "width": 2, "shape": "hv"},
         marker={"color": FRONT_COLOUR, "size": 9, "line": {"color": "white", "width": 1}},
-        text=_labels(axis.drawable(points), _axis_span(data, axis), axis),
+        text=_labels(data, axis),
         # beyond the front there are no other points, with two objectives
         textposition="top left" if data.objective.metric.direction == "minimize" else "top right",
         textfont={"color": FRONT_COLOUR, "size": 11},
@@ -168,15 +168,23 @@ def _axis_span(data: ParetoFrontData, axis: _Axis) -> float:
     return max(max(positions) - min(positions), least)
 
 
-def _labels(points: Sequence[PlotPoint], span: float, axis: _Axis) -> list[str]:
-    """The label of each point of the front; empty where it would cover an earlier one."""
-    height = max((point.accuracy for point in points), default=0) - min((point.accuracy for point in points), default=0)
+def _axis_height(data: ParetoFrontData) -> float:
+    """The visible length of the y axis."""
+    points = (*data.dominated, *data.infeasible, *data.front)
+    designs = [design.accuracy for design in data.references]
+    shown = [data.threshold, *designs, *(point.accuracy for point in points)]
+    return max(shown) - min(shown)
+
+
+def _labels(data: ParetoFrontData, axis: _Axis) -> list[str]:
+    """The label of each drawable point of the front; empty where it would cover an earlier one."""
+    points, span, height = axis.drawable(data.front), _axis_span(data, axis), _axis_height(data)
     labels: list[str] = []
     labelled: list[PlotPoint] = []
     for point in points:
         is_free = not any(
             abs(axis.position(point.value) - axis.position(other.value)) < 0.06 * span
-            and abs(point.accuracy - other.accuracy) < 0.06 * max(height, 0.05)
+            and abs(point.accuracy - other.accuracy) < 0.05 * max(height, 0.05)
             for other in labelled
         )
         labels.append(point.label if is_free else "")

@@ -146,12 +146,7 @@ def _cell(value: object) -> str:
 
 def _stage_table(facts: TrialFacts) -> str:
     header = ["stage", "pruning", "λ", "epochs", "accuracy", "η", "bit-ops", "weight bits", "mean density"]
-    rows = [_stage_row(evaluation, facts.design) for evaluation in facts.evaluations]
-    if facts.result is not None and facts.has_stages:
-        header.append("on the front")
-        places = ("yes" if evaluation.stage in facts.front_stages else "no" for evaluation in facts.evaluations)
-        rows = [[*row, place] for row, place in zip(rows, places, strict=True)]
-    return markdown_table(header, rows)
+    return markdown_table(header, [_stage_row(evaluation, facts.design) for evaluation in facts.evaluations])
 
 
 def _stage_row(evaluation: Evaluation, design: Design | None) -> list[str]:

@@ -135,6 +135,20 @@ def test_labels_that_would_be_written_over_each_other_are_left_out(report: Study
     assert list(_trace(pareto_front_figure(crowded), "Pareto front (").text) == [data.front[0].label, ""]
 
 
+def test_labels_of_points_at_one_cost_are_as_far_apart_as_the_axis_shows_them(report: StudyReport) -> None:
+    data = _only_plot(report)
+    low, near, far = (replace(data.front[0], accuracy=accuracy) for accuracy in (0.14, 0.15, 0.19))
+    figure = pareto_front_figure(replace(data, front=(low, near, far)))
+
+    assert list(_trace(figure, "Pareto front (").text) == [low.label, "", far.label]
+
+
+def test_a_hardware_study_without_trials_is_drawn(hardware: StudyReport) -> None:
+    empty = replace(_only_plot(hardware), lineages=(), dominated=(), infeasible=(), front=(), built=())
+
+    assert list(_trace(pareto_front_figure(empty), "Pareto front (0)").x) == []
+
+
 def test_a_trial_at_cost_0_is_named_in_the_legend_instead_of_drawn(report: StudyReport) -> None:
     data = _only_plot(report)
     free = replace(data.front[0], trial_number=99, accuracy=1 / 24, value=0.0)
