@@ -39,7 +39,12 @@ def parse_fields(
                 problems += [problem.under((name,)) for problem in error.problems]
     if problems:
         raise InvalidValueError(drop_misspelt_missing(problems))
-    return drawables
+    return {name: value for name, value in drawables.items() if not _is_unstored(fields[name], value)}
+
+
+def _is_unstored(field: FieldInfo, value: Drawable) -> bool:
+    """Whether it is a default that is the same study written out or left out."""
+    return field.exclude_if is not None and bool(field.exclude_if(value))
 
 
 def _default_of(field: FieldInfo) -> Drawable:

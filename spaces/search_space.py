@@ -21,6 +21,8 @@ from spaces.pruning_stages import PruningStage
 from spaces.quantization_defaults import BIT_WIDTH_RULE, DEFAULT_BIT_WIDTHS, fill_in_bit_widths
 from spaces.stage_space import StageSpace, draw_stages, parse_stages
 
+RestartEpochs = Annotated[int, Field(ge=1)]
+
 Schedule = Literal["hold", "restarts"]
 """hold: the rate is held, then lowered to 0 for each measured network; the next stage goes on from where it was held.
 restarts: cosine warm restarts, each stage from the network that was measured; the papers' way."""
@@ -39,7 +41,7 @@ class TrainingSettings(FrozenModel):
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 1024
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.01
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
-    restart_epochs: Annotated[int, Field(ge=1)] | None = 5
+    restart_epochs: RestartEpochs | None = 5
     """With the schedule restarts: epochs from one restart of the cosine to the next; else None."""
     schedule: Annotated[Schedule, Field(exclude_if=lambda value: value == "restarts")] = "restarts"
 
@@ -90,7 +92,7 @@ class TrainingPart(Part):
     batch_size: Annotated[int, Field(ge=1, le=65536)]
     learning_rate: Annotated[Drawable, _LEARNING_RATE, _parse_with(_LEARNING_RATE), _AsPlain]
     weight_decay: Annotated[Drawable, _WEIGHT_DECAY, _parse_with(_WEIGHT_DECAY), _AsPlain]
-    restart_epochs: Annotated[int | None, Field(ge=1, exclude_if=lambda value: value is None)] = None
+    restart_epochs: Annotated[RestartEpochs | None, Field(exclude_if=lambda value: value is None)] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -101,6 +103,8 @@ class TrainingPart(Part):
         if schedule == "hold" and "restart_epochs" in given:
             expected = "left out with the schedule hold, which has no restarts"
             raise InvalidValueError([Problem(("restart_epochs",), format_value(given["restart_epochs"]), expected)])
+        if schedule == "restarts" and given.get("restart_epochs", 5) is None:
+            raise InvalidValueError([Problem(("restart_epochs",), "empty", "a whole number of at least 1")])
         recipe = _RECIPES["restarts" if schedule == "restarts" else "hold"]
         return {**recipe, "schedule": schedule, **given}
 

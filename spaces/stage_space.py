@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
-from spaces.distributions import Drawable, Scalar, SuggestingTrial, draw, find_smallest
+from spaces.distributions import Choices, Drawable, FloatRange, Scalar, SuggestingTrial, draw, find_smallest
 from spaces.drawable_fields import parse_fields
 from spaces.problems import InvalidValueError, Problem, format_value, one_of
 from spaces.pruning_stages import STAGE_KINDS, PruningStage
@@ -29,12 +30,7 @@ class StageSpace:
 
 def draw_stages(stages: Sequence[StageSpace], trial: SuggestingTrial, path: str) -> tuple[PruningStage, ...]:
     """The stages in order. Each value is drawn under its path, such as `path[1].epsilon`."""
-    return tuple(
-        _make_stage(
-            stage.kind, {name: draw(trial, f"{path}[{i}].{name}", value) for name, value in stage.fields.items()}
-        )
-        for i, stage in enumerate(stages)
-    )
+    return tuple(_draw_stage(stage, trial, f"{path}[{index}]") for index, stage in enumerate(stages))
 
 
 def parse_stages(value: object) -> tuple[StageSpace, ...]:
@@ -63,12 +59,22 @@ def _parse_stage(entry: object) -> StageSpace:
     if not isinstance(kind, str) or kind not in STAGE_KINDS:
         raise InvalidValueError([Problem(("kind",), format_value(kind), one_of(list(STAGE_KINDS), kind))])
     stage = StageSpace(kind, parse_fields(entry, STAGE_KINDS[kind], "kind"))
-    try:
-        _make_stage(kind, {name: find_smallest(drawable) for name, drawable in stage.fields.items()})
-    except ValidationError as error:
-        causes = [details.get("ctx", {}).get("error") for details in error.errors(include_url=False)]
-        raise next(cause for cause in causes if isinstance(cause, InvalidValueError)) from None
+    _check_choices(stage)
     return stage
+
+
+def _check_choices(stage: StageSpace) -> None:
+    """What fields must be together, for all choices. Raises InvalidValueError with the problems of the first."""
+    values = [d.choices if isinstance(d, Choices) else (find_smallest(d),) for d in stage.fields.values()]
+    for drawn in itertools.islice(itertools.product(*values), _MAX_COMBINATIONS):
+        try:
+            _make_stage(stage.kind, dict(zip(stage.fields, drawn, strict=True)))
+        except ValidationError as error:
+            causes = [details.get("ctx", {}).get("error") for details in error.errors(include_url=False)]
+            raise next(cause for cause in causes if isinstance(cause, InvalidValueError)) from None
+
+
+_MAX_COMBINATIONS = 10_000
 
 
 def _draw_stage(stage: StageSpace, trial: SuggestingTrial, path: str) -> PruningStage:
@@ -81,17 +87,28 @@ def _make_stage(kind: str, values: Mapping[str, Scalar]) -> PruningStage:
 
 
 def _check_targets_fall(stages: Sequence[StageSpace]) -> None:
-    """Of targets that are given as values: each below the one before, or its stage has nothing to remove."""
+    """Each cost target can be below the one before, or its stage has nothing to remove."""
     before: float | None = None
     problems: list[Problem] = []
     for index, stage in enumerate(stages):
         target = stage.fields.get("inference_cost")
-        if not isinstance(target, float):
+        if target is None:
             continue
-        if before is not None and target >= before:
-            problems.append(
-                Problem((index, "inference_cost"), format_value(target), f"below the stage before, {before}")
-            )
-        before = target
+        least = find_smallest(target)
+        assert isinstance(least, float), "checked by the rule of inference_cost"
+        if before is not None and least >= before:
+            expected = f"below the stage before, {before}"
+            problems.append(Problem((index, "inference_cost"), format_value(least), expected))
+        before = _find_largest(target)
     if problems:
         raise InvalidValueError(problems)
+
+
+def _find_largest(target: Drawable) -> float:
+    match target:
+        case FloatRange():
+            return target.high
+        case Choices(choices):
+            return max(choice for choice in choices if isinstance(choice, float))
+    assert isinstance(target, float), "checked by the rule of inference_cost"
+    return target

@@ -151,8 +151,8 @@ def _run_stage(
     def on_epoch(end: EpochEnd) -> None:
         seconds = time.monotonic() - started
         masks = start.pruner.masks if start.pruner else None
-        if end.held is not None:
-            held = Checkpoint(phase.stage, 0, end.held.model, end.held.optimizer, 0.0, end.held.masks)
+        if end.held is not None and phase.stage < len(request.design.stages):
+            held = Checkpoint(phase.stage, 0, end.held.model, end.held.optimizer, 0.0)
             write_checkpoint(folder / held_file(phase.stage), held)
         write_checkpoint(
             folder / CHECKPOINT_FILE,
@@ -165,8 +165,10 @@ def _run_stage(
         train(model, frames, phase, request.seed, start.pruner, resumption, on_epoch, path)
     if start.pruner and start.ramp:
         start.pruner.fill_up(start.ramp.last)
-    if phase.restart_epochs is None:
+    if phase.is_held:
         reestimate_statistics(model, path, frames, request.seed)
+    if phase.is_held and not phase.epochs:
+        _prune_held(folder, start, phase.stage)
     return start.network, time.monotonic() - started, path
 
 
@@ -174,7 +176,7 @@ def _start(request: EvaluationRequest, network: Network, phase: Phase) -> tuple[
     """What the phase begins with, and what its optimizer goes on from; None: from nothing."""
     if phase.stage == 0:
         return StageStart(network, None, None), None
-    goes_on_held = phase.restart_epochs is None and phase.epochs > 0
+    goes_on_held = phase.is_held and phase.epochs > 0
     held = load_checkpoint(request.folder / held_file(phase.stage - 1)) if goes_on_held else None
     before = held or load_checkpoint(request.folder / CHECKPOINT_FILE)
     optimizer = make_optimizer(network.model, phase)
@@ -185,6 +187,19 @@ def _start(request: EvaluationRequest, network: Network, phase: Phase) -> tuple[
     start = start_stage(network, request.design.stages[phase.stage - 1], optimizer)
     has_same_weights = start.network is network
     return start, Resumption(0, held.optimizer_state) if held is not None and has_same_weights else None
+
+
+def _prune_held(folder: Path, start: StageStart, stage: int) -> None:
+    """Passes on the state that a stage without training would have gone on from, without the weights it removed.
+
+    Where it removed channels that state no longer fits; the next stage then goes on from the measured network.
+    """
+    held = load_checkpoint(folder / held_file(stage - 1))
+    weights = {f"{name}.weight": mask for name, mask in start.pruner.masks.items()} if start.pruner else {}
+    if held is None or any(held.model_state[name].shape != mask.shape for name, mask in weights.items()):
+        return
+    pruned = {name: t * weights[name].cpu() if name in weights else t for name, t in held.model_state.items()}
+    write_checkpoint(folder / held_file(stage), dataclasses.replace(held, stage=stage, model_state=pruned))
 
 
 def _measure(

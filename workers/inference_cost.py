@@ -99,7 +99,8 @@ def list_marginal_costs(architecture: ArchitectureConfig) -> dict[str, float]:
 
 def find_least_cost(architecture: ArchitectureConfig) -> float:
     """The cost of the network with `LEAST_KEPT` weights in each layer: no pruning goes below it."""
-    return LEAST_KEPT * sum(list_marginal_costs(architecture).values())
+    costs = list_marginal_costs(architecture)
+    return sum(min(LEAST_KEPT, layer.weights) * costs[layer.name] for layer in list_mac_layers(architecture))
 
 
 def list_mac_layers(architecture: ArchitectureConfig) -> tuple[MacLayer, ...]:

@@ -95,7 +95,7 @@ class Pruning:
     amount: float
     """As the criterion takes it."""
     is_last: bool = False
-    """Whether weights that quantize to zero are removed, too, so that the cost cannot rise after it."""
+    """Whether weights that quantize to zero count as well, so that the cost cannot rise above the amount after it."""
 
 
 class Pruner:
@@ -120,19 +120,19 @@ class Pruner:
     @torch.no_grad()
     def prune(self, pruning: Pruning, optimizer: Optimizer | None = None) -> None:
         """Applies the criterion once. `optimizer` has the second moments of the gradients."""
-        state: Mapping[Tensor, Any] = {} if optimizer is None else optimizer.state
+        moments = _second_moments([module.weight for module in self._modules], optimizer)
         layers = [
             PrunableLayer(
                 weight=module.weight,
                 is_kept=mask,
-                is_counted=quantized_weight(module) != 0,
+                is_counted=mask if pruning.is_last else quantized_weight(module) != 0,
                 marginal_cost=cost,
-                second_moment=_second_moment(state, module.weight),
+                second_moment=moment,
             )
-            for module, mask, cost in zip(self._modules, self._masks, self._costs, strict=True)
+            for module, mask, cost, moment in zip(self._modules, self._masks, self._costs, moments, strict=True)
         ]
         for layer, kept in zip(layers, self._criterion(layers, pruning.amount), strict=True):
-            layer.is_kept.copy_(kept & layer.is_counted if pruning.is_last else kept)
+            layer.is_kept.copy_(kept)
         self.apply()
 
     @torch.no_grad()
@@ -147,6 +147,8 @@ class Pruner:
         for module, mask, price in zip(self._modules, self._masks, self._costs, strict=True):
             codes, step = quantized_weight(module), quantizer_step(module)
             cost += price * int(torch.count_nonzero(codes))
+            if not step:
+                continue  # a float layer
             weight = module.weight.view(-1)
             for index in torch.nonzero((mask & (codes == 0)).view(-1)).flatten().tolist():
                 candidates.append((abs(float(weight[index])) / step, price, weight, index, step))
@@ -215,7 +217,9 @@ def _root_mean_square(layer: PrunableLayer) -> Tensor:
     return (layer.weight.square().sum() / n_kept).sqrt()
 
 
-def _second_moment(state: Mapping[Tensor, Any], weight: Tensor) -> Tensor:
-    known: Tensor | None = state.get(weight, {}).get("exp_avg_sq")
-    is_usable = known is not None and known.shape == weight.shape  # not of before channels were removed
-    return known if known is not None and is_usable else torch.ones_like(weight)
+def _second_moments(weights: Sequence[Tensor], optimizer: Optimizer | None) -> list[Tensor]:
+    """Those that Adam has; ones for all where one is missing, or is of before channels were removed."""
+    state: Mapping[Tensor, Any] = {} if optimizer is None else optimizer.state
+    known = [state.get(weight, {}).get("exp_avg_sq") for weight in weights]
+    usable = [m for m, weight in zip(known, weights, strict=True) if m is not None and m.shape == weight.shape]
+    return usable if len(usable) == len(weights) else [torch.ones_like(weight) for weight in weights]

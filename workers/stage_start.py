@@ -40,7 +40,8 @@ def start_stage(network: Network, stage: PruningStage, optimizer: Optimizer | No
     """Removes what the stage removes at its start; weights that are zero stay zero.
 
     `optimizer` is the one that trained the network, for its gradients' second moments. A gradual stage without
-    training removes all at once. Where the target is above the network's cost, nothing is removed.
+    training removes all at once. Where the target is above the network's cost, no
+    weight that counts is removed.
     """
     if isinstance(stage, StructuredStage):
         smaller = remove_channels(network, stage)

@@ -40,6 +40,11 @@ class Phase:
     ramp: Ramp | None = None
     """How the pruner's amount changes while weights are removed; None where none is removed in the phase."""
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the learning rate is held and then lowered, and later phases go on from where it was held."""
+        return self.restart_epochs is None
+
 
 @dataclass(frozen=True)
 class Ramp:
@@ -58,7 +63,7 @@ class Ramp:
         every = min(PRUNING_STEPS, math.ceil(n_steps / 20))
         steps = [*range(every - 1, end, every), end]
         amounts = {step: self.last + (self.first - self.last) * max(1 - step / hold, 0.0) ** 3 for step in steps}
-        return {step: Pruning(amount, is_last=step == end) for step, amount in amounts.items()}
+        return {**{step: Pruning(amount) for step, amount in amounts.items()}, end: Pruning(self.last, is_last=True)}
 
 
 PRUNING_STEPS = 50
@@ -124,7 +129,7 @@ def plan_epoch(phase: Phase, n_frames: int, seed: int, epoch: int) -> EpochPlan:
     steps = math.ceil(n_frames / phase.batch_size)
     own = range(epoch * steps, (epoch + 1) * steps)
     prunings = phase.ramp.list_prunings(steps * phase.epochs) if phase.ramp else {}
-    held_step = -1 if phase.restart_epochs else max(round(HOLD * steps * phase.epochs) - 1, 0)
+    held_step = max(round(HOLD * steps * phase.epochs) - 1, 0) if phase.is_held else -1
     return EpochPlan(
         order=_shuffle(n_frames, seed, phase.stage, epoch),
         learning_rates=[_learning_rate(phase, epoch + step / steps) for step in range(steps)],

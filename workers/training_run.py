@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from workers.model import QuantizedNetwork
-from workers.pruning import Masks, Pruner, Pruning
+from workers.pruning import Pruner, Pruning
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,6 @@ class TrainingState:
     """Parameters and buffers."""
     optimizer: dict[str, Any]
     """What `Adam.load_state_dict` takes."""
-    masks: Masks | None = None
-    """Of the kept weights; None where nothing was removed."""
 
 
 @dataclass(frozen=True)
@@ -66,5 +64,4 @@ class TrainingRun(Protocol):
 
 def copy_state(trainee: Trainee, optimizer_state: dict[str, Any]) -> TrainingState:
     """A copy that training does not change any more."""
-    masks = trainee.pruner.masks if trainee.pruner else None
-    return copy.deepcopy(TrainingState(trainee.model.state_dict(), optimizer_state, masks))
+    return copy.deepcopy(TrainingState(trainee.model.state_dict(), optimizer_state))

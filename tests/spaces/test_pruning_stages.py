@@ -57,9 +57,30 @@ def test_stored_stages_are_read_as_the_kind_that_they_were() -> None:
     assert Design.model_validate_json(newer.model_dump_json()) == newer
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"fraction": 0.5, "ramp": {"choices": ["one_shot", "gradual"]}},
+        {"inference_cost": 0.5, "scope": {"choices": ["network", "layer"]}},
+        {"fraction": {"choices": [0.5, None]}},
+        {"fraction": {"choices": [None, 0.5]}, "inference_cost": {"choices": [0.1, None]}},
+    ],
+)
+def test_choices_that_do_not_fit_together_are_refused_at_load(fields: dict[str, object]) -> None:
+    with pytest.raises(InvalidValueError, match=r"^\[0\]\.(ramp|scope|fraction) is"):
+        parse_stages([{"kind": "magnitude", "epochs": 1, **fields}])
+
+
+def test_default_that_is_written_out_is_the_same_study() -> None:
+    stage = {"epsilon": 0.1, "weight_decay": 1e-4, "epochs": 1}
+    assert parse_stages([{**stage, "kind": "threshold", "scope": "network"}]) == parse_stages([stage])
+
+
 def test_targets_must_fall_only_where_they_are_given_as_values() -> None:
     falling = [{"kind": "cost_aware", "inference_cost": cost, "epochs": 1} for cost in (0.02, 0.01)]
     assert len(parse_stages(falling)) == 2
     assert len(parse_stages([*falling, COST_AWARE])) == 3
+    with pytest.raises(InvalidValueError, match=r"\[2\].inference_cost is 0.02; expected below the stage before, 0.01"):
+        parse_stages([*falling, {**COST_AWARE, "inference_cost": {"float": [0.02, 0.05]}}])
     with pytest.raises(InvalidValueError, match=r"\[2\].inference_cost is 0.01; expected below the stage before, 0.01"):
         parse_stages([*falling, falling[1]])

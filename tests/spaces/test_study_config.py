@@ -223,6 +223,7 @@ PARTS = "one of study, objectives, constraints, dataset, space, training, prunin
             [{"kind": "structured", "fraction": 1.0, "epochs": 1}],
             "[0].fraction is 1.0; expected a number above 0 and below 1",
         ),
+        ("training", {"restart_epochs": None}, ".restart_epochs is empty; expected a whole number of at least 1"),
         (
             "training.schedule",
             "restart",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 import workers.evaluation
 from spaces.architecture import ArchitectureConfig, Conv, GlobalPool, InputQuantizer, Linear
@@ -164,6 +165,32 @@ def test_targets_are_met_from_below_and_channels_are_gone(request_: EvaluationRe
     assert [getattr(block, "out_channels", None) for block in smaller[3].blocks] == [None, 6, 6, 9, None, None]
 
 
+@pytest.mark.parametrize("schedule", ["hold", "restarts"])
+def test_one_shot_targets_are_met_too(request_: EvaluationRequest, schedule: str) -> None:
+    training = HELD.training
+    if schedule == "restarts":
+        training = TrainingSettings(epochs=2, batch_size=64)
+    costs = (0.0013, 0.0009)
+    stages = tuple(CostAwareStage(inference_cost=cost, ramp="one_shot", epochs=2) for cost in costs)
+    design = HELD.model_copy(update={"training": training, "stages": stages})
+    evaluations = evaluate_design(dataclasses.replace(request_, design=design))
+    for evaluation, target in zip(evaluations[1:], costs, strict=True):
+        assert 0.995 * target <= evaluation.cost.inference_cost <= target
+
+
+def test_stage_without_training_is_passed_on_to_the_next(request_: EvaluationRequest) -> None:
+    """What it removed stays removed."""
+    stages = (MagnitudeStage(fraction=0.3, epochs=0), CostAwareStage(inference_cost=0.0009, epochs=1))
+    request_ = dataclasses.replace(request_, design=HELD.model_copy(update={"stages": stages}))
+    evaluations = evaluate_design(request_)
+    assert [evaluation.epochs for evaluation in evaluations] == [2, 2, 3]
+    removed, last = (load_file(request_.folder / weights_file(stage)) for stage in (1, 2))
+    names = [name for name in removed if name.endswith("wise.weight")]
+    assert names
+    for name in names:
+        assert not last[name][removed[name] == 0].any()
+
+
 def test_counted_cost_of_each_stage_is_that_of_its_qonnx_file(request_: EvaluationRequest, tmp_path: Path) -> None:
     for evaluation in evaluate_design(dataclasses.replace(request_, design=HELD)):
         architecture = evaluation.architecture or HELD.architecture
@@ -174,10 +201,10 @@ def test_counted_cost_of_each_stage_is_that_of_its_qonnx_file(request_: Evaluati
         assert evaluation.cost.inference_cost == pytest.approx(score["inference_cost"], rel=1e-12)
 
 
-def test_only_the_state_that_the_next_stage_goes_on_from_is_kept(request_: EvaluationRequest) -> None:
+def test_no_state_is_left_that_a_stage_would_go_on_from(request_: EvaluationRequest) -> None:
     request_ = dataclasses.replace(request_, design=HELD)
     evaluate_design(request_)
-    assert [path.name for path in request_.folder.glob("held-*")] == ["held-4.pt"]
+    assert list(request_.folder.glob("held-*")) == []
 
 
 def test_a_finished_trial_is_read_back(request_: EvaluationRequest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from storage.dataset.frames import Frames
 from workers.accuracy import evaluate_accuracy
 from workers.inference_cost import count_cost, list_marginal_costs
 from workers.model import build_model, iterate_mac_modules, measure_density
-from workers.pruning import Pruner, keep_from_epsilon, keep_most_salient_to_cost, list_kept, prune_once
+from workers.pruning import Pruner, Pruning, keep_from_epsilon, keep_most_salient_to_cost, list_kept, prune_once
 from workers.training import EpochEnd, Phase, Ramp, Resumption, TrainingDivergedError, train
 from workers.training_path import PathName, make_training_path
 
@@ -101,10 +101,19 @@ def test_every_path_removes_weights_down_to_a_target_while_it_trains(
     held = [end.held for end in ends]
     assert [end is not None for end in held] == [False, False, False, True, False, False, False, False]
     assert held[3] is not None
-    assert held[3].masks is not None
     for name, module in iterate_mac_modules(model):
         assert not module.weight[~pruner.masks[name]].any()
-        assert not (pruner.masks[name] & ~held[3].masks[name]).any(), "none comes back"
+        assert not (pruner.masks[name] & (held[3].model[f"{name}.weight"] == 0)).any(), "none comes back"
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 3, 19, 20, 1000])
+def test_the_last_pruning_of_a_phase_is_at_its_target(n_steps: int) -> None:
+    prunings = Ramp(first=1.0, last=0.1).list_prunings(n_steps)
+    amounts = [prunings[step].amount for step in sorted(prunings)]
+    assert prunings[max(prunings)] == Pruning(0.1, is_last=True)
+    assert max(prunings) <= 0.75 * n_steps
+    assert amounts == sorted(amounts, reverse=True)
+    assert len(amounts) <= 20
 
 
 def test_pruning_again_keeps_earlier_zeros(tone_architecture: ArchitectureConfig) -> None:

@@ -90,9 +90,8 @@ def test_weights_that_go_while_it_trains_are_those_of_the_training_loop(
     assert max(removed.values()) > 0
     assert all(torch.equal(pruners[1].masks[name].cpu(), mask) for name, mask in pruners[0].masks.items())
     assert run.held is not None
-    assert run.held.masks is not None
-    assert any(not mask.all() for mask in run.held.masks.values()), "some weights are removed by then"
-    assert int(torch.count_nonzero(~run.held.masks["blocks.4.linear"])) <= removed["blocks.4.linear"]
+    n_zeros = {name: int((held.model[f"{name}.weight"] == 0).sum()) for name in removed}
+    assert 0 < sum(n_zeros.values()) < sum(removed.values()), "some weights are removed by then"
     for name, tensor in held.model.items():
         torch.testing.assert_close(run.held.model[name].cpu(), tensor, atol=tolerance(device), rtol=1e-6)
 
