@@ -143,7 +143,7 @@ class _LayerArguments(ctypes.Structure):
         ("z", c_void_p),
         ("z_unit", c_double),
         ("is_z_short", c_int64),
-        *((name, c_void_p) for name in ("floats", "codes", "mean", "inverse_deviation")),
+        *((name, c_void_p) for name in ("floats", "codes", "largest", "mean", "inverse_deviation")),
         *((name, c_void_p) for name in ("weight_gradient", "gamma_gradient", "beta_gradient")),
         *((name, c_void_p) for name in ("range_gradient", "sum_range_gradient")),
     )
@@ -262,7 +262,11 @@ def _allocate(layer: Any, n_blocks: int) -> list[Tensor]:
     out = torch.empty(n_values, dtype=torch.uint8 if is_quantized else torch.float32)
     _point(layer, z=z, mean=statistics[0], inverse_deviation=statistics[1])
     _point(layer, **{"codes" if is_quantized else "floats": out})
-    return [z, statistics, out]
+    if layer.pool_size == 1:
+        return [z, statistics, out]
+    largest = torch.empty(n_values, dtype=torch.float32)
+    _point(layer, largest=largest)
+    return [z, statistics, largest, out]
 
 
 class _PoolArguments(ctypes.Structure):

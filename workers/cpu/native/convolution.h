@@ -187,23 +187,52 @@ void multiply_gradients(const FusedLayer& layer, const DenseTiling& t, const flo
     for (int64_t i = 0; i < layer.in_channels; ++i) use_x_gradient(i, begin, end - begin, x_gradient + i * row);
 }
 
+// What the outputs [first, first + t.tile) of some blocks read, all channels: in place where nothing is padded.
+template <class Number>
+RowsOf<Number> gather_inputs(const Convolution& c, const DenseTiling& t, const Number* x, int64_t first_block,
+                             int64_t n_blocks, int64_t first, int64_t& block_size) {
+    thread_local std::vector<Number> scratch;
+    const FusedLayer& layer = c.layer;
+    int64_t step = layer.stride * LANES, position = first * layer.stride - layer.padding;
+    if (layer.kernel_size == 1 && layer.padding == 0) {
+        block_size = layer.in_block();
+        return {x + first_block * block_size + position * LANES, layer.in_length * LANES, step};
+    }
+    int64_t row = t.x_row * LANES;
+    block_size = layer.in_channels * row;
+    scratch.resize(std::max<size_t>(scratch.size(), n_blocks * block_size));
+    for (int64_t b = 0; b < n_blocks; ++b)
+        for (int64_t i = 0; i < layer.in_channels; ++i)
+            copy_stretch(scratch.data() + b * block_size + i * row, x + c.x.at(first_block + b, i), layer.in_length,
+                         position, t.x_row);
+    return {scratch.data(), row, step};
+}
+
+// Adds the weight gradient of outputs [first, first + n) of some blocks; dz as add_weight_gradient reads it.
+template <class Number>
+void add_dense_gradient(const Convolution& c, const DenseTiling& t, const Number* x, int64_t first_block,
+                        int64_t n_blocks, int64_t first, int64_t n, Rows dz, float* weight_gradient) {
+    const FusedLayer& layer = c.layer;
+    int64_t x_block;
+    RowsOf<Number> xs = gather_inputs(c, t, x, first_block, n_blocks, first, x_block);
+    add_weight_gradient(xs, x_block, layer.in_channels, layer.kernel_size, dz, layer.out_channels * dz.row,
+                        layer.out_channels, n, n_blocks, weight_gradient);
+}
+
 // One unit of blocks: adds to the weight gradient, per step of x. write_z_gradients(block, channel, first, n, to) gives
 // gradients of z; use_x_gradients(block, channel, first, n, from) takes those of x, unless they are not wanted.
 template <class WriteZGradients, class UseXGradients>
 void convolve_dense_backward(const Convolution& c, const DenseTiling& t, int64_t first_block, int64_t n_blocks,
                              const std::vector<std::vector<float>>& weights, float* weight_gradient,
                              WriteZGradients write_z_gradients, bool is_x_wanted, UseXGradients use_x_gradients) {
-    thread_local Scratch x_scratch, dz_scratch;
+    thread_local Scratch dz_scratch;
     const FusedLayer& layer = c.layer;
-    int64_t x_block = layer.in_channels * t.x_row * LANES, dz_block = layer.out_channels * t.dz_row * LANES;
-    float *xs = x_scratch.reserve(n_blocks * x_block), *dzs = dz_scratch.reserve(n_blocks * dz_block);
+    int64_t dz_block = layer.out_channels * t.dz_row * LANES;
+    float* dzs = dz_scratch.reserve(n_blocks * dz_block);
     for (int64_t first = 0; first < t.n_steps; first += t.tile) {
         int64_t last = std::min(first + t.tile, t.n_steps);
         for (int64_t b = 0; b < n_blocks; ++b) {
             int64_t block = first_block + b;
-            for (int64_t i = 0; i < layer.in_channels; ++i)
-                copy_positions(xs + b * x_block + i * t.x_row * LANES, c.x, block, i,
-                               first * layer.stride - layer.padding, 1, t.x_row);
             float* dz = dzs + b * dz_block;
             for (int64_t o = 0; o < layer.out_channels; ++o)
                 write_z_gradient(layer, first - t.halo, t.dz_row, dz + o * t.dz_row * LANES,
@@ -215,10 +244,12 @@ void convolve_dense_backward(const Convolution& c, const DenseTiling& t, int64_t
                                    });
         }
         int64_t n_positions = std::min(last, layer.out_length) - first;
-        if (n_positions > 0)
-            add_weight_gradient({xs, t.x_row * LANES, layer.stride * LANES}, x_block, layer.in_channels,
-                                layer.kernel_size, {dzs + t.halo * LANES, t.dz_row * LANES, LANES}, dz_block,
-                                layer.out_channels, n_positions, n_blocks, weight_gradient);
+        if (n_positions <= 0) continue;
+        Rows dz{dzs + t.halo * LANES, t.dz_row * LANES, LANES};
+        if (c.x.codes)
+            add_dense_gradient(c, t, c.x.codes, first_block, n_blocks, first, n_positions, dz, weight_gradient);
+        else
+            add_dense_gradient(c, t, c.x.floats, first_block, n_blocks, first, n_positions, dz, weight_gradient);
     }
 }
 

@@ -34,6 +34,7 @@ struct FusedLayer {
     int64_t is_z_short;
     float* floats;   // what the layer puts out, out_length / pool_size positions, where it has no codes
     uint8_t* codes;  // else
+    float* largest;  // of z, as the pool's windows have it; null without a pool
     double *mean, *inverse_deviation;  // what the batch norm normalized with, per channel
 
     float *weight_gradient, *gamma_gradient, *beta_gradient, *range_gradient, *sum_range_gradient;
@@ -60,20 +61,16 @@ struct FusedLayer {
     }
     // Behind the last quantizer.
     Signal out() const {
-        Quantizer last = has_summand() ? activation().sum_quantizer : activation().quantizer;
-        return {floats, codes, codes ? last.scale : 1, has_summand() ? sum_highest : highest, out_channels, pooled_length()};
+        const float* last_range = has_summand() ? sum_range : range;
+        int64_t last = has_summand() ? sum_highest : highest;
+        return {floats, codes, last ? quantizer_scale(last_range, static_cast<float>(last)) : 1, last, out_channels, pooled_length()};
     }
-    // Calls f with a channel's row of z, as FloatRow or ShortRow, from this position on.
+    // Calls f with a channel's row of z, as FloatRow or ShortRow, from this position on, of which it reads about n.
     template <class F>
-    void with_z(int64_t block, int64_t channel, int64_t position, F f) const {
-        int64_t at = block * z_block() + (channel * out_length + position) * LANES;
-        if (is_z_short) return f(ShortRow{static_cast<const int16_t*>(z) + at});
-        f(FloatRow{static_cast<const float*>(z) + at});
-    }
-
-private:
-    static Quantizer make_quantizer(const float* range, int64_t highest) {
-        return {range ? std::fabs(*range) / static_cast<float>(highest) : 1, static_cast<float>(highest)};
+    void with_z(int64_t block, int64_t channel, int64_t position, int64_t n, F f) const {
+        int64_t at = block * z_block() + (channel * out_length + position) * LANES, ahead = look_ahead(n, out_length);
+        if (is_z_short) return f(ShortRow{static_cast<const int16_t*>(z) + at, ahead});
+        f(FloatRow{static_cast<const float*>(z) + at, ahead});
     }
 };
 
@@ -88,6 +85,8 @@ struct Network {
     float* x_gradient;  // null: not needed
 
     int64_t n_blocks() const { return (n_frames + LANES - 1) / LANES; }
+    // Frames of this block.
+    int64_t n_lanes(int64_t block) const { return std::min<int64_t>(LANES, n_frames - block * LANES); }
     // What goes into the layer of this number.
     Signal signal(int64_t number) const {
         if (number > 0) return layers[number - 1].out();
@@ -99,12 +98,11 @@ struct Network {
     }
 };
 
-// LANES times 1 where the lane of this block is a frame, else 0.
-struct FrameMask {
-    float is_frame[LANES];
-    FrameMask(const Network& network, int64_t block) {
-        for (int lane = 0; lane < LANES; ++lane) is_frame[lane] = block * LANES + lane < network.n_frames;
-    }
-};
+// Sets the lanes from n_lanes on of a row to zero.
+template <class Number>
+inline void clear_lanes(Number* row, int64_t n_positions, int64_t n_lanes) {
+    if (n_lanes == LANES) return;
+    for (int64_t p = 0; p < n_positions; ++p) std::fill(row + p * LANES + n_lanes, row + (p + 1) * LANES, Number{0});
+}
 
 inline int64_t floor_divide(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }

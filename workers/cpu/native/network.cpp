@@ -15,35 +15,35 @@ namespace {
 
 constexpr int64_t MOST_PARTIAL_SUMS = 1 << 22;  // of weight gradients: 16 MB
 
-// Positions [first, first + n) of what is added to a channel of the layer's values.
-SummandRow read_summand(
-    const Network& network, const FusedLayer& layer, int64_t block, int64_t channel, int64_t first, int64_t n) {
-    thread_local Scratch scratch;
-    if (!layer.has_summand()) return {};
+// Calls f with what is added to a channel of the layer's values, from position `first` on, of which it reads n.
+template <class F>
+void with_summand(const Network& network, const FusedLayer& layer, int64_t block, int64_t channel, int64_t first, int64_t n,
+                  F f) {
+    if (!layer.has_summand()) return f(NoSummand{});
     Signal x = network.signal(layer.summand);
-    float* row = scratch.reserve(n * LANES);
-    copy_positions(row, x, block, channel, first, 1, n);
-    return {row, x.scale};
+    with_row(x, block, channel, first, n, [&](auto row) { f(Summand<decltype(row)>{row, x.scale}); });
 }
 
 void activate_block(const Network& network, int64_t number, int64_t block) {
     const FusedLayer& layer = network.layers[number];
-    FrameMask mask(network, block);
     Activation activation = layer.activation();
     for (int64_t c = 0; c < layer.out_channels; ++c) {
         int64_t at = layer.out().at(block, c);
         OutRow out{layer.floats + at, layer.codes + at};
-        SummandRow summand = read_summand(network, layer, block, c, 0, layer.out_length);
-        layer.with_z(block, c, 0, [&](auto z) {
+        layer.with_z(block, c, 0, layer.out_length, [&](auto z) {
+            using Row = decltype(z);
             if (layer.pool_size > 1)
-                for_pooled_activation(activation.quantizer, layer.pool_size,
-                                      ActivatePooledRow<decltype(z)>{z, out, layer.pooled_length(), layer.pool_size,
-                                                                     mask.is_frame, layer.norm(c), activation.quantizer});
-            else
-                for_activation(activation, layer.has_summand(),
-                               ActivateRow<decltype(z)>{z, summand, out, layer.out_length, mask.is_frame, layer.norm(c),
-                                                        activation});
+                return for_window(layer.pool_size,
+                                  ActivatePooledRow<Row>{z, out, layer.largest + at, layer.pooled_length(),
+                                                         layer.pool_size, layer.norm(c), activation.quantizer});
+            with_summand(network, layer, block, c, 0, layer.out_length, [&](auto summand) {
+                for_activation(activation, summand, ActivateRow<Row>{z, out, layer.out_length, layer.norm(c), activation});
+            });
         });
+        if (layer.codes)
+            clear_lanes(layer.codes + at, layer.pooled_length(), network.n_lanes(block));
+        else
+            clear_lanes(layer.floats + at, layer.pooled_length(), network.n_lanes(block));
     }
 }
 
@@ -175,6 +175,7 @@ public:
         int64_t adder = find_adder(network, signal);
         added_ = adder < 0 ? nullptr : buffers.of(adder);
         to_ = signal > 0 ? buffers.of(signal - 1) : network.x_gradient;
+        if (signal > 0) activation_ = network.layers[signal - 1].activation();
     }
 
     // Positions [first, first + n) of one channel.
@@ -203,26 +204,22 @@ private:
     void pass(int64_t block, int64_t channel, int64_t first, int64_t n, const float* gradient, const float* added,
               float* to) {
         const FusedLayer& layer = network_.layers[number_ - 1];
-        FrameMask mask(network_, block);
-        Activation activation = layer.activation();
         ActivationSums& sums = of_blocks_[block * shape_.channels + channel];
-        SummandRow summand = read_summand(network_, layer, block, channel, first, n);
-        layer.with_z(block, channel, first * layer.pool_size, [&](auto z) {
-            if (layer.pool_size > 1)
-                for_pooled_activation(
-                    activation.quantizer, layer.pool_size,
-                    PassPooledGradientRow<decltype(z)>{z, gradient, added, to, n, layer.pool_size, mask.is_frame,
-                                                       layer.norm(channel), activation.quantizer, sums});
-            else
-                for_activation(activation, layer.has_summand(),
-                               PassGradientRow<decltype(z)>{z, summand, gradient, added, to, n, mask.is_frame,
-                                                            layer.norm(channel), activation, sums});
-        });
+        auto pass_from = [&](auto z) {
+            with_summand(network_, layer, block, channel, first, n, [&](auto summand) {
+                for_activation(activation_, summand,
+                               PassGradientRow<decltype(z)>{z, gradient, added, to, n, layer.norm(channel), activation_,
+                                                            sums});
+            });
+        };
+        if (layer.pool_size == 1) return layer.with_z(block, channel, first, n, pass_from);
+        pass_from(FloatRow{layer.largest + shape_.at(block, channel) + first * LANES, look_ahead(n, shape_.length)});
     }
 
     const Network& network_;
     int64_t number_;
     Signal shape_;
+    Activation activation_;  // of the layer that made the signal
     const float* added_;
     float* to_;
     std::vector<ActivationSums> of_blocks_;
@@ -252,11 +249,12 @@ struct ZGradients {
     const Network& network;
     const FusedLayer& layer;
     const float* gradient;
+    Activation activation;
     std::vector<NormGradient> of_norm;
 
     ZGradients(const Network& network, const FusedLayer& layer, const float* gradient,
                const std::vector<ActivationSums>& sums)
-        : network(network), layer(layer), gradient(gradient) {
+        : network(network), layer(layer), gradient(gradient), activation(layer.activation()) {
         double n_values = static_cast<double>(network.n_frames * layer.out_length);
         for (int64_t c = 0; c < layer.out_channels; ++c) {
             double inverse = layer.inverse_deviation[c], slope = layer.gamma[c] * inverse, of_z = 0, constant = 0;
@@ -271,21 +269,20 @@ struct ZGradients {
 
     // Writes positions [first, first + n) of one channel.
     void write(int64_t block, int64_t c, int64_t first, int64_t n, float* to) const {
-        FrameMask mask(network, block);
-        Activation activation = layer.activation();
-        const float* passed = gradient + block * layer.out_block() + c * layer.pooled_length() * LANES;
+        int64_t row = block * layer.out_block() + c * layer.pooled_length() * LANES;
         if (layer.pool_size > 1)
-            return layer.with_z(block, c, 0, [&](auto z) {
-                for_pooled_activation(
-                    activation.quantizer, layer.pool_size,
-                    ZPooledGradientRow<decltype(z)>{z, passed, to, first, n, layer.pooled_length(), layer.pool_size,
-                                                    mask.is_frame, layer.norm(c), of_norm[c], activation.quantizer});
+            layer.with_z(block, c, 0, n, [&](auto z) {
+                for_window(layer.pool_size,
+                           ZPooledGradientRow<decltype(z)>{z, layer.largest + row, gradient + row, to, first, n,
+                                                           layer.pooled_length(), layer.pool_size, of_norm[c]});
             });
-        layer.with_z(block, c, first, [&](auto z) {
-            for_activation(activation, layer.has_summand(),
-                           ZGradientRow<decltype(z)>{z, passed + first * LANES, to, n, mask.is_frame, layer.norm(c),
-                                                     of_norm[c], activation});
-        });
+        else
+            layer.with_z(block, c, first, n, [&](auto z) {
+                ZGradientRow<decltype(z)>{z, gradient + row + first * LANES, to, n, layer.norm(c), of_norm[c],
+                                          activation.quantizer}
+                    .run(layer.has_summand());
+            });
+        clear_lanes(to, n, network.n_lanes(block));
     }
 };
 

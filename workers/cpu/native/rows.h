@@ -4,10 +4,15 @@
 #include "vectors.h"
 
 // In one block or a packed tile of it. `step` is the distance between positions that outputs one position apart look at.
-struct Rows {
-    const float* start;
+template <class Number>
+struct RowsOf {
+    const Number* start;
     int64_t row, step;
 };
+using Rows = RowsOf<float>;
+
+inline vec load_number(const float* from) { return load(from); }
+inline vec load_number(const uint8_t* from) { return load_codes(from); }
 
 // What a convolution writes: floats, or where `shorts` is given integers of 16 bits.
 struct OutputRows {

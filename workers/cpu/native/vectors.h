@@ -26,9 +26,6 @@ typedef int32_t int_vec __attribute__((vector_size(4 * V)));
 inline vec load(const float* from) { return *reinterpret_cast<const unaligned_vec*>(from); }
 inline void store(float* to, vec value) { *reinterpret_cast<unaligned_vec*>(to) = value; }
 
-// Asks for what a loop over rows reads 2 KB later; the hardware's own prefetching ends at each page.
-inline void prefetch(const float* from) { __builtin_prefetch(from + 32 * LANES); }
-
 // A store past the caches, for what is too large to be found there again; `to` is a multiple of sizeof(vec).
 inline void stream(float* to, vec value) {
 #if defined(__AVX512F__)
@@ -68,8 +65,26 @@ inline vec multiply_add(vec a, vec b, vec c) {
 #endif
 }
 
-// The smaller one, and `a` where it is not a number: a diverged training must show.
-inline vec minimum(vec a, vec bound) { return bound < a ? bound : a; }
+// The smaller one, or larger one; `a` where it is not a number: a diverged training must show.
+inline vec minimum(vec a, vec bound) {
+#if defined(__AVX512F__)
+    return _mm512_min_ps(bound, a);
+#elif defined(__AVX2__)
+    return _mm256_min_ps(bound, a);
+#else
+    return bound < a ? bound : a;
+#endif
+}
+
+inline vec maximum(vec a, vec bound) {
+#if defined(__AVX512F__)
+    return _mm512_max_ps(bound, a);
+#elif defined(__AVX2__)
+    return _mm256_max_ps(bound, a);
+#else
+    return bound > a ? bound : a;
+#endif
+}
 
 inline float sum_lanes(vec value) {
 #if defined(__AVX512F__)
@@ -113,7 +128,7 @@ inline vec load_shorts(const int16_t* from) {
 #endif
 }
 
-// Integers -32768 to 32767. Anything else becomes some of them.
+// Integers of 16 bits. Anything else becomes some of them.
 inline void store_shorts(int16_t* to, vec values) {
 #if defined(__AVX512F__)
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(values)));
@@ -123,7 +138,7 @@ inline void store_shorts(int16_t* to, vec values) {
 #endif
 }
 
-// Integers 0 to 255 as codes. Anything else becomes some code.
+// Values that round, half to even, to integers 0 to 255. Anything else becomes some code.
 inline void store_codes(uint8_t* to, vec values) {
 #if defined(__AVX512F__)
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(values)));

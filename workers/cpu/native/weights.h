@@ -28,14 +28,14 @@ struct Weights {
     bool is_quantized() const { return layer.weight_highest > 0; }
     float value(int64_t i) const { return codes[i] * step; }
 
-    // The largest sum of any channel in magnitude, of products with integers of magnitude `highest` at most.
+    // The largest magnitude of any channel's sum of products with integers 0 to `highest`.
     double largest_sum(double highest) const {
         double largest = 0;
         int64_t n = layer.n_weights() / layer.out_channels;
         for (int64_t c = 0; c < layer.out_channels; ++c) {
-            double sum = 0;
-            for (int64_t i = c * n; i < (c + 1) * n; ++i) sum += std::fabs(codes[i]);
-            largest = std::max(largest, sum * highest);
+            double positive = 0, negative = 0;
+            for (int64_t i = c * n; i < (c + 1) * n; ++i) (codes[i] > 0 ? positive : negative) += codes[i];
+            largest = std::max({largest, positive * highest, -negative * highest});
         }
         return largest;
     }
