@@ -45,6 +45,9 @@ pytestmark = pytest.mark.skipif(find_problem() is not None, reason=f"no native l
 INSTRUCTION_SETS = available_instruction_sets()
 N_RANDOM_CASES = 40
 
+STREAMED_BYTES = 2 << 20
+"""As in native/layer.h."""
+
 RELU = Activation(CodeRange())
 
 
@@ -64,9 +67,40 @@ def test_every_bit_width_with_and_without_residual(bit_width: int, has_residual:
 
 
 def test_tensors_too_large_for_the_caches_take_the_streaming_path() -> None:
-    case = make_case(random.Random(1), (300, 2, 1024), 32, 3, 1, 1, False, 8, False, 2, is_training=True)
-    assert 300 * 32 * 1024 * 4 > 16 << 20  # STREAMED_BYTES of native/layer.h
+    case = make_case(random.Random(1), (60, 2, 1024), 32, 3, 1, 1, False, 8, False, 2, is_training=True)
+    assert STREAMED_BYTES < 60 * 32 * 512 * 4  # half as many positions behind the pool
     check_case(case, Engine())
+
+
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+def test_layers_of_codes_too_large_for_the_caches_compute_what_small_ones_do(instruction_set: str) -> None:
+    generator = torch.Generator().manual_seed(11)
+    frames, n_copies = torch.randn(16, 8, 256, generator=generator), 40
+    assert 16 * 8 * 256 * 2 < STREAMED_BYTES < n_copies * 16 * 8 * 256 * 2  # sums of codes have two bytes
+    gradient = torch.randn(frames.shape, generator=generator)
+    weights = [torch.randn(8, 8, 3, generator=generator), torch.randn(8, 1, 5, generator=generator)]
+    computed = []
+    for copies in (1, n_copies):
+        x, own = frames.repeat(copies, 1, 1), [weight.clone().requires_grad_() for weight in weights]
+        layers = [
+            NativeLayer(
+                Convolution(
+                    QuantizedWeight(weight, IntegerRange(-7, 7)), 1, weight.shape[2] // 2, weight.shape[1] == 1
+                ),
+                nn.BatchNorm1d(8),
+                Activation(CodeRange(torch.tensor(2.0), 15)),
+            )
+            for weight in [own[0], own[1], own[0]]
+        ]
+        out = from_blocked(run_layers(to_blocked(x), layers, Engine(instruction_set)))
+        torch.autograd.backward(out, gradient.repeat(copies, 1, 1))
+        computed.append((out, [weight.grad for weight in own]))
+    (small, small_gradients), (large, large_gradients) = computed
+    assert torch.equal(large, small.repeat(n_copies, 1, 1))
+    for one, many in zip(small_gradients, large_gradients, strict=True):
+        assert one is not None
+        assert many is not None
+        torch.testing.assert_close(many, n_copies * one, rtol=1e-4, atol=1e-2)
 
 
 def test_blocks_share_sums_where_weights_are_many() -> None:

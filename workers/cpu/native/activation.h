@@ -95,6 +95,7 @@ struct PassGradientRow {
     ZRow z;
     const float* out_gradient;
     const float* added;  // gradient that comes from elsewhere, or null
+    bool is_streamed;
     float* gradient;     // written: that of the sum with the summand, where there is one, else of the normalized value
     int64_t n_positions;
     ChannelNorm norm;
@@ -118,10 +119,10 @@ struct PassGradientRow {
                 if constexpr (IS_SUMMAND<Summand>) {
                     vec sum = summand.row.at(at) * summand_scale + quantize<IS_QUANTIZED>(a, q);
                     passed = pass_gradient<IS_SUM_QUANTIZED>(sum, passed, sum_q, sum_scale_sum);
-                    store(gradient + at, passed);
+                    store_or_stream(gradient + at, passed, is_streamed);
                 }
                 passed = pass_gradient<IS_QUANTIZED>(a, passed, q, scale_sum);
-                if constexpr (!IS_SUMMAND<Summand>) store(gradient + at, passed);
+                if constexpr (!IS_SUMMAND<Summand>) store_or_stream(gradient + at, passed, is_streamed);
                 gradient_sum += passed;
                 centered_sum = multiply_add(passed, input - mean, centered_sum);
             }

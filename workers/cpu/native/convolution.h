@@ -17,10 +17,9 @@ struct Convolution {
     const FusedLayer& layer;
     Signal x;
     Weights weights;
-    bool is_streamed;
+    bool is_streamed = false;
 
-    Convolution(const FusedLayer& layer, const Signal& x, bool is_streamed)
-        : layer(layer), x(x), weights(layer), is_streamed(is_streamed) {}
+    Convolution(const FusedLayer& layer, const Signal& x) : layer(layer), x(x), weights(layer) {}
 
     // Whether all sums of products of codes are integers of 16 bits.
     bool is_short() const {

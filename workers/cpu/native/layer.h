@@ -5,11 +5,8 @@
 
 #include "activation.h"
 
-// What is larger is written past the caches: it would not be there any more when it is read.
-// The results of dense convolutions already are when they are smaller: their tiles write a little of many rows in turn,
-// and no hardware guesses where. Both sizes are measured.
-constexpr int64_t STREAMED_BYTES = 16 << 20;
-constexpr int64_t STREAMED_DENSE_BYTES = 4 << 20;
+// What is larger is written past the caches: it would not be there any more when it is read. Measured.
+constexpr int64_t STREAMED_BYTES = 2 << 20;
 
 struct Statistics {
     double sum = 0, sum_of_squares = 0;
@@ -41,6 +38,7 @@ struct FusedLayer {
 
     int64_t in_block() const { return in_channels * in_length * LANES; }
     int64_t z_block() const { return out_channels * out_length * LANES; }
+    int64_t z_size() const { return is_z_short ? sizeof(int16_t) : sizeof(float); }
     int64_t pooled_length() const { return out_length / pool_size; }
     int64_t out_block() const { return out_channels * pooled_length() * LANES; }
     int64_t n_weights() const { return out_channels * (is_depthwise ? 1 : in_channels) * kernel_size; }
@@ -92,10 +90,8 @@ struct Network {
         if (number > 0) return layers[number - 1].out();
         return {x, nullptr, 1, 0, layers[0].in_channels, layers[0].in_length};
     }
-    bool is_streamed(const FusedLayer& layer, int64_t block_size) const {
-        int64_t bytes = n_blocks() * block_size * static_cast<int64_t>(sizeof(float));
-        return bytes > (layer.is_depthwise ? STREAMED_BYTES : STREAMED_DENSE_BYTES);
-    }
+    // Whether n_values of each block, of this many bytes, are too many for the caches.
+    bool is_streamed(int64_t n_values, int64_t size) const { return n_blocks() * n_values * size > STREAMED_BYTES; }
 };
 
 // Sets the lanes from n_lanes on of a row to zero.

@@ -97,8 +97,9 @@ void forward(Network& network) {
     int n_threads = static_cast<int>(network.n_threads);
     for (int64_t number = 0; number < network.n_layers; ++number) {
         FusedLayer& layer = network.layers[number];
-        Convolution convolution(layer, network.signal(number), network.is_streamed(layer, layer.z_block()));
+        Convolution convolution(layer, network.signal(number));
         layer.is_z_short = convolution.is_short();
+        convolution.is_streamed = network.is_streamed(layer.z_block(), layer.z_size());
         layer.z_unit = layer.is_z_short ? convolution.x.scale * convolution.weights.step : 1;
         std::vector<float> weights;
         if (!layer.is_depthwise) weights = pack_forward_weights(convolution);
@@ -175,6 +176,7 @@ public:
         int64_t adder = find_adder(network, signal);
         added_ = adder < 0 ? nullptr : buffers.of(adder);
         to_ = signal > 0 ? buffers.of(signal - 1) : network.x_gradient;
+        is_streamed_ = network.is_streamed(shape_.at(1, 0), sizeof(float));
         if (signal > 0) activation_ = network.layers[signal - 1].activation();
     }
 
@@ -208,7 +210,7 @@ private:
         auto pass_from = [&](auto z) {
             with_summand(network_, layer, block, channel, first, n, [&](auto summand) {
                 for_activation(activation_, summand,
-                               PassGradientRow<decltype(z)>{z, gradient, added, to, n, layer.norm(channel), activation_,
+                               PassGradientRow<decltype(z)>{z, gradient, added, is_streamed_, to, n, layer.norm(channel), activation_,
                                                             sums});
             });
         };
@@ -222,6 +224,7 @@ private:
     Activation activation_;  // of the layer that made the signal
     const float* added_;
     float* to_;
+    bool is_streamed_;
     std::vector<ActivationSums> of_blocks_;
 };
 
@@ -307,7 +310,7 @@ void sum_weight_gradients(const Convolution& c, int64_t n_units, int64_t n_threa
 
 void convolve_backward(const Network& network, int64_t number, const ZGradients& z_gradients, SignalGradient* of_x) {
     const FusedLayer& layer = network.layers[number];
-    Convolution convolution(layer, network.signal(number), false);
+    Convolution convolution(layer, network.signal(number));
     auto write_z_gradients = [&](int64_t block, int64_t c, int64_t first, int64_t n, float* to) {
         z_gradients.write(block, c, first, n, to);
     };

@@ -44,7 +44,7 @@ __attribute__((always_inline)) inline void write_positions(const vec (&values)[P
     for (int p = 0; p < POSITIONS; ++p) {
         if (p >= n) break;
         if (out.shorts)
-            store_shorts(out.shorts + p * out.step, values[p]);
+            store_shorts(out.shorts + p * out.step, values[p], out.is_streamed);
         else
             store_or_stream(out.start + p * out.step, values[p], out.is_streamed);
         sum += values[p];

@@ -128,10 +128,27 @@ inline vec load_shorts(const int16_t* from) {
 #endif
 }
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+inline __m128i pack_to_shorts(vec values) {
+    __m256i integers = _mm256_cvtps_epi32(values);
+    return _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
+}
+#endif
+
 // Integers of 16 bits. Anything else becomes some of them.
-inline void store_shorts(int16_t* to, vec values) {
+inline void store_shorts(int16_t* to, vec values, bool is_streamed) {
 #if defined(__AVX512F__)
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(values)));
+    __m256i shorts = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(values));
+    if (is_streamed)
+        _mm256_stream_si256(reinterpret_cast<__m256i*>(to), shorts);
+    else
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), shorts);
+#elif defined(__AVX2__)
+    __m128i shorts = pack_to_shorts(values);
+    if (is_streamed)
+        _mm_stream_si128(reinterpret_cast<__m128i*>(to), shorts);
+    else
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), shorts);
 #else
     int_vec bits = reinterpret_cast<int_vec>(values + 12582912.0f);  // 1.5 * 2**23: the integer is in the low bits
     for (int lane = 0; lane < V; ++lane) to[lane] = static_cast<int16_t>(bits[lane]);
@@ -142,6 +159,9 @@ inline void store_shorts(int16_t* to, vec values) {
 inline void store_codes(uint8_t* to, vec values) {
 #if defined(__AVX512F__)
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(values)));
+#elif defined(__AVX2__)
+    __m128i shorts = pack_to_shorts(values);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(shorts, shorts));
 #else
     int_vec bits = reinterpret_cast<int_vec>(values + 12582912.0f);  // 1.5 * 2**23: the integer is in the low bits
     for (int lane = 0; lane < V; ++lane) to[lane] = static_cast<uint8_t>(bits[lane]);
