@@ -62,7 +62,7 @@ def database(home: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
 
 
 def test_front_is_left_as_table_and_as_page(home: Path) -> None:
-    assert (home / "runs/tiny-front.csv").read_text().startswith("trial,accuracy,inference_cost,")
+    assert (home / "runs/tiny-front.csv").read_text().startswith("trial,stage,accuracy,inference_cost,")
     assert "tiny" in (home / "runs/tiny-report.html").read_text()
 
 
@@ -101,7 +101,7 @@ def test_second_driver_is_refused(capsys: pytest.CaptureFixture[str], database: 
 def test_promotion_of_one_trial_is_idempotent(capsys: pytest.CaptureFixture[str], database: Database) -> None:
     assert promote(["tiny", "0"]) == 0
     assert promote(["tiny", "0"]) == 0
-    assert "trial 0 of tiny: build" in capsys.readouterr().out
+    assert "trial 0 stage 0 of tiny: build" in capsys.readouterr().out
     assert [build.trial_number for build in load_builds(database, "tiny")].count(0) == 1
 
 
