@@ -371,7 +371,7 @@ def test_fingerprint_changes_with_what_has_an_effect_on_trials(parts: dict[str, 
 @pytest.mark.parametrize(
     ("name", "fingerprint"),
     [
-        ("dsc4", "6183a673f18c04b8"),
+        ("dsc4", "6c78d2ad065f7d36"),
         ("matlab11", "eacc4bcbb2092465"),
         ("rothe9", "5eca50f4cb049736"),
         ("smoke", "89f8477ccc6b147d"),
