@@ -82,16 +82,7 @@ def test_layers_of_codes_too_large_for_the_caches_compute_what_small_ones_do(ins
     computed = []
     for copies in (1, n_copies):
         x, own = frames.repeat(copies, 1, 1), [weight.clone().requires_grad_() for weight in weights]
-        layers = [
-            NativeLayer(
-                Convolution(
-                    QuantizedWeight(weight, IntegerRange(-7, 7)), 1, weight.shape[2] // 2, weight.shape[1] == 1
-                ),
-                nn.BatchNorm1d(8),
-                Activation(CodeRange(torch.tensor(2.0), 15)),
-            )
-            for weight in [own[0], own[1], own[0]]
-        ]
+        layers = [layer_of_codes(weight) for weight in (own[0], own[1], own[0])]
         out = from_blocked(run_layers(to_blocked(x), layers, Engine(instruction_set)))
         torch.autograd.backward(out, gradient.repeat(copies, 1, 1))
         computed.append((out, [weight.grad for weight in own]))
@@ -101,6 +92,29 @@ def test_layers_of_codes_too_large_for_the_caches_compute_what_small_ones_do(ins
         assert one is not None
         assert many is not None
         torch.testing.assert_close(many, n_copies * one, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.skipif("avx512vnni" not in INSTRUCTION_SETS, reason="a CPU without VNNI")
+@pytest.mark.parametrize(("channels", "kernel_size", "stride"), [(2, 1, 1), (7, 3, 1), (24, 1, 2), (13, 5, 3)])
+def test_products_of_codes_are_exact_on_every_way_to_make_them(channels: int, kernel_size: int, stride: int) -> None:
+    generator = torch.Generator().manual_seed(12)
+    frames = torch.randn(37, 3, 50, generator=generator)
+    shapes = (channels, 3, 1), (9, channels, kernel_size)
+    weights = [torch.randn(shape, generator=generator) for shape in shapes]
+    computed = []
+    for instruction_set in ("avx512vnni", "avx512"):
+        first, second = (layer_of_codes(weight.clone().requires_grad_()) for weight in weights)
+        second = replace(second, conv=replace(second.conv, stride=stride))
+        out = from_blocked(run_layers(to_blocked(frames), [first, second], Engine(instruction_set)))
+        out.square().sum().backward()  # type: ignore[no-untyped-call]
+        computed.append((out, [layer.conv.weight.parameter.grad for layer in (first, second)]))
+    (out, gradients), (expected, expected_gradients) = computed
+    assert torch.equal(out, expected)
+    assert out.any()
+    for gradient, wanted in zip(gradients, expected_gradients, strict=True):
+        assert gradient is not None
+        assert wanted is not None
+        assert torch.equal(gradient, wanted)
 
 
 def test_blocks_share_sums_where_weights_are_many() -> None:
@@ -276,6 +290,13 @@ def identity_norm() -> nn.BatchNorm1d:
 def convolve_with(weight: Tensor) -> Convolution:
     """With stride 1, and without padding."""
     return Convolution(QuantizedWeight(weight), stride=1, padding=0, is_depthwise=False)
+
+
+def layer_of_codes(weight: Tensor) -> NativeLayer:
+    """Four bits; depthwise where the weights are."""
+    quantized, is_depthwise = QuantizedWeight(weight, IntegerRange(-7, 7)), weight.shape[1] == 1
+    conv = Convolution(quantized, 1, weight.shape[2] // 2, is_depthwise)
+    return NativeLayer(conv, nn.BatchNorm1d(len(weight)), Activation(CodeRange(torch.tensor(2.0), 15)))
 
 
 def code_range(scale: Tensor | None, highest: int) -> CodeRange:

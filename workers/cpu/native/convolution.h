@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "codes.h"
 #include "dense.h"
 #include "depthwise.h"
 #include "parallel.h"
@@ -17,18 +18,20 @@ struct Convolution {
     const FusedLayer& layer;
     Signal x;
     Weights weights;
+    double largest_sum;  // of products of codes
+    bool is_integer;     // whether the results are sums of products of codes, exact in floats
     bool is_streamed = false;
 
-    Convolution(const FusedLayer& layer, const Signal& x) : layer(layer), x(x), weights(layer) {}
+    Convolution(const FusedLayer& layer, const Signal& x)
+        : layer(layer),
+          x(x),
+          weights(layer),
+          largest_sum(weights.largest_sum(static_cast<double>(x.highest))),
+          is_integer(x.codes && weights.is_quantized() && largest_sum <= 1 << 24) {}
 
-    // Whether all sums of products of codes are integers of 16 bits.
-    bool is_short() const {
-        return x.codes && weights.is_quantized() && weights.largest_sum(static_cast<double>(x.highest)) <= 32767;
-    }
-    // What the forward multiplies codes of x with.
-    float forward_weight(int64_t i) const {
-        return layer.is_z_short ? weights.codes[i] : weights.value(i) * x.scale;
-    }
+
+    // What the forward multiplies x with: codes or steps of its scale.
+    float forward_weight(int64_t i) const { return is_integer ? weights.codes[i] : weights.value(i) * x.scale; }
     OutputRows z(int64_t block, float* statistics) const {
         OutputRows rows{static_cast<float*>(layer.z), nullptr, layer.out_length * LANES, LANES, is_streamed, statistics};
         if (layer.is_z_short) rows.shorts = static_cast<int16_t*>(layer.z);
@@ -48,19 +51,25 @@ inline void add_statistics(const OutputRows& z, Statistics* of_rows, int64_t n_r
     }
 }
 
-// Weights as multiply_rows reads them.
-inline std::vector<float> pack_forward_weights(const Convolution& c) {
-    const FusedLayer& layer = c.layer;
-    std::vector<float> packed(layer.n_weights());
-    pack_weights(packed.data(), layer.out_channels, layer.in_channels, layer.kernel_size,
-                 [&](int64_t o, int64_t i, int64_t tap) {
-                     return c.forward_weight((o * layer.in_channels + i) * layer.kernel_size + tap);
-                 });
-    return packed;
-}
+// A dense layer's weights as the forward reads them.
+struct ForwardWeights {
+    std::vector<int32_t> codes;  // of multiply_codes, or none
+    std::vector<float> floats;   // of multiply_rows
+
+    explicit ForwardWeights(const Convolution& c) {
+        const FusedLayer& layer = c.layer;
+        auto weight = [&](int64_t o, int64_t i, int64_t tap) {
+            return c.forward_weight((o * layer.in_channels + i) * layer.kernel_size + tap);
+        };
+        if (c.is_integer) codes = pack_code_weights(layer.out_channels, layer.in_channels, layer.kernel_size, weight);
+        if (!codes.empty()) return;
+        floats.resize(layer.n_weights());
+        pack_weights(floats.data(), layer.out_channels, layer.in_channels, layer.kernel_size, weight);
+    }
+};
 
 // Adds the statistics of z to those of its channels.
-inline void convolve_dense(const Convolution& c, int64_t block, const float* packed_weight, Statistics* of_channels) {
+inline void convolve_dense(const Convolution& c, int64_t block, const ForwardWeights& weights, Statistics* of_channels) {
     thread_local Scratch scratch, statistics_scratch;
     const FusedLayer& layer = c.layer;
     int64_t fitting = FORWARD_CACHE_VECTORS / (layer.in_channels * layer.stride) / TILE_POSITIONS;
@@ -70,11 +79,17 @@ inline void convolve_dense(const Convolution& c, int64_t block, const float* pac
     float* packed = scratch.reserve(layer.in_channels * row * LANES);
     OutputRows z = c.z(block, statistics_scratch.reserve(layer.out_channels * 2 * LANES));
     for (int64_t first = 0; first < layer.out_length; first += tile, z.skip(tile * LANES)) {
-        for (int64_t i = 0; i < layer.in_channels; ++i)
-            copy_positions(packed + i * row * LANES, c.x, block, i, first * layer.stride - layer.padding, 1, row);
+        int64_t n = std::min(tile, layer.out_length - first), position = first * layer.stride - layer.padding;
         clear_statistics(z, layer.out_channels);
-        multiply_rows({packed, row * LANES, layer.stride * LANES}, layer.in_channels, layer.kernel_size, packed_weight,
-                      z, layer.out_channels, std::min(tile, layer.out_length - first));
+        if (!weights.codes.empty()) {
+            multiply_codes(c.x, block, position, row, layer.stride, layer.kernel_size, weights.codes, z,
+                           layer.out_channels, n);
+        } else {
+            for (int64_t i = 0; i < layer.in_channels; ++i)
+                copy_positions(packed + i * row * LANES, c.x, block, i, position, 1, row);
+            multiply_rows({packed, row * LANES, layer.stride * LANES}, layer.in_channels, layer.kernel_size,
+                          weights.floats.data(), z, layer.out_channels, n);
+        }
         add_statistics(z, of_channels, layer.out_channels);
     }
 }

@@ -98,11 +98,11 @@ void forward(Network& network) {
     for (int64_t number = 0; number < network.n_layers; ++number) {
         FusedLayer& layer = network.layers[number];
         Convolution convolution(layer, network.signal(number));
-        layer.is_z_short = convolution.is_short();
+        layer.is_z_short = convolution.is_integer && convolution.largest_sum <= std::numeric_limits<int16_t>::max();
         convolution.is_streamed = network.is_streamed(layer.z_block(), layer.z_size());
-        layer.z_unit = layer.is_z_short ? convolution.x.scale * convolution.weights.step : 1;
-        std::vector<float> weights;
-        if (!layer.is_depthwise) weights = pack_forward_weights(convolution);
+        layer.z_unit = convolution.is_integer ? convolution.x.scale * convolution.weights.step : 1;
+        std::optional<ForwardWeights> weights;
+        if (!layer.is_depthwise) weights.emplace(convolution);
         std::vector<Statistics> of_blocks(network.n_blocks() * layer.out_channels);
         for_each_item(network.n_blocks(), n_threads, [&](int64_t block) {
             if (number > 0) activate_block(network, number - 1, block);
@@ -110,7 +110,7 @@ void forward(Network& network) {
             if (layer.is_depthwise)
                 convolve_depthwise(convolution, block, of_channels);
             else
-                convolve_dense(convolution, block, weights.data(), of_channels);
+                convolve_dense(convolution, block, *weights, of_channels);
         });
         if (network.is_training)
             use_batch_statistics(network, layer, of_blocks);
