@@ -62,9 +62,14 @@ class ActivationQuantizer:
     def scale(self) -> Tensor:
         """Size of one integer step: a scalar, with gradient to the trained parameter."""
         assert self.integers is not None
+        return self.range.abs() / self.integers.threshold
+
+    @property
+    def range(self) -> Tensor:
+        """The scalar whose magnitude is `integers.threshold` steps: the trained parameter, or a constant."""
         scaling = self._proxy.tensor_quant.scaling_impl
         value: Tensor = scaling.value if isinstance(scaling, ParameterScaling) else scaling.value()
-        return value.abs() / self.integers.threshold
+        return value
 
     def __call__(self, x: Tensor) -> Tensor:
         """The quantized values, as Brevitas dequantizes them; any shape."""
@@ -89,7 +94,7 @@ class WeightQuantizer:
 
     def __init__(self, name: str, module: nn.Conv1d | nn.Linear) -> None:
         self._module = module
-        self._integers: IntegerRange | None = None
+        self.integers: IntegerRange | None = None
         if module.bias is not None:
             raise UnsupportedModuleError(f"{name} has a bias; expected none")
         for quantizer in ("input_quant", "output_quant"):
@@ -97,16 +102,21 @@ class WeightQuantizer:
                 raise UnsupportedModuleError(f"{name} has an {quantizer} of its own; expected none")
         proxy: Any = getattr(module, "weight_quant", None)
         if proxy is not None and proxy.is_quant_enabled:
-            self._integers = _read_integers(name, proxy.tensor_quant, TensorClampSte, (StatsFromParameterScaling,))
+            self.integers = _read_integers(name, proxy.tensor_quant, TensorClampSte, (StatsFromParameterScaling,))
+
+    @property
+    def parameter(self) -> Tensor:
+        """The weights before quantization."""
+        return self._module.weight
 
     def __call__(self) -> Tensor:
         """The layer's weights, quantized; the shape of its parameter, with gradient to it."""
-        weight = self._module.weight
-        if self._integers is None:
+        weight = self.parameter
+        if self.integers is None:
             return weight
         largest = torch.max(torch.abs(weight))  # its gradient is shared among weights of equal magnitude
-        scale = _clamp_min_straight_through(largest, MIN_WEIGHT_SCALE_THRESHOLD) / self._integers.threshold
-        values: Tensor = _FakeQuantizeWeight.apply(weight, scale, self._integers)  # type: ignore[no-untyped-call]
+        scale = _clamp_min_straight_through(largest, MIN_WEIGHT_SCALE_THRESHOLD) / self.integers.threshold
+        values: Tensor = _FakeQuantizeWeight.apply(weight, scale, self.integers)  # type: ignore[no-untyped-call]
         return values
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from torch import Tensor
 
 from workers.cpu.blocked_frames import Blocked, Engine, from_blocked, to_blocked
-from workers.cpu.native_layers import Activation, CodeRange, Convolution, NativeLayer, Residual, max_pool, run_layers
+from workers.cpu.native_layers import (
+    Activation,
+    CodeRange,
+    Convolution,
+    NativeLayer,
+    QuantizedWeight,
+    Residual,
+    max_pool,
+    run_layers,
+)
 from workers.functional_quantizers import ActivationQuantizer
 from workers.fused_layers import ConvChain, ConvLayer, FusedLayer, InputLayer, LinearLayer, PoolLayer, join_pools
 
@@ -65,9 +74,10 @@ def _list_convolutions(
 
 def _make_layer(layer: ConvLayer, activation: Activation) -> NativeLayer:
     conv = layer.conv
-    convolution = Convolution(layer.weight(), conv.stride[0], int(conv.padding[0]), conv.groups > 1)
+    weight = QuantizedWeight(layer.weight.parameter, layer.weight.integers)
+    convolution = Convolution(weight, conv.stride[0], int(conv.padding[0]), conv.groups > 1)
     return NativeLayer(convolution, layer.norm, activation)
 
 
 def _code_range(quantizer: ActivationQuantizer) -> CodeRange:
-    return CodeRange() if quantizer.integers is None else CodeRange(quantizer.scale, quantizer.integers.highest)
+    return CodeRange() if quantizer.integers is None else CodeRange(quantizer.range, quantizer.integers.highest)

@@ -7,7 +7,7 @@ activations are codes, one byte each, wherever they are quantized.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ctypes import c_double, c_int64, c_void_p
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +18,15 @@ from torch.autograd.function import once_differentiable
 
 from workers.cpu.blocked_frames import LANES, Blocked, Engine, address_of
 from workers.cpu.native_library import load_library
+from workers.functional_quantizers import IntegerRange
 
 
 @dataclass(frozen=True)
 class CodeRange:
-    """ReLU, then the integers 0 to `highest`, at most 255, times `scale`; ReLU alone where `scale` is None."""
+    """ReLU, then the integers 0 to `highest`, at most 255, times a scale; ReLU alone where `range` is None."""
 
-    scale: Tensor | None = None
-    """One number, positive; has a gradient."""
+    range: Tensor | None = None
+    """One number, whose magnitude `highest` stands for; has a gradient."""
     highest: int = 0
 
 
@@ -39,11 +40,20 @@ class Residual:
 
 
 @dataclass(frozen=True)
-class Convolution:
-    """The weights as inference sees them, quantized, and how they move over the frames."""
+class QuantizedWeight:
+    """Weights, and the integers that inference sees; as in `workers.functional_quantizers.WeightQuantizer`."""
 
-    weight: Tensor
-    """(out_channels, in_channels, kernel_size), or (channels, 1, kernel_size) where depthwise."""
+    parameter: Tensor
+    """(out_channels, in_channels, kernel_size), or (channels, 1, kernel_size) where depthwise; has a gradient."""
+    integers: IntegerRange | None = None
+    """Both ends of the same magnitude; None: the weights are floats."""
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """The weights, and how they move over the frames."""
+
+    weight: QuantizedWeight
     stride: int
     padding: int
     is_depthwise: bool
@@ -81,14 +91,17 @@ def run_layers(x: Blocked, layers: Sequence[NativeLayer], engine: Engine) -> Blo
     Raises ValueError where tensors do not fit, and where batch statistics have one value per channel, as torch does.
     """
     _check_blocks(x)
-    given, length = [_LayerArguments() for _ in layers], x.values.shape[2]
-    signals = [(x.values.shape[1], length)]
+    given = (_LayerArguments * len(layers))()
+    signals = [(x.values.shape[1], x.values.shape[2])]
     for arguments, layer in zip(given, layers, strict=True):
         _set_geometry(arguments, layer, signals)
         signals.append((arguments.out_channels, arguments.out_length // arguments.pool_size))
     is_training = layers[0].norm.training
     for arguments, layer in zip(given, layers, strict=True):
         _set_norm(arguments, layer.norm, is_training, x.n_frames)
+    if is_training:
+        counters = (layer.norm.num_batches_tracked for layer in layers)
+        torch._foreach_add_([counter for counter in counters if counter is not None], 1)
     tensors = [tensor for layer in layers for tensor in _list_tensors(layer)]
     values: Tensor = _FusedLayers.apply(  # type: ignore[no-untyped-call]
         given, [layer.norm for layer in layers], (x.n_frames, is_training), engine, x.values, *tensors
@@ -98,12 +111,14 @@ def run_layers(x: Blocked, layers: Sequence[NativeLayer], engine: Engine) -> Blo
 
 TENSORS_PER_LAYER = 5
 
+FLOAT_BYTES, DOUBLE_BYTES, ALIGNMENT_BYTES = 4, 8, 64
+
 
 def _list_tensors(layer: NativeLayer) -> tuple[Tensor | None, ...]:
     """Those that have gradients."""
     activation = layer.activation
-    sum_scale = activation.residual.quantizer.scale if activation.residual else None
-    return layer.conv.weight, layer.norm.weight, layer.norm.bias, activation.quantizer.scale, sum_scale
+    sum_range = activation.residual.quantizer.range if activation.residual else None
+    return layer.conv.weight.parameter, layer.norm.weight, layer.norm.bias, activation.quantizer.range, sum_range
 
 
 def _check_blocks(x: Blocked) -> None:
@@ -115,7 +130,7 @@ def _check_blocks(x: Blocked) -> None:
 
 def _check_types(*tensors: Tensor | None) -> None:
     """The native code is given addresses alone, so types are checked here."""
-    if any(t is not None and (t.dtype != torch.float32 or t.device.type != "cpu") for t in tensors):
+    if any(t is not None and (t.dtype != torch.float32 or not t.is_cpu) for t in tensors):
         raise ValueError("a tensor is not float32 on the CPU; expected all to be")
 
 
@@ -126,12 +141,16 @@ class _LayerArguments(ctypes.Structure):
         *((name, c_int64) for name in ("in_channels", "out_channels", "in_length", "out_length")),
         *((name, c_int64) for name in ("kernel_size", "stride", "padding", "pool_size")),
         *((name, c_int64) for name in ("is_depthwise", "summand", "highest", "sum_highest")),
+        *((name, c_int64) for name in ("weight_lowest", "weight_highest")),
         *((name, c_double) for name in ("momentum", "epsilon")),
-        *((name, c_void_p) for name in ("scale", "sum_scale", "weight", "gamma", "beta")),
+        *((name, c_void_p) for name in ("range", "sum_range", "weight", "gamma", "beta")),
         *((name, c_void_p) for name in ("running_mean", "running_variance")),
-        *((name, c_void_p) for name in ("z", "floats", "codes", "mean", "inverse_deviation")),
+        ("z", c_void_p),
+        ("z_unit", c_double),
+        ("is_z_short", c_int64),
+        *((name, c_void_p) for name in ("floats", "codes", "largest", "mean", "inverse_deviation")),
         *((name, c_void_p) for name in ("weight_gradient", "gamma_gradient", "beta_gradient")),
-        *((name, c_void_p) for name in ("scale_gradient", "sum_scale_gradient")),
+        *((name, c_void_p) for name in ("range_gradient", "sum_range_gradient")),
     )
 
 
@@ -149,11 +168,11 @@ def _set_geometry(to: Any, layer: NativeLayer, signals: list[tuple[int, int]]) -
     """`signals`: channels and length of what goes into each layer so far, the last into this one."""
     conv, activation = layer.conv, layer.activation
     in_channels, in_length = signals[-1]
-    out_channels, weight_channels, kernel_size = conv.weight.shape
+    out_channels, weight_channels, kernel_size = conv.weight.parameter.shape
     expected = (in_channels, 1) if conv.is_depthwise else (out_channels, in_channels)
     if (out_channels, weight_channels) != expected or layer.norm.num_features != out_channels:
         raise ValueError(
-            f"weights {tuple(conv.weight.shape)} and a batch norm of {layer.norm.num_features} channels "
+            f"weights {tuple(conv.weight.parameter.shape)} and a batch norm of {layer.norm.num_features} channels "
             f"do not fit {in_channels} input channels"
         )
     if in_length + 2 * conv.padding < kernel_size:
@@ -161,6 +180,10 @@ def _set_geometry(to: Any, layer: NativeLayer, signals: list[tuple[int, int]]) -
     to.in_channels, to.out_channels, to.in_length = in_channels, out_channels, in_length
     to.out_length = (in_length + 2 * conv.padding - kernel_size) // conv.stride + 1
     to.kernel_size, to.stride, to.padding, to.is_depthwise = kernel_size, conv.stride, conv.padding, conv.is_depthwise
+    integers = conv.weight.integers
+    if integers is not None:
+        assert integers.lowest == -integers.highest
+        to.weight_lowest, to.weight_highest = integers.lowest, integers.highest
     to.highest, to.pool_size, to.summand = activation.quantizer.highest, activation.pool_size, -1
     residual = activation.residual
     if residual is None:
@@ -181,15 +204,13 @@ def _set_norm(to: Any, norm: nn.BatchNorm1d, is_training: bool, n_frames: int) -
         return
     if n_frames * to.out_length == 1:
         raise ValueError("one frame of length 1 has no batch statistics; expected more than 1 value per channel")
-    assert norm.num_batches_tracked is not None  # kept wherever running statistics are
-    norm.num_batches_tracked.add_(1)
 
 
 class _FusedLayers(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        given: list[Any],
+        layers: Any,
         norms: list[nn.BatchNorm1d],
         batch: tuple[int, bool],
         engine: Engine,
@@ -198,21 +219,18 @@ class _FusedLayers(torch.autograd.Function):
     ) -> Tensor:
         _check_types(*tensors)
         x, tensors = x.contiguous(), tuple(None if t is None else t.contiguous() for t in tensors)
-        layers = (_LayerArguments * len(given))(*given)
-        kept: list[Tensor] = []
-        for i, (layer, norm) in enumerate(zip(layers, norms, strict=True)):
-            _point(layer, running_mean=norm.running_mean, running_variance=norm.running_var)
-            names = ("weight", "gamma", "beta", "scale", "sum_scale")
-            _point(layer, **dict(zip(names, _tensors_of(tensors, i), strict=True)))
-            kept += _allocate(layer, len(x))
+        for layer, norm, own in zip(layers, norms, _by_layer(tensors), strict=True):
+            layer.running_mean, layer.running_variance = _address(norm.running_mean), _address(norm.running_var)
+            layer.weight, layer.gamma, layer.beta, layer.range, layer.sum_range = map(_address, own)
         last = layers[-1]
-        shape = len(x), last.out_channels, last.out_length // last.pool_size, LANES
-        out = torch.empty(shape, dtype=torch.float32) if last.codes else kept[-1].view(shape)
-        network = _NetworkArguments(len(given), *batch, engine.n_threads, layers)
-        _point(network, x=x, out=out)
+        out = torch.empty(len(x), last.out_channels, last.out_length // last.pool_size, LANES, dtype=torch.float32)
+        memory = _allocate(layers, len(x))
+        if not last.codes:
+            last.floats = out.data_ptr()
+        network = _NetworkArguments(len(layers), *batch, engine.n_threads, layers, x.data_ptr(), out.data_ptr())
         _run(load_library(engine.instruction_set).network_forward, network)
         ctx.save_for_backward(x, *tensors)
-        ctx.kept, ctx.network, ctx.layers, ctx.engine = kept, network, layers, engine
+        ctx.memory, ctx.network, ctx.layers, ctx.engine = memory, network, layers, engine
         return out
 
     @staticmethod
@@ -222,29 +240,42 @@ class _FusedLayers(torch.autograd.Function):
         out_gradient = out_gradient.contiguous()
         x_gradient = torch.empty_like(x) if ctx.needs_input_grad[4] else None
         gradients = [None if tensor is None else torch.empty_like(tensor) for tensor in tensors]
-        for i, layer in enumerate(ctx.layers):
-            names = ("weight_gradient", "gamma_gradient", "beta_gradient", "scale_gradient", "sum_scale_gradient")
-            _point(layer, **dict(zip(names, _tensors_of(gradients, i), strict=True)))
-        _point(ctx.network, out_gradient=out_gradient, x_gradient=x_gradient)
+        for layer, own in zip(ctx.layers, _by_layer(gradients), strict=True):
+            layer.weight_gradient, layer.gamma_gradient, layer.beta_gradient, *ranges = map(_address, own)
+            layer.range_gradient, layer.sum_range_gradient = ranges
+        ctx.network.out_gradient, ctx.network.x_gradient = _address(out_gradient), _address(x_gradient)
         _run(load_library(ctx.engine.instruction_set).network_backward, ctx.network)
-        ctx.kept = None
+        ctx.memory = None
         return None, None, None, None, x_gradient, *gradients
 
 
-def _tensors_of(tensors: Sequence[Tensor | None], layer: int) -> Sequence[Tensor | None]:
-    return tensors[layer * TENSORS_PER_LAYER : (layer + 1) * TENSORS_PER_LAYER]
+def _by_layer(tensors: Sequence[Tensor | None]) -> Iterator[Sequence[Tensor | None]]:
+    return (tensors[first : first + TENSORS_PER_LAYER] for first in range(0, len(tensors), TENSORS_PER_LAYER))
 
 
-def _allocate(layer: Any, n_blocks: int) -> list[Tensor]:
-    """The memory for what the layer computes; what it puts out is the last of it."""
-    is_quantized = (layer.highest if layer.summand < 0 else layer.sum_highest) > 0
-    z = torch.empty(n_blocks * layer.out_channels * layer.out_length * LANES, dtype=torch.float32)
-    statistics = torch.empty(2, layer.out_channels, dtype=torch.float64)
-    n_values = n_blocks * layer.out_channels * (layer.out_length // layer.pool_size) * LANES
-    out = torch.empty(n_values, dtype=torch.uint8 if is_quantized else torch.float32)
-    _point(layer, z=z, mean=statistics[0], inverse_deviation=statistics[1])
-    _point(layer, **{"codes" if is_quantized else "floats": out})
-    return [z, statistics, out]
+def _allocate(layers: Any, n_blocks: int) -> Tensor:
+    """The memory for what the layers compute, kept for the backward; points the layers to it."""
+    places: list[tuple[Any, str, int]] = []
+    n_bytes = 0
+    for layer in layers:
+        n_values = n_blocks * layer.out_channels * (layer.out_length // layer.pool_size) * LANES
+        is_quantized = (layer.highest if layer.summand < 0 else layer.sum_highest) > 0
+        sizes = {
+            "z": n_blocks * layer.out_channels * layer.out_length * LANES * FLOAT_BYTES,
+            "codes" if is_quantized else "floats": n_values * (1 if is_quantized else FLOAT_BYTES),
+            "mean": layer.out_channels * DOUBLE_BYTES,
+            "inverse_deviation": layer.out_channels * DOUBLE_BYTES,
+        }
+        if layer.pool_size > 1:
+            sizes["largest"] = n_values * FLOAT_BYTES
+        for name, size in sizes.items():
+            places.append((layer, name, n_bytes))
+            n_bytes += -(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+    memory = torch.empty(n_bytes, dtype=torch.uint8)  # torch aligns it as the layers need it
+    first = memory.data_ptr()
+    for layer, name, place in places:
+        setattr(layer, name, first + place)
+    return memory
 
 
 class _PoolArguments(ctypes.Structure):
@@ -275,10 +306,8 @@ class _MaxPool(torch.autograd.Function):
         return x_gradient, None, None
 
 
-def _point(arguments: Any, **tensors: Tensor | None) -> None:
-    for name, tensor in tensors.items():
-        assert tensor is None or tensor.is_contiguous()
-        setattr(arguments, name, None if tensor is None else tensor.data_ptr())
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
 
 
 def _run(function: Any, arguments: ctypes.Structure, *addresses: c_void_p) -> None:

@@ -23,8 +23,11 @@ SOURCE_FOLDER = Path(__file__).parent / "native"
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-pthread")
 """Without -ffp-contract=off the compiler would fuse products and sums where it likes, which rounds differently."""
 
+_AVX512 = ("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma")
+
 INSTRUCTION_SETS: dict[str, tuple[str, ...]] = {
-    "avx512": ("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma"),
+    "avx512vnni": (*_AVX512, "-mavx512vnni"),
+    "avx512": _AVX512,
     "avx2": ("-mavx2", "-mfma"),
     "baseline": (),
 }
@@ -43,6 +46,8 @@ def available_instruction_sets() -> tuple[str, ...]:
     """Those of INSTRUCTION_SETS that this CPU has, the fastest first."""
     names = list(INSTRUCTION_SETS)
     fastest = {"AVX512": "avx512", "AVX2": "avx2"}.get(torch.backends.cpu.get_cpu_capability(), "baseline")
+    if fastest == "avx512" and torch.cpu.get_capabilities().get("avx512_vnni", False):
+        fastest = "avx512vnni"
     return tuple(names[names.index(fastest) :])
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
+import brevitas.nn as qnn
 import numpy as np
 import pytest
 import torch
+from brevitas.quant import Int8WeightPerTensorFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,14 +26,27 @@ from tests.workers.plain_layers import (
     run_plain,
 )
 from workers.cpu.blocked_frames import FASTEST, Blocked, Engine, from_blocked, gather_codes, to_blocked
-from workers.cpu.native_layers import Activation, CodeRange, Convolution, NativeLayer, Residual, max_pool, run_layers
+from workers.cpu.native_layers import (
+    Activation,
+    CodeRange,
+    Convolution,
+    NativeLayer,
+    QuantizedWeight,
+    Residual,
+    max_pool,
+    run_layers,
+)
 from workers.cpu.native_library import available_instruction_sets, find_problem
+from workers.functional_quantizers import IntegerRange
 from workers.layers import make_relu
 
 pytestmark = pytest.mark.skipif(find_problem() is not None, reason=f"no native library: {find_problem()}")
 
 INSTRUCTION_SETS = available_instruction_sets()
 N_RANDOM_CASES = 40
+
+STREAMED_BYTES = 2 << 20
+"""As in native/layer.h."""
 
 RELU = Activation(CodeRange())
 
@@ -51,9 +67,54 @@ def test_every_bit_width_with_and_without_residual(bit_width: int, has_residual:
 
 
 def test_tensors_too_large_for_the_caches_take_the_streaming_path() -> None:
-    case = make_case(random.Random(1), (300, 2, 1024), 32, 3, 1, 1, False, 8, False, 2, is_training=True)
-    assert 300 * 32 * 1024 * 4 > 16 << 20  # STREAMED_BYTES of native/layer.h
+    case = make_case(random.Random(1), (60, 2, 1024), 32, 3, 1, 1, False, 8, False, 2, is_training=True)
+    assert STREAMED_BYTES < 60 * 32 * 512 * 4  # half as many positions behind the pool
     check_case(case, Engine())
+
+
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+def test_layers_of_codes_too_large_for_the_caches_compute_what_small_ones_do(instruction_set: str) -> None:
+    generator = torch.Generator().manual_seed(11)
+    frames, n_copies = torch.randn(16, 8, 256, generator=generator), 40
+    assert 16 * 8 * 256 * 2 < STREAMED_BYTES < n_copies * 16 * 8 * 256 * 2  # sums of codes have two bytes
+    gradient = torch.randn(frames.shape, generator=generator)
+    weights = [torch.randn(8, 8, 3, generator=generator), torch.randn(8, 1, 5, generator=generator)]
+    computed = []
+    for copies in (1, n_copies):
+        x, own = frames.repeat(copies, 1, 1), [weight.clone().requires_grad_() for weight in weights]
+        layers = [layer_of_codes(weight) for weight in (own[0], own[1], own[0])]
+        out = from_blocked(run_layers(to_blocked(x), layers, Engine(instruction_set)))
+        torch.autograd.backward(out, gradient.repeat(copies, 1, 1))
+        computed.append((out, [weight.grad for weight in own]))
+    (small, small_gradients), (large, large_gradients) = computed
+    assert torch.equal(large, small.repeat(n_copies, 1, 1))
+    for one, many in zip(small_gradients, large_gradients, strict=True):
+        assert one is not None
+        assert many is not None
+        torch.testing.assert_close(many, n_copies * one, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.skipif("avx512vnni" not in INSTRUCTION_SETS, reason="a CPU without VNNI")
+@pytest.mark.parametrize(("channels", "kernel_size", "stride"), [(2, 1, 1), (7, 3, 1), (24, 1, 2), (13, 5, 3)])
+def test_products_of_codes_are_exact_on_every_way_to_make_them(channels: int, kernel_size: int, stride: int) -> None:
+    generator = torch.Generator().manual_seed(12)
+    frames = torch.randn(37, 3, 50, generator=generator)
+    shapes = (channels, 3, 1), (9, channels, kernel_size)
+    weights = [torch.randn(shape, generator=generator) for shape in shapes]
+    computed = []
+    for instruction_set in ("avx512vnni", "avx512"):
+        first, second = (layer_of_codes(weight.clone().requires_grad_()) for weight in weights)
+        second = replace(second, conv=replace(second.conv, stride=stride))
+        out = from_blocked(run_layers(to_blocked(frames), [first, second], Engine(instruction_set)))
+        out.square().sum().backward()  # type: ignore[no-untyped-call]
+        computed.append((out, [layer.conv.weight.parameter.grad for layer in (first, second)]))
+    (out, gradients), (expected, expected_gradients) = computed
+    assert torch.equal(out, expected)
+    assert out.any()
+    for gradient, wanted in zip(gradients, expected_gradients, strict=True):
+        assert gradient is not None
+        assert wanted is not None
+        assert torch.equal(gradient, wanted)
 
 
 def test_blocks_share_sums_where_weights_are_many() -> None:
@@ -76,14 +137,14 @@ def test_results_do_not_depend_on_the_number_of_threads(is_depthwise: bool) -> N
 @pytest.mark.parametrize("bit_width", range(2, 9))
 def test_codes_are_brevitas_bit_for_bit_ties_included(bit_width: int, instruction_set: str) -> None:
     highest = 2**bit_width - 1
-    scale = (torch.tensor(4.265) / highest).requires_grad_()
+    largest = torch.tensor(4.265, requires_grad=True)
     engine = Engine(instruction_set)
     x = torch.linspace(-1.0, 6.0, 16 * 997).reshape(16, 1, 997)
-    x[0, 0, : highest + 1] = (torch.arange(highest + 1) + 0.5) * scale.detach()  # ties
+    x[0, 0, : highest + 1] = (torch.arange(highest + 1) + 0.5) * (largest.detach() / highest)  # ties
     expected_x, fused_x = x.clone().requires_grad_(), x.clone().requires_grad_()
     relu = make_relu(LayerBits(bit_width, bit_width))
     expected = relu(expected_x)
-    one, activation = convolve_with(torch.ones(1, 1, 1)), Activation(CodeRange(scale, highest))
+    one, activation = ONE, Activation(CodeRange(largest, highest))
     fused = from_blocked(run_layer(to_blocked(fused_x), one, identity_norm(), activation, engine))
     gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(5))
     torch.autograd.backward([expected, fused], [gradient, gradient])
@@ -94,8 +155,28 @@ def test_codes_are_brevitas_bit_for_bit_ties_included(bit_width: int, instructio
     torch.testing.assert_close(fused_x.grad, expected_x.grad)
     (trained,) = relu.parameters()
     assert trained.grad is not None
-    assert scale.grad is not None
-    torch.testing.assert_close(scale.grad / highest, trained.grad, rtol=1e-4, atol=1e-3)
+    assert largest.grad is not None
+    torch.testing.assert_close(largest.grad, trained.grad, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("bit_width", range(2, 9))
+def test_weights_are_quantized_as_brevitas_does_ties_included(bit_width: int) -> None:
+    highest = 2 ** (bit_width - 1) - 1
+    conv = qnn.QuantConv1d(1, 300, 1, bias=False, weight_quant=Int8WeightPerTensorFloat, weight_bit_width=bit_width)
+    with torch.no_grad():
+        conv.weight.flatten()[:highest] = torch.arange(highest) + 0.5
+        conv.weight.flatten()[highest : highest + 3] = torch.tensor([highest, -highest, highest])  # the largest, thrice
+    weight = conv.weight.detach().clone().requires_grad_()
+    quantized = QuantizedWeight(weight, IntegerRange(-highest, highest))
+    norm = nn.BatchNorm1d(300, eps=0.0).eval()
+    x = torch.ones(1, 1, 1)
+    plain, native = conv(x), from_blocked(run_layer(to_blocked(x), replace(ONE, weight=quantized), norm, RELU, FASTEST))
+    gradient = torch.randn(plain.shape, generator=torch.Generator().manual_seed(10))
+    torch.autograd.backward([F.relu(plain), native], [gradient, gradient])
+    assert torch.equal(native, F.relu(plain))
+    assert weight.grad is not None
+    assert conv.weight.grad is not None
+    torch.testing.assert_close(weight.grad, conv.weight.grad, rtol=1e-5, atol=1e-5)
 
 
 def test_lanes_beyond_the_frames_are_zero_and_have_no_part_in_statistics() -> None:
@@ -112,8 +193,8 @@ def test_lanes_beyond_the_frames_are_zero_and_have_no_part_in_statistics() -> No
 def test_a_value_that_is_no_number_shows_behind_layers_of_codes(is_training: bool) -> None:
     x = torch.zeros(16, 1, 4)
     x[3, 0, 2] = torch.nan
-    activation = Activation(CodeRange(torch.tensor(0.1), 15))
-    layers = [NativeLayer(convolve_with(torch.ones(1, 1, 1)), nn.BatchNorm1d(1), activation) for _ in range(3)]
+    activation = Activation(CodeRange(torch.tensor(1.5), 15))
+    layers = [NativeLayer(ONE, nn.BatchNorm1d(1), activation) for _ in range(3)]
     for layer in layers:
         layer.norm.train(is_training)
     assert from_blocked(run_layers(to_blocked(x), layers, FASTEST)).isnan().all()
@@ -186,9 +267,9 @@ def run_fused(case: Case, gradient: Tensor, engine: Engine) -> ComputedLayer:
     inputs, norm = copy_inputs(case, torch.float32), copy_norm(case.norm, torch.float32)
     residual = None
     if case.sum_scale is not None:
-        residual = Residual(0, CodeRange(inputs["sum_scale"], case.sum_highest))
-    conv = Convolution(inputs["weight"], case.stride, case.padding, case.is_depthwise)
-    activation = Activation(CodeRange(inputs.get("scale"), case.highest), residual, 1 if residual else case.pool_size)
+        residual = Residual(0, code_range(inputs["sum_scale"], case.sum_highest))
+    conv = Convolution(QuantizedWeight(inputs["weight"]), case.stride, case.padding, case.is_depthwise)
+    activation = Activation(code_range(inputs.get("scale"), case.highest), residual, 1 if residual else case.pool_size)
     out = run_layer(to_blocked(inputs["x"]), conv, norm, activation, engine)
     if residual:
         out = max_pool(out, case.pool_size, engine)
@@ -199,10 +280,24 @@ def run_layer(x: Blocked, conv: Convolution, norm: nn.BatchNorm1d, activation: A
     return run_layers(x, [NativeLayer(conv, norm, activation)], engine)
 
 
+ONE = Convolution(QuantizedWeight(torch.ones(1, 1, 1)), stride=1, padding=0, is_depthwise=False)
+
+
 def identity_norm() -> nn.BatchNorm1d:
     return nn.BatchNorm1d(1, eps=0.0).eval()
 
 
 def convolve_with(weight: Tensor) -> Convolution:
     """With stride 1, and without padding."""
-    return Convolution(weight, stride=1, padding=0, is_depthwise=False)
+    return Convolution(QuantizedWeight(weight), stride=1, padding=0, is_depthwise=False)
+
+
+def layer_of_codes(weight: Tensor) -> NativeLayer:
+    """Four bits; depthwise where the weights are."""
+    quantized, is_depthwise = QuantizedWeight(weight, IntegerRange(-7, 7)), weight.shape[1] == 1
+    conv = Convolution(quantized, 1, weight.shape[2] // 2, is_depthwise)
+    return NativeLayer(conv, nn.BatchNorm1d(len(weight)), Activation(CodeRange(torch.tensor(2.0), 15)))
+
+
+def code_range(scale: Tensor | None, highest: int) -> CodeRange:
+    return CodeRange() if scale is None else CodeRange(scale * highest, highest)

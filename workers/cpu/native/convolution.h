@@ -3,23 +3,40 @@
 
 #include <algorithm>
 
+#include "codes.h"
 #include "dense.h"
 #include "depthwise.h"
 #include "parallel.h"
-#include "layer.h"
+#include "weights.h"
 
 constexpr int64_t FORWARD_CACHE_VECTORS = 2048;    // of packed input: 128 KB
 constexpr int64_t BACKWARD_CACHE_VECTORS = 16384;  // of packed input and gradient: 1 MB, half of a level-2 cache
 constexpr int64_t LONGEST_TILE = 96;               // positions; longer ones were slower, measured with 2 to 64 channels
 
-// A layer's convolution: what it reads, and whether its result is too large for the caches.
+// A layer's convolution: what it reads, its weights, and whether its result is too large for the caches.
 struct Convolution {
     const FusedLayer& layer;
     Signal x;
-    bool is_streamed;
+    Weights weights;
+    double largest_sum;  // of products of codes
+    bool is_integer;     // whether the results are sums of products of codes, exact in floats
+    bool is_streamed = false;
 
+    Convolution(const FusedLayer& layer, const Signal& x)
+        : layer(layer),
+          x(x),
+          weights(layer),
+          largest_sum(weights.largest_sum(static_cast<double>(x.highest))),
+          is_integer(x.codes && weights.is_quantized() && largest_sum <= 1 << 24) {}
+
+
+    // What the forward multiplies x with: codes or steps of its scale.
+    float forward_weight(int64_t i) const { return is_integer ? weights.codes[i] : weights.value(i) * x.scale; }
     OutputRows z(int64_t block, float* statistics) const {
-        return {layer.z + block * layer.z_block(), layer.out_length * LANES, LANES, is_streamed, statistics};
+        OutputRows rows{static_cast<float*>(layer.z), nullptr, layer.out_length * LANES, LANES, is_streamed, statistics};
+        if (layer.is_z_short) rows.shorts = static_cast<int16_t*>(layer.z);
+        rows.skip(block * layer.z_block());
+        return rows;
     }
 };
 
@@ -34,18 +51,25 @@ inline void add_statistics(const OutputRows& z, Statistics* of_rows, int64_t n_r
     }
 }
 
-// Weights times the scale of what they multiply, as multiply_rows reads them.
-inline std::vector<float> pack_forward_weights(const FusedLayer& layer, float scale) {
-    std::vector<float> packed(layer.n_weights());
-    pack_weights(packed.data(), layer.out_channels, layer.in_channels, layer.kernel_size,
-                 [&](int64_t o, int64_t i, int64_t tap) {
-                     return layer.weight[(o * layer.in_channels + i) * layer.kernel_size + tap] * scale;
-                 });
-    return packed;
-}
+// A dense layer's weights as the forward reads them.
+struct ForwardWeights {
+    std::vector<int32_t> codes;  // of multiply_codes, or none
+    std::vector<float> floats;   // of multiply_rows
+
+    explicit ForwardWeights(const Convolution& c) {
+        const FusedLayer& layer = c.layer;
+        auto weight = [&](int64_t o, int64_t i, int64_t tap) {
+            return c.forward_weight((o * layer.in_channels + i) * layer.kernel_size + tap);
+        };
+        if (c.is_integer) codes = pack_code_weights(layer.out_channels, layer.in_channels, layer.kernel_size, weight);
+        if (!codes.empty()) return;
+        floats.resize(layer.n_weights());
+        pack_weights(floats.data(), layer.out_channels, layer.in_channels, layer.kernel_size, weight);
+    }
+};
 
 // Adds the statistics of z to those of its channels.
-inline void convolve_dense(const Convolution& c, int64_t block, const float* packed_weight, Statistics* of_channels) {
+inline void convolve_dense(const Convolution& c, int64_t block, const ForwardWeights& weights, Statistics* of_channels) {
     thread_local Scratch scratch, statistics_scratch;
     const FusedLayer& layer = c.layer;
     int64_t fitting = FORWARD_CACHE_VECTORS / (layer.in_channels * layer.stride) / TILE_POSITIONS;
@@ -54,12 +78,18 @@ inline void convolve_dense(const Convolution& c, int64_t block, const float* pac
     int64_t row = (tile - 1) * layer.stride + layer.kernel_size;
     float* packed = scratch.reserve(layer.in_channels * row * LANES);
     OutputRows z = c.z(block, statistics_scratch.reserve(layer.out_channels * 2 * LANES));
-    for (int64_t first = 0; first < layer.out_length; first += tile, z.start += tile * LANES) {
-        for (int64_t i = 0; i < layer.in_channels; ++i)
-            copy_positions(packed + i * row * LANES, c.x, block, i, first * layer.stride - layer.padding, 1, row);
+    for (int64_t first = 0; first < layer.out_length; first += tile, z.skip(tile * LANES)) {
+        int64_t n = std::min(tile, layer.out_length - first), position = first * layer.stride - layer.padding;
         clear_statistics(z, layer.out_channels);
-        multiply_rows({packed, row * LANES, layer.stride * LANES}, layer.in_channels, layer.kernel_size, packed_weight,
-                      z, layer.out_channels, std::min(tile, layer.out_length - first));
+        if (!weights.codes.empty()) {
+            multiply_codes(c.x, block, position, row, layer.stride, layer.kernel_size, weights.codes, z,
+                           layer.out_channels, n);
+        } else {
+            for (int64_t i = 0; i < layer.in_channels; ++i)
+                copy_positions(packed + i * row * LANES, c.x, block, i, position, 1, row);
+            multiply_rows({packed, row * LANES, layer.stride * LANES}, layer.in_channels, layer.kernel_size,
+                          weights.floats.data(), z, layer.out_channels, n);
+        }
         add_statistics(z, of_channels, layer.out_channels);
     }
 }
@@ -84,11 +114,11 @@ inline void convolve_depthwise(const Convolution& c, int64_t block, Statistics* 
     std::vector<Phase> phases(layer.stride);
     float statistics[2 * LANES];
     OutputRows z = c.z(block, statistics);
-    for (int64_t channel = 0; channel < layer.in_channels; ++channel, z.start += z.row) {
+    for (int64_t channel = 0; channel < layer.in_channels; ++channel, z.skip(z.row)) {
         pack_phases(c, block, channel, packed, row, phases.data());
         for (int64_t tap = 0; tap < layer.kernel_size; ++tap)
             weight[tap % layer.stride * longest + tap / layer.stride] =
-                layer.weight[channel * layer.kernel_size + tap] * c.x.scale;
+                c.forward_weight(channel * layer.kernel_size + tap);
         for (int64_t r = 0; r < layer.stride; ++r) phases[r].weight = weight + r * longest;
         clear_statistics(z, 1);
         filter_row(phases.data(), layer.stride, z, layer.out_length);
@@ -135,7 +165,8 @@ struct DenseTiling {
 };
 
 // Weights for the input gradient: per phase, input and output channels swapped and taps reversed.
-inline std::vector<std::vector<float>> pack_backward_weights(const FusedLayer& layer) {
+inline std::vector<std::vector<float>> pack_backward_weights(const Convolution& c) {
+    const FusedLayer& layer = c.layer;
     std::vector<std::vector<float>> packed(layer.stride);
     for (int64_t phase = 0; phase < layer.stride; ++phase) {
         int64_t n_taps = layer.taps_of_phase(phase);
@@ -143,7 +174,7 @@ inline std::vector<std::vector<float>> pack_backward_weights(const FusedLayer& l
         pack_weights(packed[phase].data(), layer.in_channels, layer.out_channels, n_taps,
                      [&](int64_t i, int64_t o, int64_t m) {
                          int64_t tap = phase + (n_taps - 1 - m) * layer.stride;
-                         return layer.weight[(o * layer.in_channels + i) * layer.kernel_size + tap];
+                         return c.weights.value((o * layer.in_channels + i) * layer.kernel_size + tap);
                      });
     }
     return packed;
@@ -162,12 +193,44 @@ void multiply_gradients(const FusedLayer& layer, const DenseTiling& t, const flo
     for (int64_t phase = 0; phase < layer.stride; ++phase) {
         InputSteps steps(layer, phase, first, last);
         int64_t n_taps = layer.taps_of_phase(phase);
-        OutputRows out{x_gradient + (steps.position - begin) * LANES, row, layer.stride * LANES, false, nullptr};
+        OutputRows out{x_gradient + (steps.position - begin) * LANES, nullptr, row, layer.stride * LANES, false, nullptr};
         multiply_rows({dz + (steps.first - first + t.halo + 1 - n_taps) * LANES, t.dz_row * LANES, LANES},
                       layer.out_channels, n_taps, weights[phase].data(), out, layer.in_channels,
                       steps.last - steps.first);
     }
     for (int64_t i = 0; i < layer.in_channels; ++i) use_x_gradient(i, begin, end - begin, x_gradient + i * row);
+}
+
+// What the outputs [first, first + t.tile) of some blocks read, all channels: in place where nothing is padded.
+template <class Number>
+RowsOf<Number> gather_inputs(const Convolution& c, const DenseTiling& t, const Number* x, int64_t first_block,
+                             int64_t n_blocks, int64_t first, int64_t& block_size) {
+    thread_local std::vector<Number> scratch;
+    const FusedLayer& layer = c.layer;
+    int64_t step = layer.stride * LANES, position = first * layer.stride - layer.padding;
+    if (layer.kernel_size == 1 && layer.padding == 0) {
+        block_size = layer.in_block();
+        return {x + first_block * block_size + position * LANES, layer.in_length * LANES, step};
+    }
+    int64_t row = t.x_row * LANES;
+    block_size = layer.in_channels * row;
+    scratch.resize(std::max<size_t>(scratch.size(), n_blocks * block_size));
+    for (int64_t b = 0; b < n_blocks; ++b)
+        for (int64_t i = 0; i < layer.in_channels; ++i)
+            copy_stretch(scratch.data() + b * block_size + i * row, x + c.x.at(first_block + b, i), layer.in_length,
+                         position, t.x_row);
+    return {scratch.data(), row, step};
+}
+
+// Adds the weight gradient of outputs [first, first + n) of some blocks; dz as add_weight_gradient reads it.
+template <class Number>
+void add_dense_gradient(const Convolution& c, const DenseTiling& t, const Number* x, int64_t first_block,
+                        int64_t n_blocks, int64_t first, int64_t n, Rows dz, float* weight_gradient) {
+    const FusedLayer& layer = c.layer;
+    int64_t x_block;
+    RowsOf<Number> xs = gather_inputs(c, t, x, first_block, n_blocks, first, x_block);
+    add_weight_gradient(xs, x_block, layer.in_channels, layer.kernel_size, dz, layer.out_channels * dz.row,
+                        layer.out_channels, n, n_blocks, weight_gradient);
 }
 
 // One unit of blocks: adds to the weight gradient, per step of x. write_z_gradients(block, channel, first, n, to) gives
@@ -176,17 +239,14 @@ template <class WriteZGradients, class UseXGradients>
 void convolve_dense_backward(const Convolution& c, const DenseTiling& t, int64_t first_block, int64_t n_blocks,
                              const std::vector<std::vector<float>>& weights, float* weight_gradient,
                              WriteZGradients write_z_gradients, bool is_x_wanted, UseXGradients use_x_gradients) {
-    thread_local Scratch x_scratch, dz_scratch;
+    thread_local Scratch dz_scratch;
     const FusedLayer& layer = c.layer;
-    int64_t x_block = layer.in_channels * t.x_row * LANES, dz_block = layer.out_channels * t.dz_row * LANES;
-    float *xs = x_scratch.reserve(n_blocks * x_block), *dzs = dz_scratch.reserve(n_blocks * dz_block);
+    int64_t dz_block = layer.out_channels * t.dz_row * LANES;
+    float* dzs = dz_scratch.reserve(n_blocks * dz_block);
     for (int64_t first = 0; first < t.n_steps; first += t.tile) {
         int64_t last = std::min(first + t.tile, t.n_steps);
         for (int64_t b = 0; b < n_blocks; ++b) {
             int64_t block = first_block + b;
-            for (int64_t i = 0; i < layer.in_channels; ++i)
-                copy_positions(xs + b * x_block + i * t.x_row * LANES, c.x, block, i,
-                               first * layer.stride - layer.padding, 1, t.x_row);
             float* dz = dzs + b * dz_block;
             for (int64_t o = 0; o < layer.out_channels; ++o)
                 write_z_gradient(layer, first - t.halo, t.dz_row, dz + o * t.dz_row * LANES,
@@ -198,10 +258,12 @@ void convolve_dense_backward(const Convolution& c, const DenseTiling& t, int64_t
                                    });
         }
         int64_t n_positions = std::min(last, layer.out_length) - first;
-        if (n_positions > 0)
-            add_weight_gradient({xs, t.x_row * LANES, layer.stride * LANES}, x_block, layer.in_channels,
-                                layer.kernel_size, {dzs + t.halo * LANES, t.dz_row * LANES, LANES}, dz_block,
-                                layer.out_channels, n_positions, n_blocks, weight_gradient);
+        if (n_positions <= 0) continue;
+        Rows dz{dzs + t.halo * LANES, t.dz_row * LANES, LANES};
+        if (c.x.codes)
+            add_dense_gradient(c, t, c.x.codes, first_block, n_blocks, first, n_positions, dz, weight_gradient);
+        else
+            add_dense_gradient(c, t, c.x.floats, first_block, n_blocks, first, n_positions, dz, weight_gradient);
     }
 }
 
@@ -231,9 +293,9 @@ void convolve_depthwise_backward(const Convolution& c, int64_t block, float* wei
             InputSteps steps(layer, r, 0, n_steps);
             int64_t n_taps = phases[r].n_taps;
             for (int64_t m = 0; m < n_taps; ++m)
-                taps[m] = layer.weight[channel * layer.kernel_size + r + (n_taps - 1 - m) * layer.stride];
+                taps[m] = c.weights.value(channel * layer.kernel_size + r + (n_taps - 1 - m) * layer.stride);
             Phase reversed{dz + (steps.first + halo + 1 - n_taps) * LANES, taps, n_taps};
-            OutputRows out{x_gradient + steps.position * LANES, 0, layer.stride * LANES, false, nullptr};
+            OutputRows out{x_gradient + steps.position * LANES, nullptr, 0, layer.stride * LANES, false, nullptr};
             filter_row(&reversed, 1, out, steps.last - steps.first);
         }
         use_x_gradients(block, channel, 0, layer.in_length, x_gradient);

@@ -73,8 +73,9 @@ inline void multiply_rows(
 
 // gradient[o][i * n_taps + tap] += sum over blocks, p and lanes of dz[o][p] * x[i][p * step + tap]. Blocks lie `x_block`
 // and `dz_block` floats apart.
-inline void add_weight_gradient(
-    Rows x, int64_t x_block, int64_t n_in, int64_t n_taps, Rows dz, int64_t dz_block, int64_t n_out,
+template <class Number>
+void add_weight_gradient(
+    RowsOf<Number> x, int64_t x_block, int64_t n_in, int64_t n_taps, Rows dz, int64_t dz_block, int64_t n_out,
     int64_t n_positions, int64_t n_blocks, float* gradient) {
     constexpr int N_SUMS = GRADIENT_CHANNELS * GRADIENT_TAPS;
     int64_t n_columns = n_in * n_taps;
@@ -90,12 +91,12 @@ inline void add_weight_gradient(
             vec sums[GRADIENT_CHANNELS][GRADIENT_TAPS] = {};
             for (int64_t block = 0; block < n_blocks; ++block)
                 for (int lane = 0; lane < LANES; lane += V) {
-                    const float* xs = x.start + block * x_block + lane;
+                    const Number* xs = x.start + block * x_block + lane;
                     int64_t at = block * dz_block + lane;
                     for (int64_t p = 0; p < n_positions; ++p, xs += x.step, at += dz.step) {
                         vec inputs[GRADIENT_TAPS];
 #pragma GCC unroll 8
-                        for (int j = 0; j < GRADIENT_TAPS; ++j) inputs[j] = load(xs + offset[j]);
+                        for (int j = 0; j < GRADIENT_TAPS; ++j) inputs[j] = load_number(xs + offset[j]);
 #pragma GCC unroll 8
                         for (int c = 0; c < GRADIENT_CHANNELS; ++c) {
                             vec d = load(rows[c] + at);

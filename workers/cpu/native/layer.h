@@ -1,13 +1,12 @@
 // A fused layer and a row of them: the arguments of native code. workers/cpu/native_layers.py has the same fields.
 #pragma once
 
+#include <cmath>
+
 #include "activation.h"
 
-// What is larger is written past the caches: it would not be there any more when it is read.
-// The results of dense convolutions already are when they are smaller: their tiles write a little of many rows in turn,
-// and no hardware guesses where. Both sizes are measured.
-constexpr int64_t STREAMED_BYTES = 16 << 20;
-constexpr int64_t STREAMED_DENSE_BYTES = 4 << 20;
+// What is larger is written past the caches: it would not be there any more when it is read. Measured.
+constexpr int64_t STREAMED_BYTES = 2 << 20;
 
 struct Statistics {
     double sum = 0, sum_of_squares = 0;
@@ -20,21 +19,26 @@ struct FusedLayer {
     int64_t pool_size;  // positions of a max pool's window behind the activation, or 1; above 1 without summand
     int64_t is_depthwise, summand;
     int64_t highest, sum_highest;  // codes; 0: no quantization, ReLU alone
+    int64_t weight_lowest, weight_highest;  // codes; 0: float weights
     double momentum, epsilon;
-    const float *scale, *sum_scale;  // one number each, or null
-    const float *weight;             // (out_channels, in_channels or 1, kernel_size)
+    const float *range, *sum_range;  // one number each, whose magnitude the highest code stands for; or null
+    const float *weight;             // (out_channels, in_channels or 1, kernel_size), before quantization
     const float *gamma, *beta;
     float *running_mean, *running_variance;
 
-    float* z;        // result of the convolution, out_length positions
+    void* z;           // result of the convolution, out_length positions: floats, or integers of 16 bits
+    double z_unit;     // what a one in `z` stands for
+    int64_t is_z_short;
     float* floats;   // what the layer puts out, out_length / pool_size positions, where it has no codes
     uint8_t* codes;  // else
+    float* largest;  // of z, as the pool's windows have it; null without a pool
     double *mean, *inverse_deviation;  // what the batch norm normalized with, per channel
 
-    float *weight_gradient, *gamma_gradient, *beta_gradient, *scale_gradient, *sum_scale_gradient;
+    float *weight_gradient, *gamma_gradient, *beta_gradient, *range_gradient, *sum_range_gradient;
 
     int64_t in_block() const { return in_channels * in_length * LANES; }
     int64_t z_block() const { return out_channels * out_length * LANES; }
+    int64_t z_size() const { return is_z_short ? sizeof(int16_t) : sizeof(float); }
     int64_t pooled_length() const { return out_length / pool_size; }
     int64_t out_block() const { return out_channels * pooled_length() * LANES; }
     int64_t n_weights() const { return out_channels * (is_depthwise ? 1 : in_channels) * kernel_size; }
@@ -47,18 +51,24 @@ struct FusedLayer {
     }
 
     bool has_summand() const { return summand >= 0; }
-    Activation activation() const {
-        return {{scale ? *scale : 1, static_cast<float>(highest)}, {sum_scale ? *sum_scale : 1, static_cast<float>(sum_highest)}};
-    }
+    Activation activation() const { return {make_quantizer(range, highest), make_quantizer(sum_range, sum_highest)}; }
     ChannelNorm norm(int64_t channel) const {
         double slope = gamma[channel] * inverse_deviation[channel];
-        return {static_cast<float>(slope), static_cast<float>(beta[channel] - mean[channel] * slope),
-                static_cast<float>(mean[channel])};
+        return {static_cast<float>(slope * z_unit), static_cast<float>(beta[channel] - mean[channel] * slope),
+                static_cast<float>(mean[channel] / z_unit)};
     }
     // Behind the last quantizer.
     Signal out() const {
-        const Quantizer& last = has_summand() ? activation().sum_quantizer : activation().quantizer;
-        return {floats, codes, codes ? last.scale : 1, out_channels, pooled_length()};
+        const float* last_range = has_summand() ? sum_range : range;
+        int64_t last = has_summand() ? sum_highest : highest;
+        return {floats, codes, last ? quantizer_scale(last_range, static_cast<float>(last)) : 1, last, out_channels, pooled_length()};
+    }
+    // Calls f with a channel's row of z, as FloatRow or ShortRow, from this position on, of which it reads about n.
+    template <class F>
+    void with_z(int64_t block, int64_t channel, int64_t position, int64_t n, F f) const {
+        int64_t at = block * z_block() + (channel * out_length + position) * LANES, ahead = look_ahead(n, out_length);
+        if (is_z_short) return f(ShortRow{static_cast<const int16_t*>(z) + at, ahead});
+        f(FloatRow{static_cast<const float*>(z) + at, ahead});
     }
 };
 
@@ -73,23 +83,22 @@ struct Network {
     float* x_gradient;  // null: not needed
 
     int64_t n_blocks() const { return (n_frames + LANES - 1) / LANES; }
+    // Frames of this block.
+    int64_t n_lanes(int64_t block) const { return std::min<int64_t>(LANES, n_frames - block * LANES); }
     // What goes into the layer of this number.
     Signal signal(int64_t number) const {
         if (number > 0) return layers[number - 1].out();
-        return {x, nullptr, 1, layers[0].in_channels, layers[0].in_length};
+        return {x, nullptr, 1, 0, layers[0].in_channels, layers[0].in_length};
     }
-    bool is_streamed(const FusedLayer& layer, int64_t block_size) const {
-        int64_t bytes = n_blocks() * block_size * static_cast<int64_t>(sizeof(float));
-        return bytes > (layer.is_depthwise ? STREAMED_BYTES : STREAMED_DENSE_BYTES);
-    }
+    // Whether n_values of each block, of this many bytes, are too many for the caches.
+    bool is_streamed(int64_t n_values, int64_t size) const { return n_blocks() * n_values * size > STREAMED_BYTES; }
 };
 
-// LANES times 1 where the lane of this block is a frame, else 0.
-struct FrameMask {
-    float is_frame[LANES];
-    FrameMask(const Network& network, int64_t block) {
-        for (int lane = 0; lane < LANES; ++lane) is_frame[lane] = block * LANES + lane < network.n_frames;
-    }
-};
+// Sets the lanes from n_lanes on of a row to zero.
+template <class Number>
+inline void clear_lanes(Number* row, int64_t n_positions, int64_t n_lanes) {
+    if (n_lanes == LANES) return;
+    for (int64_t p = 0; p < n_positions; ++p) std::fill(row + p * LANES + n_lanes, row + (p + 1) * LANES, Number{0});
+}
 
 inline int64_t floor_divide(int64_t a, int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }

@@ -15,34 +15,35 @@ namespace {
 
 constexpr int64_t MOST_PARTIAL_SUMS = 1 << 22;  // of weight gradients: 16 MB
 
-const float* read_row(const Signal& x, int64_t block, int64_t channel, int64_t first, int64_t n) {
-    thread_local Scratch scratch;
-    float* row = scratch.reserve(n * LANES);
-    copy_positions(row, x, block, channel, first, 1, n);
-    return row;
+// Calls f with what is added to a channel of the layer's values, from position `first` on, of which it reads n.
+template <class F>
+void with_summand(const Network& network, const FusedLayer& layer, int64_t block, int64_t channel, int64_t first, int64_t n,
+                  F f) {
+    if (!layer.has_summand()) return f(NoSummand{});
+    Signal x = network.signal(layer.summand);
+    with_row(x, block, channel, first, n, [&](auto row) { f(Summand<decltype(row)>{row, x.scale}); });
 }
 
 void activate_block(const Network& network, int64_t number, int64_t block) {
     const FusedLayer& layer = network.layers[number];
-    FrameMask mask(network, block);
     Activation activation = layer.activation();
     for (int64_t c = 0; c < layer.out_channels; ++c) {
-        const float* z = layer.z + block * layer.z_block() + c * layer.out_length * LANES;
         int64_t at = layer.out().at(block, c);
         OutRow out{layer.floats + at, layer.codes + at};
-        if (layer.pool_size > 1) {
-            for_pooled_activation(activation.quantizer, layer.pool_size,
-                                  ActivatePooledRow{z, out, layer.pooled_length(), layer.pool_size, mask.is_frame,
-                                                    layer.norm(c), activation.quantizer});
-            continue;
-        }
-        SummandRow summand{};
-        if (layer.has_summand()) {
-            Signal x = network.signal(layer.summand);
-            summand = {read_row(x, block, c, 0, x.length), x.scale};
-        }
-        for_activation(activation, layer.has_summand(),
-                       ActivateRow{z, summand, out, layer.out_length, mask.is_frame, layer.norm(c), activation});
+        layer.with_z(block, c, 0, layer.out_length, [&](auto z) {
+            using Row = decltype(z);
+            if (layer.pool_size > 1)
+                return for_window(layer.pool_size,
+                                  ActivatePooledRow<Row>{z, out, layer.largest + at, layer.pooled_length(),
+                                                         layer.pool_size, layer.norm(c), activation.quantizer});
+            with_summand(network, layer, block, c, 0, layer.out_length, [&](auto summand) {
+                for_activation(activation, summand, ActivateRow<Row>{z, out, layer.out_length, layer.norm(c), activation});
+            });
+        });
+        if (layer.codes)
+            clear_lanes(layer.codes + at, layer.pooled_length(), network.n_lanes(block));
+        else
+            clear_lanes(layer.floats + at, layer.pooled_length(), network.n_lanes(block));
     }
 }
 
@@ -55,7 +56,8 @@ void use_batch_statistics(const Network& network, FusedLayer& layer, const std::
             total.sum_of_squares += of_blocks[block * layer.out_channels + c].sum_of_squares;
         }
         double mean = total.sum / n, variance = total.sum_of_squares / n - mean * mean;
-        if (variance < 0) variance = 0;
+        mean *= layer.z_unit;
+        variance = variance < 0 ? 0 : variance * layer.z_unit * layer.z_unit;
         layer.mean[c] = mean;
         layer.inverse_deviation[c] = 1 / std::sqrt(variance + layer.epsilon);
         layer.running_mean[c] =
@@ -95,9 +97,12 @@ void forward(Network& network) {
     int n_threads = static_cast<int>(network.n_threads);
     for (int64_t number = 0; number < network.n_layers; ++number) {
         FusedLayer& layer = network.layers[number];
-        Convolution convolution{layer, network.signal(number), network.is_streamed(layer, layer.z_block())};
-        std::vector<float> weights;
-        if (!layer.is_depthwise) weights = pack_forward_weights(layer, convolution.x.scale);
+        Convolution convolution(layer, network.signal(number));
+        layer.is_z_short = convolution.is_integer && convolution.largest_sum <= std::numeric_limits<int16_t>::max();
+        convolution.is_streamed = network.is_streamed(layer.z_block(), layer.z_size());
+        layer.z_unit = convolution.is_integer ? convolution.x.scale * convolution.weights.step : 1;
+        std::optional<ForwardWeights> weights;
+        if (!layer.is_depthwise) weights.emplace(convolution);
         std::vector<Statistics> of_blocks(network.n_blocks() * layer.out_channels);
         for_each_item(network.n_blocks(), n_threads, [&](int64_t block) {
             if (number > 0) activate_block(network, number - 1, block);
@@ -105,7 +110,7 @@ void forward(Network& network) {
             if (layer.is_depthwise)
                 convolve_depthwise(convolution, block, of_channels);
             else
-                convolve_dense(convolution, block, weights.data(), of_channels);
+                convolve_dense(convolution, block, *weights, of_channels);
         });
         if (network.is_training)
             use_batch_statistics(network, layer, of_blocks);
@@ -171,6 +176,8 @@ public:
         int64_t adder = find_adder(network, signal);
         added_ = adder < 0 ? nullptr : buffers.of(adder);
         to_ = signal > 0 ? buffers.of(signal - 1) : network.x_gradient;
+        is_streamed_ = network.is_streamed(shape_.at(1, 0), sizeof(float));
+        if (signal > 0) activation_ = network.layers[signal - 1].activation();
     }
 
     // Positions [first, first + n) of one channel.
@@ -199,43 +206,45 @@ private:
     void pass(int64_t block, int64_t channel, int64_t first, int64_t n, const float* gradient, const float* added,
               float* to) {
         const FusedLayer& layer = network_.layers[number_ - 1];
-        FrameMask mask(network_, block);
-        Activation activation = layer.activation();
         ActivationSums& sums = of_blocks_[block * shape_.channels + channel];
-        const float* z = layer.z + block * layer.z_block() + (channel * layer.out_length + first * layer.pool_size) * LANES;
-        if (layer.pool_size > 1)
-            return for_pooled_activation(
-                activation.quantizer, layer.pool_size,
-                PassPooledGradientRow{z, gradient, added, to, n, layer.pool_size, mask.is_frame, layer.norm(channel),
-                                      activation.quantizer, sums});
-        SummandRow summand{};
-        if (layer.has_summand()) {
-            Signal x = network_.signal(layer.summand);
-            summand = {read_row(x, block, channel, first, n), x.scale};
-        }
-        for_activation(activation, layer.has_summand(),
-                       PassGradientRow{z, summand, gradient, added, to, n, mask.is_frame, layer.norm(channel),
-                                       activation, sums});
+        auto pass_from = [&](auto z) {
+            with_summand(network_, layer, block, channel, first, n, [&](auto summand) {
+                for_activation(activation_, summand,
+                               PassGradientRow<decltype(z)>{z, gradient, added, is_streamed_, to, n, layer.norm(channel), activation_,
+                                                            sums});
+            });
+        };
+        if (layer.pool_size == 1) return layer.with_z(block, channel, first, n, pass_from);
+        pass_from(FloatRow{layer.largest + shape_.at(block, channel) + first * LANES, look_ahead(n, shape_.length)});
     }
 
     const Network& network_;
     int64_t number_;
     Signal shape_;
+    Activation activation_;  // of the layer that made the signal
     const float* added_;
     float* to_;
+    bool is_streamed_;
     std::vector<ActivationSums> of_blocks_;
 };
+
+// The gradient of the number whose magnitude the highest code stands for, from that of the scale.
+float pass_to_range(float range, int64_t highest, double scale_gradient) {
+    double sign = range > 0 ? 1 : (range < 0 ? -1 : 0);
+    return static_cast<float>(sign * scale_gradient / static_cast<double>(highest));
+}
 
 void write_parameter_gradients(FusedLayer& layer, const std::vector<ActivationSums>& sums) {
     double scale = 0, sum_scale = 0;
     for (int64_t c = 0; c < layer.out_channels; ++c) {
-        layer.gamma_gradient[c] = static_cast<float>(sums[c].gradient_centered * layer.inverse_deviation[c]);
+        layer.gamma_gradient[c] =
+            static_cast<float>(sums[c].gradient_centered * layer.z_unit * layer.inverse_deviation[c]);
         layer.beta_gradient[c] = static_cast<float>(sums[c].gradient);
         scale += sums[c].scale;
         sum_scale += sums[c].sum_scale;
     }
-    if (layer.scale_gradient) *layer.scale_gradient = static_cast<float>(scale);
-    if (layer.sum_scale_gradient) *layer.sum_scale_gradient = static_cast<float>(sum_scale);
+    if (layer.range) *layer.range_gradient = pass_to_range(*layer.range, layer.highest, scale);
+    if (layer.sum_range) *layer.sum_range_gradient = pass_to_range(*layer.sum_range, layer.sum_highest, sum_scale);
 }
 
 // The gradients of a layer's z, from those of its normalized values or, with a summand, of the sum.
@@ -243,43 +252,48 @@ struct ZGradients {
     const Network& network;
     const FusedLayer& layer;
     const float* gradient;
+    Activation activation;
     std::vector<NormGradient> of_norm;
 
     ZGradients(const Network& network, const FusedLayer& layer, const float* gradient,
                const std::vector<ActivationSums>& sums)
-        : network(network), layer(layer), gradient(gradient) {
+        : network(network), layer(layer), gradient(gradient), activation(layer.activation()) {
         double n_values = static_cast<double>(network.n_frames * layer.out_length);
         for (int64_t c = 0; c < layer.out_channels; ++c) {
             double inverse = layer.inverse_deviation[c], slope = layer.gamma[c] * inverse, of_z = 0, constant = 0;
             if (network.is_training) {  // the batch's mean and deviation depend on z, too
-                of_z = -slope * inverse * inverse * sums[c].gradient_centered / n_values;
+                of_z = -slope * inverse * inverse * sums[c].gradient_centered * layer.z_unit / n_values;
                 constant = -slope * sums[c].gradient / n_values - of_z * layer.mean[c];
             }
-            of_norm.push_back({static_cast<float>(of_z), static_cast<float>(constant)});
+            of_norm.push_back({static_cast<float>(slope), static_cast<float>(of_z * layer.z_unit),
+                               static_cast<float>(constant)});
         }
     }
 
     // Writes positions [first, first + n) of one channel.
     void write(int64_t block, int64_t c, int64_t first, int64_t n, float* to) const {
-        FrameMask mask(network, block);
-        Activation activation = layer.activation();
-        const float* z = layer.z + block * layer.z_block() + c * layer.out_length * LANES;
-        const float* passed = gradient + block * layer.out_block() + c * layer.pooled_length() * LANES;
+        int64_t row = block * layer.out_block() + c * layer.pooled_length() * LANES;
         if (layer.pool_size > 1)
-            return for_pooled_activation(
-                activation.quantizer, layer.pool_size,
-                ZPooledGradientRow{z, passed, to, first, n, layer.pooled_length(), layer.pool_size, mask.is_frame,
-                                   layer.norm(c), of_norm[c], activation.quantizer});
-        for_activation(activation, layer.has_summand(),
-                       ZGradientRow{z + first * LANES, passed + first * LANES, to, n, mask.is_frame, layer.norm(c),
-                                    of_norm[c], activation});
+            layer.with_z(block, c, 0, n, [&](auto z) {
+                for_window(layer.pool_size,
+                           ZPooledGradientRow<decltype(z)>{z, layer.largest + row, gradient + row, to, first, n,
+                                                           layer.pooled_length(), layer.pool_size, of_norm[c]});
+            });
+        else
+            layer.with_z(block, c, first, n, [&](auto z) {
+                ZGradientRow<decltype(z)>{z, gradient + row + first * LANES, to, n, layer.norm(c), of_norm[c],
+                                          activation.quantizer}
+                    .run(layer.has_summand());
+            });
+        clear_lanes(to, n, network.n_lanes(block));
     }
 };
 
 // Calls add(unit, sum) for each unit. Neighbouring units share a `sum`; these sums are added up at the end. Which units
 // share one depends on the layer's shape alone, so the result does not depend on the number of threads.
 template <class Add>
-void sum_weight_gradients(const FusedLayer& layer, float x_scale, int64_t n_units, int64_t n_threads, Add add) {
+void sum_weight_gradients(const Convolution& c, int64_t n_units, int64_t n_threads, Add add) {
+    const FusedLayer& layer = c.layer;
     int64_t n_sums = std::clamp<int64_t>(MOST_PARTIAL_SUMS / layer.n_weights(), 1, n_units);
     std::vector<float> sums(n_sums * layer.n_weights());
     for_each_item(n_sums, static_cast<int>(n_threads), [&](int64_t i) {
@@ -289,13 +303,14 @@ void sum_weight_gradients(const FusedLayer& layer, float x_scale, int64_t n_unit
     for (int64_t w = 0; w < layer.n_weights(); ++w) {
         double total = 0;
         for (int64_t i = 0; i < n_sums; ++i) total += sums[i * layer.n_weights() + w];
-        layer.weight_gradient[w] = static_cast<float>(total * x_scale);
+        layer.weight_gradient[w] = static_cast<float>(total * c.x.scale);
     }
+    c.weights.pass_gradient(layer.weight_gradient);
 }
 
 void convolve_backward(const Network& network, int64_t number, const ZGradients& z_gradients, SignalGradient* of_x) {
     const FusedLayer& layer = network.layers[number];
-    Convolution convolution{layer, network.signal(number), false};
+    Convolution convolution(layer, network.signal(number));
     auto write_z_gradients = [&](int64_t block, int64_t c, int64_t first, int64_t n, float* to) {
         z_gradients.write(block, c, first, n, to);
     };
@@ -304,15 +319,15 @@ void convolve_backward(const Network& network, int64_t number, const ZGradients&
     };
     int64_t n_blocks = network.n_blocks();
     if (layer.is_depthwise)
-        return sum_weight_gradients(layer, convolution.x.scale, n_blocks, network.n_threads,
+        return sum_weight_gradients(convolution, n_blocks, network.n_threads,
                                     [&](int64_t block, float* weight_gradient) {
                                         convolve_depthwise_backward(convolution, block, weight_gradient,
                                                                     write_z_gradients, of_x, use_x_gradients);
                                     });
     DenseTiling t(layer, n_blocks);
-    std::vector<std::vector<float>> weights = pack_backward_weights(layer);
+    std::vector<std::vector<float>> weights = pack_backward_weights(convolution);
     int64_t n_units = (n_blocks + t.n_blocks - 1) / t.n_blocks;
-    sum_weight_gradients(layer, convolution.x.scale, n_units, network.n_threads, [&](int64_t unit, float* weight_gradient) {
+    sum_weight_gradients(convolution, n_units, network.n_threads, [&](int64_t unit, float* weight_gradient) {
         int64_t first = unit * t.n_blocks;
         convolve_dense_backward(convolution, t, first, std::min(t.n_blocks, n_blocks - first), weights, weight_gradient,
                                 write_z_gradients, of_x, use_x_gradients);

@@ -9,28 +9,53 @@
 struct Signal {
     const float* floats;
     const uint8_t* codes;
-    float scale;  // 1 for floats
+    float scale;      // 1 for floats
+    int64_t highest;  // code; 0 for floats
     int64_t channels, length;
 
     int64_t at(int64_t block, int64_t channel) const { return (block * channels + channel) * length * LANES; }
 };
 
-// A row's positions as f.run(row) reads them, where row.at(i) is the vector at float i of the row, in steps of the scale.
+// How many floats ahead a loop over a row asks for what will be read: that many positions, or where it reads n positions
+// of each of many rows, the same positions of the next row. The hardware's own prefetching ends at each page.
+inline int64_t look_ahead(int64_t n, int64_t length) { return (n < length ? length : 64) * LANES; }
+
+// A channel's row: at(i) is the vector at number i of it, and what lies `ahead` numbers ahead is asked for.
 struct FloatRow {
     const float* start;
+    int64_t ahead;
     vec at(int64_t i) const {
-        prefetch(start + i);
+        __builtin_prefetch(start + i + ahead);
         return load(start + i);
     }
 };
 
 struct CodeRow {
     const uint8_t* start;
+    int64_t ahead;
     vec at(int64_t i) const {
-        __builtin_prefetch(start + i + 1024);
+        __builtin_prefetch(start + i + ahead);
         return load_codes(start + i);
     }
 };
+
+// Results of convolutions that are integers.
+struct ShortRow {
+    const int16_t* start;
+    int64_t ahead;
+    vec at(int64_t i) const {
+        __builtin_prefetch(start + i + ahead);
+        return load_shorts(start + i);
+    }
+};
+
+// Calls f with a channel's row, as CodeRow or FloatRow, from this position on, of which it reads about n.
+template <class F>
+inline void with_row(const Signal& x, int64_t block, int64_t channel, int64_t position, int64_t n, F f) {
+    int64_t at = x.at(block, channel) + position * LANES, ahead = look_ahead(n, x.length);
+    if (x.codes) return f(CodeRow{x.codes + at, ahead});
+    f(FloatRow{x.floats + at, ahead});
+}
 
 template <class Row>
 inline void copy_row(float* to, Row row, int64_t from, int64_t step, int64_t n) {
@@ -46,10 +71,17 @@ inline void copy_positions(
     begin = std::min(begin, n);
     end = std::max(begin, std::min(end, n));
     std::memset(to, 0, begin * LANES * sizeof(float));
-    int64_t from = (first + begin * step) * LANES, row = x.at(block, channel);
-    if (x.codes)
-        copy_row(to + begin * LANES, CodeRow{x.codes + row}, from, step, end - begin);
-    else
-        copy_row(to + begin * LANES, FloatRow{x.floats + row}, from, step, end - begin);
+    with_row(x, block, channel, 0, n * step, [&](auto row) {
+        copy_row(to + begin * LANES, row, (first + begin * step) * LANES, step, end - begin);
+    });
     std::memset(to + end * LANES, 0, (n - end) * LANES * sizeof(float));
+}
+
+// Copies positions [first, first + n) of a row of this length as they are; zeros where there are none.
+template <class Number>
+inline void copy_stretch(Number* to, const Number* row, int64_t length, int64_t first, int64_t n) {
+    int64_t begin = std::clamp<int64_t>(-first, 0, n), end = std::clamp<int64_t>(length - first, begin, n);
+    std::memset(to, 0, begin * LANES * sizeof(Number));
+    std::memcpy(to + begin * LANES, row + (first + begin) * LANES, (end - begin) * LANES * sizeof(Number));
+    std::memset(to + end * LANES, 0, (n - end) * LANES * sizeof(Number));
 }

@@ -26,9 +26,6 @@ typedef int32_t int_vec __attribute__((vector_size(4 * V)));
 inline vec load(const float* from) { return *reinterpret_cast<const unaligned_vec*>(from); }
 inline void store(float* to, vec value) { *reinterpret_cast<unaligned_vec*>(to) = value; }
 
-// Asks for what a loop over rows reads 2 KB later; the hardware's own prefetching ends at each page.
-inline void prefetch(const float* from) { __builtin_prefetch(from + 32 * LANES); }
-
 // A store past the caches, for what is too large to be found there again; `to` is a multiple of sizeof(vec).
 inline void stream(float* to, vec value) {
 #if defined(__AVX512F__)
@@ -68,8 +65,26 @@ inline vec multiply_add(vec a, vec b, vec c) {
 #endif
 }
 
-// The smaller one, and `a` where it is not a number: a diverged training must show.
-inline vec minimum(vec a, vec bound) { return bound < a ? bound : a; }
+// The smaller one, or larger one; `a` where it is not a number: a diverged training must show.
+inline vec minimum(vec a, vec bound) {
+#if defined(__AVX512F__)
+    return _mm512_min_ps(bound, a);
+#elif defined(__AVX2__)
+    return _mm256_min_ps(bound, a);
+#else
+    return bound < a ? bound : a;
+#endif
+}
+
+inline vec maximum(vec a, vec bound) {
+#if defined(__AVX512F__)
+    return _mm512_max_ps(bound, a);
+#elif defined(__AVX2__)
+    return _mm256_max_ps(bound, a);
+#else
+    return bound > a ? bound : a;
+#endif
+}
 
 inline float sum_lanes(vec value) {
 #if defined(__AVX512F__)
@@ -100,10 +115,53 @@ inline vec load_codes(const uint8_t* from) {
 #endif
 }
 
-// Integers 0 to 255 as codes. Anything else becomes some code.
+// Integers of 16 bits as floats.
+inline vec load_shorts(const int16_t* from) {
+#if defined(__AVX512F__)
+    return _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
+#elif defined(__AVX2__)
+    return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+#else
+    vec values;
+    for (int lane = 0; lane < V; ++lane) values[lane] = from[lane];
+    return values;
+#endif
+}
+
+#if defined(__AVX2__) && !defined(__AVX512F__)
+inline __m128i pack_to_shorts(vec values) {
+    __m256i integers = _mm256_cvtps_epi32(values);
+    return _mm_packs_epi32(_mm256_castsi256_si128(integers), _mm256_extracti128_si256(integers, 1));
+}
+#endif
+
+// Integers of 16 bits. Anything else becomes some of them.
+inline void store_shorts(int16_t* to, vec values, bool is_streamed) {
+#if defined(__AVX512F__)
+    __m256i shorts = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(values));
+    if (is_streamed)
+        _mm256_stream_si256(reinterpret_cast<__m256i*>(to), shorts);
+    else
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), shorts);
+#elif defined(__AVX2__)
+    __m128i shorts = pack_to_shorts(values);
+    if (is_streamed)
+        _mm_stream_si128(reinterpret_cast<__m128i*>(to), shorts);
+    else
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), shorts);
+#else
+    int_vec bits = reinterpret_cast<int_vec>(values + 12582912.0f);  // 1.5 * 2**23: the integer is in the low bits
+    for (int lane = 0; lane < V; ++lane) to[lane] = static_cast<int16_t>(bits[lane]);
+#endif
+}
+
+// Values that round, half to even, to integers 0 to 255. Anything else becomes some code.
 inline void store_codes(uint8_t* to, vec values) {
 #if defined(__AVX512F__)
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(values)));
+#elif defined(__AVX2__)
+    __m128i shorts = pack_to_shorts(values);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(shorts, shorts));
 #else
     int_vec bits = reinterpret_cast<int_vec>(values + 12582912.0f);  // 1.5 * 2**23: the integer is in the low bits
     for (int lane = 0; lane < V; ++lane) to[lane] = static_cast<uint8_t>(bits[lane]);
