@@ -136,6 +136,32 @@ def test_native_path_computes_the_loss_and_all_gradients_of_the_layers_in_double
         assert (gradients[key] - gradient).norm() <= tolerated, key
 
 
+def test_gradients_of_a_whole_training_are_those_of_the_layers() -> None:
+    """Where a value is near a tie one code differs, and with it all gradients a little; no gradient is too small."""
+    model, frames = make_network("separable"), make_codes(640)
+    native = choose_training_path(model)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    sizes: dict[str, list[float]] = {}
+    for step in range(60):
+        indices = torch.arange(64) + 64 * (step % 10)
+        batch = native.load(frames, indices)
+        if step % 4 == 0:
+            twin = copy.deepcopy(model)
+            _, expected = train_once(twin, twin, torch.from_numpy(frames.gather(indices.numpy())))
+            other = copy.deepcopy(model)
+            run = choose_training_path(other)
+            _, gradients = train_once(run.forward, other, run.load(frames, indices))
+            for key, gradient in expected.items():
+                size = (gradients[key] * gradient).sum() / (gradient * gradient).sum()
+                sizes.setdefault(key, []).append(float(size))
+        optimizer.zero_grad()
+        train_once(native.forward, model, batch)
+        optimizer.step()
+    assert all(np.median(of_one) == pytest.approx(1, abs=1e-3) for of_one in sizes.values()), sizes
+    weights = {key: np.mean(of_one) for key, of_one in sizes.items() if "scaling" not in key}
+    assert all(mean == pytest.approx(1, abs=0.02) for mean in weights.values()), weights
+
+
 @pytest.mark.parametrize("name", ["separable", "inverted"])
 def test_training_does_not_depend_on_the_number_of_threads(name: str) -> None:
     frames = torch.from_numpy(make_codes(70).gather(np.arange(70)))
