@@ -52,12 +52,12 @@ TARGETS = (0.0347, 0.0235, 0.0165, 0.0118, 0.0083, 0.0059)
 EPSILONS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 """Of the threshold stages, up to beyond the papers' 0.25."""
 
-FIRST_EPOCHS, STAGE_EPOCHS = 10, 4
+FIRST_EPOCHS, STAGE_EPOCHS = 6, 2
 
 
 def pruning_ways() -> Mapping[str, Design]:
     """The same network and epochs; how weights are removed differs, and with the last two the schedule."""
-    old = TrainingSettings(epochs=FIRST_EPOCHS, batch_size=64, learning_rate=0.01, weight_decay=1e-4, restart_epochs=5)
+    old = TrainingSettings(epochs=FIRST_EPOCHS, batch_size=64, learning_rate=0.01, weight_decay=1e-4, restart_epochs=2)
     plain = old.model_copy(update={"weight_decay": 0.0})
     thresholds = [ThresholdStage(epsilon=e, weight_decay=5e-5, epochs=STAGE_EPOCHS) for e in EPSILONS]
     return {
@@ -84,14 +84,14 @@ def recipe_ways(epochs: int) -> Mapping[str, Design]:
 
 def small_net_ways() -> Mapping[str, Design]:
     """BacalhauNet pruned as in its paper's table 6, and a smaller network by cost targets, for about the same time."""
-    papers = TrainingSettings(epochs=20, batch_size=64, learning_rate=0.01, weight_decay=1e-4, restart_epochs=5)
+    papers = TrainingSettings(epochs=6, batch_size=64, learning_rate=0.01, weight_decay=1e-4, restart_epochs=3)
     settings = ((5e-5, 0.15), (1e-4, 0.25), (1e-5, 0.25))
-    thresholds = [ThresholdStage(epsilon=epsilon, weight_decay=decay, epochs=10) for decay, epsilon in settings]
+    thresholds = [ThresholdStage(epsilon=epsilon, weight_decay=decay, epochs=3) for decay, epsilon in settings]
     targets = (0.0165, 0.0118, 0.0083, 0.0059, 0.0042)
-    stages = [CostAwareStage(inference_cost=cost, epochs=12) for cost in targets]
+    stages = [CostAwareStage(inference_cost=cost, epochs=2) for cost in targets]
     return {
         "BacalhauNet, its paper's method": _design(papers, thresholds),
-        "small network, cost targets": Design(architecture=SMALL_NET, training=_hold(40), stages=tuple(stages)),
+        "small network, cost targets": Design(architecture=SMALL_NET, training=_hold(11), stages=tuple(stages)),
     }
 
 
