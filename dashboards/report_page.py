@@ -195,8 +195,8 @@ def _hardware_target(report: StudyReport, record: StudyRecord) -> str | None:
 
 
 def _build_sections(report: StudyReport) -> list[_BuildSection]:
-    estimates = {trial.trial_number: trial.hardware for trial in report.trials}
-    return [_build_section(build, estimates.get(build.trial_number)) for build in report.builds]
+    estimates = {point.key: point.hardware for trial in report.trials for point in trial.points}
+    return [_build_section(build, estimates.get((build.trial_number, build.stage))) for build in report.builds]
 
 
 def _build_section(build: Build, estimate: HardwareEstimate | None) -> _BuildSection:

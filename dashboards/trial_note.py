@@ -202,7 +202,7 @@ def _percent(fraction: float | None) -> str:
 
 
 def _hardware_part(facts: TrialFacts) -> list[str]:
-    table = hardware_table(None if facts.result is None else facts.result.hardware, facts.builds)
+    table = hardware_table(None if facts.result is None else facts.result.last.hardware, facts.builds)
     if table is None:
         return []
     remarks = "\n".join(f"- {remark}" for remark in REMARKS)

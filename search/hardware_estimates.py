@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from spaces.architecture import ArchitectureConfig
 from spaces.study_config import StudyConfig
@@ -22,6 +22,24 @@ def study_target(config: StudyConfig) -> BuildTarget:
     return BuildTarget(fpga.board, fpga.clk_period_ns, fpga.target_fps, fpga.output)
 
 
+def describe_unpruned(config: StudyConfig) -> str | None:
+    """What the study's pruning cannot lower, in one line; None where it has no such stage or no hardware metric.
+
+    FINN's estimate is of layers and bit widths: a weight that is zero takes as much as any other.
+    """
+    metrics = (*config.objectives.metrics, *config.constraints.metrics)
+    names = [metric.label for metric in metrics if metric.is_hardware]
+    stages = [(i, stage.kind) for i, stage in enumerate(config.pruning.stages) if stage.kind != "structured"]
+    if not names or not stages:
+        return None
+    listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    index, kind = stages[0]
+    return (
+        f"pruning.stages[{index}] is of kind {kind}: zero weights do not lower {listed} of FINN's estimate; "
+        "kind structured does, which removes channels"
+    )
+
+
 class HardwareEstimates:
     """The estimates of one run. Another process makes them, and the database keeps them for all studies."""
 
@@ -36,11 +54,17 @@ class HardwareEstimates:
         self._was_there.setdefault(estimate.key, estimate.state in LASTING)
         return estimate
 
-    def look_up(self, architectures: Mapping[int, ArchitectureConfig]) -> dict[int, Estimate]:
-        """The estimates that have ended, by trial number; `architectures` are those of the waiting trials."""
-        keys = {number: make_estimate_key(one, self._target) for number, one in architectures.items()}
-        ended = self._load_ended(set(keys.values())) if keys else {}
-        return {number: ended[key] for number, key in keys.items() if key in ended}
+    def look_up(self, waiting: Mapping[int, Sequence[ArchitectureConfig]]) -> dict[int, list[Estimate]]:
+        """The trials all of whose estimates have ended, by number; `waiting` has the architectures of each trial."""
+        keys = {
+            number: [make_estimate_key(one, self._target) for one in several] for number, several in waiting.items()
+        }
+        ended = self._load_ended({key for several in keys.values() for key in several}) if keys else {}
+        return {
+            number: [ended[key] for key in several]
+            for number, several in keys.items()
+            if all(key in ended for key in several)
+        }
 
     def count(self) -> tuple[int, int]:
         """How many estimates this run had made, and how many existed before."""

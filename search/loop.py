@@ -75,6 +75,11 @@ class TrainedTrial:
     evaluations: Sequence[Evaluation]
     copied_from: int | None = None
 
+    @property
+    def architectures(self) -> list[ArchitectureConfig]:
+        """Of each stage's network."""
+        return [evaluation.architecture or self.trial.design.architecture for evaluation in self.evaluations]
+
 
 @dataclass
 class Search:
@@ -252,40 +257,45 @@ def _finish(search: Search, trained: TrainedTrial) -> None:
     for evaluation in trained.evaluations:
         record_evaluation(search.database, evaluation)
     if search.estimates is None:
-        _tell(search, trained, None)
-    else:
-        search.waiting[trained.trial.number] = trained
+        _tell(search, trained, [])
+        return
+    search.waiting[trained.trial.number] = trained
+    for architecture in set(trained.architectures) - {trained.trial.design.architecture}:
+        search.estimates.request(architecture)  # the trial's own was requested at its start
 
 
 def _settle_waiting(search: Search) -> None:
     """Tells the trained trials whose estimates have ended."""
     if search.estimates is None:
         return
-    waiting = {number: trained.trial.design.architecture for number, trained in search.waiting.items()}
-    for number, estimate in search.estimates.look_up(waiting).items():
-        if estimate.state is EstimateState.FAILED and not search.retried.get(number):
-            _retry_estimate(search, number, estimate)
+    waiting = {number: trained.architectures for number, trained in search.waiting.items()}
+    for number, estimates in search.estimates.look_up(waiting).items():
+        by_state = {estimate.state: estimate for estimate in reversed(estimates)}  # the first of each state
+        failed, unbuildable = by_state.get(EstimateState.FAILED), by_state.get(EstimateState.UNBUILDABLE)
+        if failed is not None and not search.retried.get(number):
+            _retry_estimates(search, number, failed)
             continue
         search.retried.pop(number, None)
         trained = search.waiting.pop(number)
-        if estimate.state is EstimateState.ESTIMATED:
-            _tell(search, trained, estimate)
-        elif estimate.state is EstimateState.UNBUILDABLE:
-            search.on_notice(f"trial {number} was trained, but cannot be built: {_name_reason(estimate)}")
-            tell_unbuildable(search.study, trained.trial.trial, _name_reason(estimate))
+        if unbuildable is not None:
+            search.on_notice(f"trial {number} was trained, but cannot be built: {_name_reason(unbuildable)}")
+            tell_unbuildable(search.study, trained.trial.trial, _name_reason(unbuildable))
+        elif failed is not None:
+            _fail(search, trained.trial, ESTIMATE_FAILURE, _name_reason(failed))
         else:
-            _fail(search, trained.trial, ESTIMATE_FAILURE, _name_reason(estimate))
+            _tell(search, trained, estimates)
 
 
-def _retry_estimate(search: Search, number: int, failed: Estimate) -> None:
-    """Requests it again once nothing trains: then all cores and memory are free for it."""
+def _retry_estimates(search: Search, number: int, failed: Estimate) -> None:
+    """Requests them again once nothing trains: then all cores and memory are free. What is final is not made anew."""
     if number not in search.retried:
         search.on_notice(
             f"the estimate of trial {number} failed, and is made again when no trial trains: {_name_reason(failed)}"
         )
         search.retried[number] = False
     if not search.running and search.estimates is not None:
-        search.estimates.request(search.waiting[number].trial.design.architecture)
+        for architecture in set(search.waiting[number].architectures):
+            search.estimates.request(architecture)
         search.retried[number] = True
 
 
@@ -293,14 +303,15 @@ def _name_reason(estimate: Estimate) -> str:
     return estimate.message or f"the estimate is {estimate.state.value}"
 
 
-def _tell(search: Search, trained: TrainedTrial, estimate: Estimate | None) -> None:
+def _tell(search: Search, trained: TrainedTrial, estimates: Sequence[Estimate]) -> None:
+    """`estimates`: one for each stage, or none at all."""
     trial = trained.trial
     measured = MeasuredTrial(
         trial_number=trial.number,
         design=trial.design,
         evaluations=tuple(trained.evaluations),
-        hardware=None if estimate is None else estimate.hardware,
-        estimate_key=None if estimate is None else estimate.key,
+        hardware=tuple(estimate.hardware for estimate in estimates if estimate.hardware is not None),
+        estimate_keys=tuple(estimate.key for estimate in estimates),
         copied_from=trained.copied_from,
     )
     search.failure_kinds.clear()

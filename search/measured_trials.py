@@ -27,17 +27,23 @@ class MeasuredTrial:
     design: Design
     evaluations: tuple[Evaluation, ...]
     """One for each stage, in order."""
-    hardware: HardwareEstimate | None = None
-    """Of the architecture, so of all stages alike. None where the study asks for no hardware."""
-    estimate_key: str | None = None
-    """Of that estimate in the database."""
+    hardware: tuple[HardwareEstimate, ...] = ()
+    """FINN's estimates, one for each stage, which may have removed channels. Empty where the study asks for none."""
+    estimate_keys: tuple[str, ...] = ()
+    """Of these estimates in the database."""
     copied_from: int | None = None
     """An earlier trial of the same design, whose evaluations these are."""
 
     @property
     def points(self) -> tuple[MeasuredPoint, ...]:
         """The trial's lineage: its networks in the order of the stages, each made from the one before it."""
-        return tuple(MeasuredPoint(self, evaluation) for evaluation in self.evaluations)
+        hardware = self.hardware or (None,) * len(self.evaluations)
+        return tuple(MeasuredPoint(self, *of_stage) for of_stage in zip(self.evaluations, hardware, strict=True))
+
+    @property
+    def architectures(self) -> tuple[ArchitectureConfig, ...]:
+        """Of each stage's network."""
+        return tuple(point.architecture for point in self.points)
 
     @property
     def last(self) -> MeasuredPoint:
@@ -51,6 +57,8 @@ class MeasuredPoint:
 
     trial: MeasuredTrial
     evaluation: Evaluation
+    hardware: HardwareEstimate | None = None
+    """FINN's estimate of this network. None where the study asks for no hardware."""
 
     @property
     def trial_number(self) -> int:
@@ -104,11 +112,6 @@ class MeasuredPoint:
         """The challenge's score."""
         return self.cost.inference_cost
 
-    @property
-    def hardware(self) -> HardwareEstimate | None:
-        """FINN's estimate of the architecture. None where the study asks for no hardware."""
-        return self.trial.hardware
-
 
 def load_measured_trials(database: Database, study: optuna.Study) -> tuple[MeasuredTrial, ...]:
     """The complete trials in the order they were asked, by one query for each table.
@@ -117,7 +120,7 @@ def load_measured_trials(database: Database, study: optuna.Study) -> tuple[Measu
     """
     told = list_told_trials(study)
     evaluations = group_by_trial(load_evaluations(database, study.study_name))
-    keys = {key for trial in told if (key := trial_attributes.read_estimate_key(trial))}
+    keys = {key for trial in told for key in trial_attributes.read_estimate_keys(trial)}
     estimates = load_estimates(database, keys)
     return tuple(
         _measured_trial(trial, evaluations[trial.number], estimates) for trial in told if trial.number in evaluations
@@ -139,14 +142,19 @@ def group_by_trial(evaluations: Iterable[Evaluation]) -> Mapping[int, tuple[Eval
 def _measured_trial(
     trial: FrozenTrial, evaluations: tuple[Evaluation, ...], estimates: Mapping[str, Estimate]
 ) -> MeasuredTrial:
-    design, key = trial_attributes.read_design(trial), trial_attributes.read_estimate_key(trial)
+    design, keys = trial_attributes.read_design(trial), trial_attributes.read_estimate_keys(trial)
     assert design is not None  # it is kept before a trial is trained
-    estimate = None if key is None else estimates.get(key)
+    keys = keys * len(evaluations) if len(keys) == 1 else keys
+    found = [estimate.hardware for key in keys if (estimate := estimates.get(key)) is not None]
+    hardware = [one for one in found if one is not None]
+    if len(hardware) < len(evaluations):
+        told_with = trial_attributes.read_hardware(trial)
+        hardware = [] if told_with is None else [told_with] * len(evaluations)
     return MeasuredTrial(
         trial_number=trial.number,
         design=design,
         evaluations=evaluations,
-        hardware=trial_attributes.read_hardware(trial) if estimate is None else estimate.hardware,
-        estimate_key=key,
+        hardware=tuple(hardware),
+        estimate_keys=keys,
         copied_from=trial_attributes.read_copied_from(trial),
     )

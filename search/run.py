@@ -15,7 +15,7 @@ from rich.console import Console
 from search.budget import choose_limits, describe_budget
 from search.command_line import drop_extension, parse_arguments
 from search.hardware import buildable, list_builds_here, pending_builds, promote_winners, wait_for_builds
-from search.hardware_estimates import HardwareEstimates
+from search.hardware_estimates import HardwareEstimates, describe_unpruned
 from search.live_report import LiveReport
 from search.loop import Search, StopReason, run_search
 from search.processes.build_machines import builds_for_vivado, run_vivado_workers
@@ -156,6 +156,8 @@ def _search(run: StudyRun) -> bool:
     """Runs the search. True where promotion follows."""
     search, args = run.search, run.args
     run.show()
+    if unpruned := describe_unpruned(search.config):
+        run.display.notice(unpruned)
     with ExitStack() as stack:
         search.pool = stack.enter_context(closing(open_pool(search.config.workers, args.local, args.ray_address)))
         search.interrupts.install()  # Ray has handlers of its own

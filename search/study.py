@@ -204,9 +204,12 @@ def _describe(trial: MeasuredTrial) -> dict[str, object]:
         "stage_accuracies": [evaluation.accuracy for evaluation in trial.evaluations],
         "stage_inference_costs": [evaluation.cost.inference_cost for evaluation in trial.evaluations],
     }
-    optional = {COPIED_FROM: trial.copied_from, ESTIMATE_KEY: trial.estimate_key}
-    attributes |= {name: value for name, value in optional.items() if value is not None}
-    return attributes if trial.hardware is None else {**attributes, **asdict(trial.hardware)}
+    if trial.copied_from is not None:
+        attributes[COPIED_FROM] = trial.copied_from
+    if trial.last.hardware is not None:
+        keys = trial.estimate_keys
+        attributes |= {ESTIMATE_KEY: keys[0] if len(set(keys)) == 1 else keys, **asdict(trial.last.hardware)}
+    return attributes
 
 
 def _set_constraints(trial: Trial, excess: Mapping[str, float]) -> bool:

@@ -1,7 +1,7 @@
 """A trial's user attributes in Optuna: a view for Optuna dashboard, and the few facts that have no other home.
 
 Evaluations and estimates are read from our tables. From here are read: the design, which trial it was copied from, the
-key of its estimate, why it was stopped or failed, and how often its worker died.
+keys of its estimates, why it was stopped or failed, and how often its worker died.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def read_design(trial: FrozenTrial) -> Design | None:
     return None if text is None else Design.model_validate_json(text)
 
 
-def read_estimate_key(trial: FrozenTrial) -> str | None:
-    """Of the estimate that the trial was told with."""
-    key: str | None = trial.user_attrs.get(ESTIMATE_KEY)
-    return key
+def read_estimate_keys(trial: FrozenTrial) -> tuple[str, ...]:
+    """Of the estimates that the trial was told with: one of all its stages, or one for each."""
+    keys = trial.user_attrs.get(ESTIMATE_KEY, [])
+    return (keys,) if isinstance(keys, str) else tuple(keys)
 
 
 def read_hardware(trial: FrozenTrial) -> HardwareEstimate | None:

@@ -228,20 +228,6 @@ class _StudyFile(Part):
     promotion: PromotionPart = PromotionPart()
     fpga: FpgaPart = FpgaPart()
 
-    @model_validator(mode="after")
-    def _check_hardware_is_of_all_stages(self) -> Self:
-        if not needs_hardware((*self.objectives.metrics, *self.constraints.metrics)):
-            return self
-        expected = "another kind, for FINN's estimate is of the network before channels are removed"
-        problems = [
-            Problem(("pruning", "stages", index, "kind"), "structured", expected)
-            for index, stage in enumerate(self.pruning.stages)
-            if stage.kind == "structured"
-        ]
-        if problems:
-            raise InvalidValueError(problems)
-        return self
-
 
 class StudyConfig(_StudyFile):
     """All that one study file says, and its text."""

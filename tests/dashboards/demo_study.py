@@ -131,7 +131,7 @@ def complete_trial(study: optuna.Study, database: Database, pruned_density: floa
     evaluations = tuple(_evaluations(study.study_name, asked.number, asked.design, pruned_density))
     for evaluation in evaluations:
         record_evaluation(database, evaluation)
-    hardware = _estimate(asked.design) if config.asks_for_hardware else None
+    hardware = (_estimate(asked.design),) * len(evaluations) if config.asks_for_hardware else ()
     tell_measured(study, asked.trial, config, MeasuredTrial(asked.number, asked.design, evaluations, hardware))
     return asked.number
 

@@ -88,7 +88,7 @@ ESTIMATE = HardwareEstimate(
 )  # fmt: skip
 HARDWARE_FACTS = replace(
     FACTS,
-    result=replace(RESULT, hardware=ESTIMATE),
+    result=replace(RESULT, hardware=(ESTIMATE,) * len(RESULT.evaluations)),
     builds=(),
     front_stages=(),
     objectives=(Objective(ACCURACY, 0.0), Objective(LUT, None)),

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -9,18 +10,29 @@ import pytest
 from optuna.trial import TrialState
 
 from search.budget import Limits
-from search.hardware_estimates import HardwareEstimates, study_target
+from search.hardware_estimates import HardwareEstimates, describe_unpruned, study_target
 from search.loop import Search, StopReason, run_search
 from search.processes.interrupts import Interrupts
 from search.promotion import choose_winners
 from search.reports.study_report import StudyReport, load_study_report
 from search.study import ask_trial
+from spaces.architecture import ArchitectureConfig, DepthwiseSeparable
 from spaces.metrics import LUT, THROUGHPUT
 from spaces.search_space import Design
 from storage.database import Database
 from storage.estimates import make_estimate_key
-from tests.search.estimate_maker import BOARD, End, estimate_by_formula, estimate_maker, fail, make_all, refuse
-from tests.search.search_study import complete, hardware_config, make_search, points_of, pool_of
+from storage.records import Estimate
+from tests.search.estimate_maker import (
+    BOARD,
+    End,
+    estimate_by_formula,
+    estimate_maker,
+    fail,
+    finish,
+    make_all,
+    refuse,
+)
+from tests.search.search_study import complete, hardware_config, make_search, points_of, pool_of, small_config
 from tests.search.search_study import fail as fail_training
 from workers.requests import Completed, EvaluationRequest, Failed
 
@@ -70,6 +82,73 @@ def test_trial_is_told_when_both_its_training_and_its_estimate_are_there(databas
             "throughput_fps": (200_000 - expected.throughput_fps) / 200_000,
             "bram": (expected.bram_18k - 4) / 4,
         }
+
+
+def complete_without_half_of_the_channels(request: EvaluationRequest) -> Completed:
+    """As a structured stage ends: its network is another architecture."""
+    *before, last = complete(request).evaluations
+    blocks = tuple(
+        block.model_copy(update={"out_channels": block.out_channels // 2})
+        if isinstance(block, DepthwiseSeparable)
+        else block
+        for block in request.design.architecture.blocks
+    )
+    return Completed(request.trial_number, (*before, replace(last, architecture=ArchitectureConfig(blocks=blocks))))
+
+
+def test_stage_that_removes_channels_has_an_estimate_of_its_own(database: Database, tmp_path: Path) -> None:
+    threshold = "{epsilon: {float: [0.01, 0.1]}, weight_decay: 0.0, epochs: 2}"
+    config = hardware_config(**{threshold: "{kind: structured, fraction: 0.5, epochs: 2}"})
+    search = make_search(config, database, tmp_path, complete_without_half_of_the_channels)
+    with estimate_maker(database, delay_s=0.02):
+        assert run_search(search).reason is StopReason.BUDGET
+    report = load_study_report(database, "small")
+    assert len(report.trials) == 6
+    for trial in report.trials:
+        dense, halved = trial.points
+        assert dense.hardware == estimate_by_formula(trial.design.architecture)
+        assert halved.hardware == estimate_by_formula(halved.architecture)
+        assert halved.hardware.lut < dense.hardware.lut
+        assert search.study.trials[trial.trial_number].values[1] == halved.hardware.lut
+    assert {point.stage for point in report.front} >= {1}
+    assert same_front(report, search.study)
+    search.study.enqueue_trial(search.study.trials[0].params)
+    again = make_search(config, database, tmp_path, complete, limits=Limits(7, 7, None))
+    run_search(again)
+    assert pool_of(again).numbers == []
+    assert again.study.trials[6].values == again.study.trials[0].values
+
+
+def test_network_that_finn_refuses_without_its_channels_is_pruned(sqlite: Database, tmp_path: Path) -> None:
+    def refuse_small(database: Database, estimate: Estimate) -> None:
+        asked = ArchitectureConfig.model_validate_json(estimate.architecture_json)
+        (refuse if asked not in designs else finish)(database, estimate)
+
+    search = make_search(
+        hardware_config(), sqlite, tmp_path, complete_without_half_of_the_channels, limits=Limits(1, 1, None)
+    )
+    designs: list[ArchitectureConfig] = []
+
+    def on_change(search: Search) -> None:
+        designs.extend(request.design.architecture for request in search.requests.values())
+        make_all(sqlite, refuse_small)
+
+    search.on_change = on_change
+    run_search(search)
+    assert states(search.study) == ["PRUNED"]
+    assert search.study.trials[0].user_attrs["unbuildable"] == "step_streamline: unmapped layers"
+
+
+def test_what_pruning_of_weights_cannot_lower_is_said() -> None:
+    assert describe_unpruned(small_config()) is None
+    said = describe_unpruned(hardware_config("lut: {}, latency_us: {}", BOUND))
+    assert said is not None
+    assert said.startswith(
+        "pruning.stages[0] is of kind threshold: zero weights do not lower LUT, latency and throughput"
+    )
+    structured = "{kind: structured, fraction: 0.5, epochs: 2}"
+    threshold = "{epsilon: {float: [0.01, 0.1]}, weight_decay: 0.0, epochs: 2}"
+    assert describe_unpruned(hardware_config(**{threshold: structured})) is None
 
 
 def test_study_that_asks_for_no_hardware_asks_for_no_estimate(sqlite: Database, tmp_path: Path) -> None:

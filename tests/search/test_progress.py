@@ -42,7 +42,7 @@ def test_plain_line_tells_counts_best_front_and_hypervolume() -> None:
 
 def test_metrics_of_the_best_trial_are_those_of_the_study_s_objectives() -> None:
     hardware = HardwareEstimate(12_345, 4, 0, 9, 125_000.0, 90.0, "MVAU_rtl_0", None)
-    trial = replace(POINT.trial, hardware=hardware)
+    trial = replace(POINT.trial, hardware=(hardware,) * len(POINT.trial.evaluations))
     objectives = tuple(Objective(METRICS[name], None) for name in ("accuracy", "lut", "latency_us"))
     report = replace(REPORT, trials=(trial,), front=(trial.last,), objectives=objectives)
     assert "trial 4, 57.12% at LUT 12,345, latency 90.0 µs, front 1" in plain_line(status(report))

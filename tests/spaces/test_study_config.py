@@ -410,12 +410,5 @@ def test_fingerprint_does_not_change_with_how_estimates_are_made() -> None:
     assert parse(**asked).fingerprint == parse(**LUT).fingerprint
 
 
-def test_channels_are_not_removed_where_hardware_counts() -> None:
-    stages = {"stages": [{"kind": "structured", "fraction": 0.2, "epochs": 1}]}
-    assert parse(pruning=stages).pruning.stages[0].kind == "structured"
-    with pytest.raises(ConfigError, match=r"pruning.stages\[0\].kind is structured; expected another kind, for FINN"):
-        parse(pruning=stages, objectives={"lut": {}})
-
-
 def test_target_has_no_effect_on_a_study_without_hardware_metrics() -> None:
     assert parse(fpga={"target_fps": 1, "output": "scores"}).fingerprint == parse().fingerprint
