@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -45,14 +44,12 @@ def run_campaign(campaign: Campaign, on_line: Callable[[str], None]) -> Results:
     """Trains what is not trained yet. Says after each training what it gave, and about how long the rest takes."""
     finished: dict[tuple[str, int], tuple[Evaluation, ...]] = {}
     context = multiprocessing.get_context("spawn")
-    started, spent = time.monotonic(), 0.0
     with ProcessPoolExecutor(campaign.processes, mp_context=context) as pool:
         futures = {pool.submit(evaluate_design, _request(campaign, *run)): run for run in campaign.runs}
         for future in as_completed(futures):
-            run, before = futures[future], time.monotonic() - started
+            run = futures[future]
             finished[run] = future.result()
-            spent = max(spent, before)
-            on_line(_describe(run, finished[run], len(finished), len(futures), spent))
+            on_line(f"{_describe(run, finished[run])}; {_describe_rest(campaign, list(finished.values()))}")
     return {way: [finished[way, seed] for seed in range(campaign.n_seeds)] for way in campaign.ways}
 
 
@@ -71,7 +68,14 @@ def _request(campaign: Campaign, way: str, seed: int) -> EvaluationRequest:
     )
 
 
-def _describe(run: tuple[str, int], evaluations: Sequence[Evaluation], n_done: int, n_runs: int, seconds: float) -> str:
+def _describe(run: tuple[str, int], evaluations: Sequence[Evaluation]) -> str:
     points = ", ".join(f"{e.accuracy:.2%} at {e.cost.inference_cost:.4f}" for e in evaluations)
-    left = seconds / n_done * (n_runs - n_done) / 60
-    return f"{run[0]}, seed {run[1]}: {points}; {n_done} of {n_runs} done, about {left:.0f} minutes left"
+    return f"{run[0]}, seed {run[1]}: {points}"
+
+
+def _describe_rest(campaign: Campaign, finished: Sequence[Sequence[Evaluation]]) -> str:
+    """From what the trainings took, for those of an earlier run are here at once."""
+    n_done, n_runs = len(finished), len(campaign.runs)
+    seconds = sum(evaluation.training_seconds for evaluations in finished for evaluation in evaluations)
+    left = seconds / n_done * (n_runs - n_done) / campaign.processes / 60
+    return f"{n_done} of {n_runs} done, about {left:.0f} minutes left"
