@@ -21,7 +21,7 @@ def finished_trials(report: StudyReport) -> str:
     """How many trials are complete, infeasible, stopped and failed."""
     counts = report.counts
     infeasible = f" ({report.n_infeasible} of them infeasible)" if report.constraints else ""
-    return f"{counts.complete} trials complete{infeasible}, {counts.pruned} could not be built, {counts.failed} failed"
+    return f"{counts.complete} trials complete{infeasible}, {counts.describe_others()}"
 
 
 def hardware_target(config: StudyConfig) -> str:

@@ -20,15 +20,15 @@ EXTENSION = "extension"
 class Limits:
     """When a run stops."""
 
-    n_complete: int
-    """Complete trials wanted, with those of earlier runs."""
+    n_trained: int
+    """Trials wanted that are complete or stopped early, with those of earlier runs."""
     n_asked: int
     """Trials asked at most, with those of earlier runs."""
     time_limit_s: float | None
 
     def wants_more(self, counts: TrialCounts) -> bool:
         """Whether to ask for another trial."""
-        is_missing = counts.complete + counts.running < self.n_complete
+        is_missing = counts.trained + counts.running < self.n_trained
         return is_missing and counts.total - counts.waiting < self.n_asked
 
 
@@ -42,8 +42,8 @@ def choose_limits(
         return Limits(trials, ASKED_PER_TRIAL * trials, time_limit_s)
     if extend is not None:
         counts = count_trials(study)
-        limits = Limits(counts.complete + extend, counts.total + ASKED_PER_TRIAL * extend, time_limit_s)
-        study.set_user_attr(EXTENSION, {"n_complete": limits.n_complete, "n_asked": limits.n_asked})
+        limits = Limits(counts.trained + extend, counts.total + ASKED_PER_TRIAL * extend, time_limit_s)
+        study.set_user_attr(EXTENSION, {"n_complete": limits.n_trained, "n_asked": limits.n_asked})
         return limits
     budget = config.budget.trials
     extension = study.user_attrs.get(EXTENSION, {"n_complete": 0, "n_asked": 0})
@@ -54,9 +54,10 @@ def choose_limits(
 
 def describe_budget(counts: TrialCounts, limits: Limits) -> str:
     """How the budget was used, in one sentence."""
-    if counts.complete >= limits.n_complete:
-        return f"all {counts.complete} trials are complete"
+    stopped = f" or stopped early ({counts.stopped})" if counts.stopped else ""
+    if counts.trained >= limits.n_trained:
+        return f"all {counts.trained} trials are complete{stopped}"
     return (
-        f"{counts.complete} of {limits.n_complete} trials are complete after {counts.total} were asked: "
+        f"{counts.trained} of {limits.n_trained} trials are complete{stopped} after {counts.total} were asked: "
         f"{counts.pruned} designs could not be built and {counts.failed} failed"
     )

@@ -26,7 +26,7 @@ class LiveReport:
     def load(self) -> StudyReport:
         """The study now."""
         name, counts = self.config.study.name, count_trials(self.study)
-        state = (counts.complete, counts.pruned, counts.failed, read_build_marks(self.database, name))
+        state = (counts.trained, counts.pruned, counts.failed, read_build_marks(self.database, name))
         if self._report is None or state != self._state:
             builds = latest_builds(load_builds(self.database, name))
             self._report = make_study_report(self.database, self.study, self.config, builds)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import optuna
 
 from search.budget import Limits, describe_budget
+from search.early_stopping import EarlyStopping
 from search.hardware_estimates import HardwareEstimates
 from search.measured_trials import MeasuredTrial
 from search.processes.driver_lease import DriverLease
@@ -24,6 +25,7 @@ from search.study import (
     count_attempt,
     tell_failure,
     tell_measured,
+    tell_stopped,
     tell_unbuildable,
 )
 from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
@@ -34,10 +36,10 @@ from storage.database import Database
 from storage.evaluations import load_trial_evaluations, record_evaluation
 from storage.records import Estimate, EstimateState, Evaluation
 from storage.studies import load_study_record
-from workers.requests import Completed, DatasetRequest, EvaluationRequest, Failed
+from workers.requests import Completed, DatasetRequest, EvaluationRequest, Paused
 
 if TYPE_CHECKING:  # it imports torch, which a finished study needs not
-    from workers.pool import Pool
+    from workers.pool import Done, Pool
 
 WAIT_S = 1.0
 ESTIMATE_POLL_S = 0.5
@@ -101,6 +103,8 @@ class Search:
     """Says in one line why no more estimates will be made; None while they are."""
     pool: Pool = field(init=False)
     """Set before the search begins; a finished study needs none."""
+    early_stopping: EarlyStopping = field(init=False)
+    """Set before the search begins."""
     designs: dict[Design, int] = field(default_factory=dict)
     """Number of the first complete trial of each design."""
     running: dict[int, RunningTrial] = field(default_factory=dict)
@@ -121,6 +125,7 @@ def run_search(search: Search) -> SearchOutcome:
     Each trial is told exactly once, by this run or a later one. Raises LeaseLostError.
     """
     search.designs = completed_designs(search.study)
+    search.early_stopping = EarlyStopping(search.database, search.config)
     for trial in adopt_trials(search.study, search.config.search_space):
         search.on_notice(f"trial {trial.number} goes on where an earlier run left it")
         _start(search, trial)
@@ -144,7 +149,7 @@ def run_search(search: Search) -> SearchOutcome:
     return outcome
 
 
-def _wait(search: Search) -> Completed | Failed | None:
+def _wait(search: Search) -> Done | None:
     if search.waiting and not search.running:
         time.sleep(ESTIMATE_POLL_S)
         return None
@@ -197,7 +202,10 @@ def _start(search: Search, trial: RunningTrial) -> None:
         tell_unbuildable(search.study, trial.trial, refusal)
         return
     original = search.designs.get(trial.design)
-    if original is None:
+    stop = search.early_stopping.find_stop(trial.number)
+    if stop is not None:
+        _stop(search, trial, stop, load_trial_evaluations(search.database, search.config.study.name, trial.number))
+    elif original is None:
         _submit(search, trial)
     else:
         _copy_result(search, trial, original)
@@ -230,6 +238,7 @@ def _submit(search: Search, trial: RunningTrial) -> None:
         study_started=_find_start(search),
         n_threads=max(1, int(workers.cpus_per_trial)),
         use_gpu=workers.gpus_per_trial > 0,
+        until=search.early_stopping.find_next(trial.number, trial.design),
     )
     search.running[trial.number] = trial
     search.requests[trial.number] = request
@@ -242,15 +251,36 @@ def _find_start(search: Search) -> str:
     return record.created_at.isoformat()
 
 
-def _settle(search: Search, done: Completed | Failed) -> None:
+def _settle(search: Search, done: Done) -> None:
     trial = search.running.pop(done.trial_number)
     if isinstance(done, Completed):
         _finish(search, TrainedTrial(trial, done.evaluations))
+    elif isinstance(done, Paused):
+        _settle_rung(search, trial, done)
     elif done.is_infrastructure and count_attempt(trial.trial) < search.config.workers.max_attempts:
         search.on_notice(f"trial {trial.number} lost its worker ({done.kind}); it starts again")
         _submit(search, trial)
     else:
         _fail(search, trial, done.kind, done.traceback)
+
+
+def _settle_rung(search: Search, trial: RunningTrial, paused: Paused) -> None:
+    """The trial goes on to its next rung, or is told."""
+    for evaluation in paused.evaluations:
+        record_evaluation(search.database, evaluation)
+    search.early_stopping.settle(paused.result)
+    stop = search.early_stopping.find_stop(trial.number)
+    if stop is None:
+        _submit(search, trial)
+    else:
+        _stop(search, trial, stop, paused.evaluations)
+
+
+def _stop(search: Search, trial: RunningTrial, reason: str, evaluations: Sequence[Evaluation]) -> None:
+    search.failure_kinds.clear()
+    has_points = bool(evaluations) and search.estimates is None  # a point of hardware would need an estimate
+    measured = MeasuredTrial(trial.number, trial.design, tuple(evaluations), is_stopped=True) if has_points else None
+    tell_stopped(search.study, trial.trial, search.config, reason, measured)
 
 
 def _finish(search: Search, trained: TrainedTrial) -> None:

@@ -33,6 +33,8 @@ class MeasuredTrial:
     """Of these estimates in the database."""
     copied_from: int | None = None
     """An earlier trial of the same design, whose evaluations these are."""
+    is_stopped: bool = False
+    """Whether it was stopped early: then these are the stages that it finished."""
 
     @property
     def points(self) -> tuple[MeasuredPoint, ...]:
@@ -47,7 +49,7 @@ class MeasuredTrial:
 
     @property
     def last(self) -> MeasuredPoint:
-        """The network at the end of the last stage. Its values are the trial's own in Optuna."""
+        """The network at the end of the last stage. Its values are the trial's own in Optuna, if that is complete."""
         return self.points[-1]
 
 
@@ -114,11 +116,13 @@ class MeasuredPoint:
 
 
 def load_measured_trials(database: Database, study: optuna.Study) -> tuple[MeasuredTrial, ...]:
-    """The complete trials in the order they were asked, by one query for each table.
+    """The trials that have points in the order they were asked, by one query for each table.
 
-    Leaves out trials that somebody completed in Optuna dashboard: nothing was measured of them.
+    These are the complete ones, and those that were stopped early after they finished a stage. Leaves out trials that
+    somebody completed in Optuna dashboard: nothing was measured of them.
     """
-    told = list_told_trials(study)
+    stopped = [trial for trial in study.get_trials(deepcopy=False) if trial_attributes.is_stopped(trial)]
+    told = sorted([*list_told_trials(study), *stopped], key=lambda trial: trial.number)
     evaluations = group_by_trial(load_evaluations(database, study.study_name))
     keys = {key for trial in told for key in trial_attributes.read_estimate_keys(trial)}
     estimates = load_estimates(database, keys)
@@ -157,4 +161,5 @@ def _measured_trial(
         hardware=tuple(hardware),
         estimate_keys=keys,
         copied_from=trial_attributes.read_copied_from(trial),
+        is_stopped=trial_attributes.is_stopped(trial),
     )

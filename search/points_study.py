@@ -50,8 +50,8 @@ def add_points(study: optuna.Study, config: StudyConfig, trials: Sequence[Measur
     Makes the study of points with the first. Studies without pruning stages have none: each trial is its own point.
     Call with the study's lease.
     """
-    points = [point for trial in trials for point in trial.points]
-    if len(points) == len(trials):
+    points = [point for trial in trials if trial.design.stages for point in trial.points]
+    if not points:
         return
     view = open_optuna_study(study._storage, points_study_name(study.study_name), study_objectives(config))
     known = {read_key(trial) for trial in view.get_trials(deepcopy=False)}

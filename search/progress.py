@@ -47,7 +47,7 @@ class RunStatus:
     report: StudyReport
     n_wanted: int
     """Complete trials at which the study ends."""
-    n_complete_at_start: int
+    n_trained_at_start: int
     running: tuple[tuple[int, Path], ...]
     """Trials in the pool, each with the folder of its progress.json."""
     waiting: tuple[int, ...]
@@ -108,7 +108,7 @@ class ProgressDisplay:
 def render_status(status: RunStatus) -> RenderableType:
     """The live panel."""
     facts = Table.grid(padding=(0, 2))
-    n_complete = min(status.report.counts.complete, status.n_wanted)
+    n_complete = min(status.report.counts.trained, status.n_wanted)
     facts.add_row("", ProgressBar(total=status.n_wanted, completed=n_complete, width=60))
     for name, value in _facts(status):
         facts.add_row(Text(name, style="dim"), Text(value))
@@ -122,8 +122,7 @@ def plain_line(status: RunStatus) -> str:
     counts, builds = status.report.counts, _describe_builds(status.report.builds)
     parts = [
         f"{counts.complete} of {status.n_wanted} trials complete",
-        f"{counts.pruned} could not be built",
-        f"{counts.failed} failed",
+        counts.describe_others(),
         *([f"{len(status.waiting)} wait for an estimate"] if status.waiting else []),
         f"best feasible: {_describe_best(status.report)}",
         f"front {len(status.report.front)}",
@@ -136,8 +135,8 @@ def plain_line(status: RunStatus) -> str:
 def estimate_seconds_left(status: RunStatus, now: float) -> float | None:
     """From the rate of this run, at most the time limit; None before its first complete trial."""
     elapsed = now - status.started
-    n_done = status.report.counts.complete - status.n_complete_at_start
-    n_left = max(0, status.n_wanted - status.report.counts.complete)
+    n_done = status.report.counts.trained - status.n_trained_at_start
+    n_left = max(0, status.n_wanted - status.report.counts.trained)
     to_limit = None if status.time_limit_s is None else max(0.0, status.time_limit_s - elapsed)
     if n_done <= 0:
         return to_limit
@@ -160,7 +159,7 @@ def _facts(status: RunStatus) -> list[tuple[str, str]]:
         (
             "trials",
             f"{counts.complete} of {status.n_wanted} complete, {len(status.running)} running, "
-            f"{counts.pruned} could not be built, {counts.failed} failed",
+            f"{counts.describe_others()}",
         ),
         ("best feasible", _describe_best(status.report)),
         ("front", f"{len(status.report.front)} points, hypervolume {status.report.hypervolume:.4f}"),
@@ -172,7 +171,7 @@ def _facts(status: RunStatus) -> list[tuple[str, str]]:
 
 def _describe_time(status: RunStatus, now: float) -> str:
     elapsed = f"{format_duration(now - status.started)} elapsed"
-    if status.report.counts.complete >= status.n_wanted:  # promotion and builds take an unknown time
+    if status.report.counts.trained >= status.n_wanted:  # promotion and builds take an unknown time
         return elapsed
     seconds_left = estimate_seconds_left(status, now)
     return f"{elapsed}, {'?' if seconds_left is None else format_duration(seconds_left)} left"

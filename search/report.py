@@ -42,8 +42,7 @@ def print_report(report: StudyReport) -> None:
     """Counts, front and builds on the terminal."""
     console, counts = open_console(), report.counts
     console.print(
-        f"{report.study_name}: {counts.complete} trials complete, {counts.running} running, "
-        f"{counts.pruned} could not be built, {counts.failed} failed"
+        f"{report.study_name}: {counts.complete} trials complete, {counts.running} running, {counts.describe_others()}"
     )
     print_tables(report, console)
 

@@ -21,6 +21,7 @@ from search.trial_attributes import (
     ESTIMATE_KEY,
     FAILURE,
     MEASURED,
+    STOPPED,
     TRACEBACK,
     UNBUILDABLE,
     read_design,
@@ -162,6 +163,18 @@ def tell_unbuildable(study: optuna.Study, trial: Trial, reason: str) -> bool:
     if not set_attributes(trial, {UNBUILDABLE: reason}):
         return False
     study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
+    return True
+
+
+def tell_stopped(
+    study: optuna.Study, trial: Trial, config: StudyConfig, reason: str, measured: MeasuredTrial | None
+) -> bool:
+    """Tells PRUNED: the trial was worse than others half-way. Adds the points of the stages that it finished."""
+    if not set_attributes(trial, {STOPPED: reason}):
+        return False
+    told = study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
+    if told.state is TrialState.PRUNED and measured is not None:
+        add_points(study, config, [measured])
     return True
 
 

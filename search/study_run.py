@@ -30,10 +30,10 @@ class StudyRun:
     dashboard: Service | None = None
     dashboard_url: str | None = None
     activity: str = SEARCHING
-    n_complete_at_start: int = field(init=False)
+    n_trained_at_start: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.n_complete_at_start = count_trials(self.search.study).complete
+        self.n_trained_at_start = count_trials(self.search.study).trained
 
     @property
     def study_name(self) -> str:
@@ -67,8 +67,8 @@ class StudyRun:
         running = [(number, search.requests[number].folder) for number in search.running] if is_searching else []
         return RunStatus(
             report=self.report.load(),
-            n_wanted=search.limits.n_complete,
-            n_complete_at_start=self.n_complete_at_start,
+            n_wanted=search.limits.n_trained,
+            n_trained_at_start=self.n_trained_at_start,
             running=tuple(running),
             waiting=tuple(search.waiting) if is_searching else (),
             started=search.started,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from spaces.search_space import Design
 from storage.hardware_reports import HardwareEstimate
@@ -20,6 +20,7 @@ DESIGN = "design"
 COPIED_FROM = "copied_from"
 ESTIMATE_KEY = "estimate_key"
 UNBUILDABLE = "unbuildable"
+STOPPED = "stopped"
 FAILURE = "failure"
 TRACEBACK = "traceback"
 BROKEN_ATTEMPTS = "broken_attempts"
@@ -41,6 +42,11 @@ def set_attributes(trial: Trial, attributes: Mapping[str, object]) -> bool:
 def is_measured(trial: FrozenTrial) -> bool:
     """Whether a search measured the trial before it was finished."""
     return MEASURED in trial.user_attrs
+
+
+def is_stopped(trial: FrozenTrial) -> bool:
+    """Whether a search stopped the trial at a rung."""
+    return trial.state is TrialState.PRUNED and STOPPED in trial.user_attrs
 
 
 def read_design(trial: FrozenTrial) -> Design | None:
@@ -71,5 +77,6 @@ def read_copied_from(trial: FrozenTrial) -> int | None:
 
 def read_end(trial: FrozenTrial) -> str | None:
     """Why the trial was stopped or failed."""
-    reason: str | None = trial.user_attrs.get(UNBUILDABLE) or trial.user_attrs.get(TRACEBACK)
+    reasons = (trial.user_attrs.get(name) for name in (UNBUILDABLE, STOPPED, TRACEBACK))
+    reason: str | None = next(filter(None, reasons), None)
     return reason

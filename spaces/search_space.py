@@ -54,6 +54,11 @@ class Design(FrozenModel):
     stages: tuple[PruningStage, ...] = ()
 
     @property
+    def n_epochs(self) -> int:
+        """Of the training and of all stages."""
+        return self.training.epochs + sum(stage.epochs for stage in self.stages)
+
+    @property
     def architecture_id(self) -> str:
         """The id of the network, without training and pruning."""
         return self.architecture.architecture_id

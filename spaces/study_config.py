@@ -180,6 +180,15 @@ class BudgetPart(Part):
     epochs: Annotated[int, Field(ge=1)]
 
 
+class EarlyStoppingPart(Part):
+    """Trials that are worse than others half-way are stopped: successive halving."""
+
+    first_rung: Annotated[float, Field(gt=0, lt=1)] = 1 / 3
+    """Fraction of a trial's epochs, fine-tuning included, after which it is first compared."""
+    kept: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Fraction of the trials that goes on from a rung. The next rung comes 1 / kept times as late."""
+
+
 class WorkersPart(Part):
     """What one trial occupies, and how many attempts it has when machines fail."""
 
@@ -224,6 +233,8 @@ class _StudyFile(Part):
     training: Annotated[TrainingPart, Field(default_factory=lambda: TrainingPart.model_validate({}))]
     pruning: PruningPart = PruningPart()
     budget: BudgetPart
+    early_stopping: EarlyStoppingPart | None = None
+    """Empty: each trial is trained to its end."""
     workers: WorkersPart = WorkersPart()
     promotion: PromotionPart = PromotionPart()
     fpga: FpgaPart = FpgaPart()
@@ -257,6 +268,8 @@ class StudyConfig(_StudyFile):
             target = {"board", "clk_period_ns", "target_fps", "output"}
             content["fpga"] = self.fpga.model_dump(mode="json", include=target)
         content["space"] = self.space.model_dump(mode="json", exclude_defaults=True, exclude={"quantization"})
+        if self.early_stopping is not None:
+            content["early_stopping"] = self.early_stopping.model_dump(mode="json")
         content |= {"epochs": self.budget.epochs, "seed": self.study.seed, "sampler": self.study.sampler}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -56,6 +56,34 @@ class Evaluation:
     """The network, where channels were removed from the trial's; None: it is the trial's."""
 
 
+@dataclass(frozen=True)
+class Rung:
+    """Where trials are compared while they train."""
+
+    number: int
+    """0 is the first."""
+    epoch: int
+    """Epochs of the whole trial, fine-tuning included."""
+
+
+@dataclass(frozen=True)
+class RungResult:
+    """A trial in the middle of its training, measured as if it were at its end."""
+
+    study_name: str
+    trial_number: int
+    rung: int
+    """0 is the first."""
+    epoch: int
+    """Epochs trained so far, fine-tuning included."""
+    accuracy: float
+    """Fraction of validation frames classified rightly, all SNRs; 0 to 1, higher is better."""
+    inference_cost: float
+    """The challenge's score of the network as it is."""
+    is_stopped: bool = False
+    """Whether the search stopped the trial there."""
+
+
 def name_network(trial_number: int, stage: int) -> str:
     """What people call the network at the end of a trial's stage: "trial 7 stage 2"."""
     return f"trial {trial_number} stage {stage}"

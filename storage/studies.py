@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from sqlalchemy import delete, select, update
 
 from storage.database import Database, insert_row
-from storage.tables import builds, evaluations, studies
+from storage.tables import builds, evaluations, rungs, studies
 
 
 class StudyRecordError(Exception):
@@ -59,10 +59,10 @@ def load_study_record(db: Database, name: str) -> StudyRecord | None:
 
 
 def forget_study(db: Database, name: str) -> None:
-    """Deletes the study's row, evaluations and builds, so that one deleted in Optuna dashboard can start anew."""
+    """Deletes the study's rows, so that one deleted in Optuna dashboard can start anew."""
     with db.engine.begin() as connection:
-        for table, column in ((evaluations, evaluations.c.study_name), (builds, builds.c.study_name)):
-            connection.execute(delete(table).where(column == name))
+        for table in (evaluations, rungs, builds):
+            connection.execute(delete(table).where(table.c.study_name == name))
         connection.execute(delete(studies).where(studies.c.name == name))
 
 

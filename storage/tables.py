@@ -1,4 +1,4 @@
-"""The tables: one row per study, evaluation, estimate, build and lease; all beside Optuna's tables in one database."""
+"""The tables: a row per study, evaluation, rung, estimate, build and lease; beside Optuna's tables in one database."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raised by one with each change of a table; an older database is upgraded at open, a newer one refused."""
 
 UPGRADES = {
@@ -59,6 +59,7 @@ UPGRADES = {
         "(study_name, trial_number, stage, board, clk_period_ns, target_fps, output) WHERE state <> 'failed'",
         "ALTER TABLE design_evaluations ADD COLUMN architecture JSON",
     ),
+    5: (),
 }
 """Statements that upgrade tables of this version to the next. New tables are made before, from their definition."""
 
@@ -133,6 +134,18 @@ evaluations = Table(
     Column("training_path", String(16), nullable=False),
     Column("is_exact", Boolean, nullable=False),
     Column("architecture", JSON(none_as_null=True)),
+)
+
+rungs = Table(
+    "design_rungs",
+    metadata,
+    Column("study_name", String(64), primary_key=True),
+    Column("trial_number", Integer, primary_key=True, autoincrement=False),
+    Column("rung", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, nullable=False),
+    Column("accuracy", Double, nullable=False),
+    Column("inference_cost", Double, nullable=False),
+    Column("is_stopped", Boolean, nullable=False),
 )
 
 builds = Table(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 import functools
 import json
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from storage.artifacts import ArtifactStore, write_bytes_atomically
 from storage.dataset.frames import Frames, load_training_frames, load_validation_frames
 from storage.dataset.radioml import describe_state, inspect_radioml
 from storage.dataset.split import prescribed_split
-from storage.records import Evaluation
+from storage.records import Evaluation, Rung, RungResult
 from workers.accuracy import evaluate_accuracy
 from workers.batch_norm import reestimate_statistics
 from workers.checkpoint import (
@@ -52,6 +53,16 @@ def evaluate_design(request: EvaluationRequest) -> tuple[Evaluation, ...]:
     Continues what an earlier attempt left in the folder: it reads finished stages back and resumes an interrupted one
     after its last epoch. Waits while another process, left from a killed run, still works in the folder. Raises
     TrainingDivergedError, and DatasetError where the data file cannot be used.
+    """
+    evaluations, paused_at = run_design(replace(request, until=None))
+    assert paused_at is None
+    return evaluations
+
+
+def run_design(request: EvaluationRequest) -> tuple[tuple[Evaluation, ...], RungResult | None]:
+    """As `evaluate_design`, up to the rung where the trial is to pause; then with how good it is there.
+
+    A trial that pauses goes on exactly as if it had not: what is measured is a copy.
     """
     keep_freed_memory()
     torch.set_num_threads(request.n_threads)
@@ -96,18 +107,51 @@ def _load_frames(dataset: DatasetRequest, quantizer: InputQuantizer | None, _sta
     return training, load_validation_frames(file, split, quantizer)
 
 
-def _evaluate_stages(request: EvaluationRequest) -> tuple[Evaluation, ...]:
+def _evaluate_stages(request: EvaluationRequest) -> tuple[tuple[Evaluation, ...], RungResult | None]:
     design, folder = request.design, request.folder
     first = design.architecture.blocks[0]
     quantizer = first if isinstance(first, InputQuantizer) else None
     frames, validation_frames = load_frames(request.dataset, quantizer)
     evaluations = _load_finished_stages(folder, len(design.stages) + 1)
     network = _load_network(request, evaluations)
-    for phase in list_phases(design)[len(evaluations) :]:
-        network, seconds, path = _run_stage(request, network, phase, frames)
+    phases = list_phases(design)
+    for phase in phases[len(evaluations) :]:
+        until = _find_pause(request, phases[: phase.stage])
+        if until == 0:
+            break  # the stage before ends there
+        network, seconds, path = _run_stage(request, network, phase, frames, until)
+        if until is not None and until < phase.epochs:
+            assert request.until is not None
+            measured = _measure_now(request, network, phase, frames, validation_frames)
+            return tuple(evaluations), _make_rung_result(request, request.until, *measured)
         evaluations.append(_measure(request, network, path, phase.stage, seconds, validation_frames))
         _write_stage(folder, network.model, evaluations[-1])
-    return tuple(evaluations)
+    if request.until is None or len(evaluations) == len(phases):
+        return tuple(evaluations), None
+    last = evaluations[-1]
+    return tuple(evaluations), _make_rung_result(request, request.until, last.accuracy, last.cost.inference_cost)
+
+
+def _find_pause(request: EvaluationRequest, before: Sequence[Phase]) -> int | None:
+    """How many epochs of the phase that follows these are to be trained; None: all."""
+    if request.until is None:
+        return None
+    return max(request.until.epoch - sum(phase.epochs for phase in before), 0)
+
+
+def _measure_now(
+    request: EvaluationRequest, network: Network, phase: Phase, frames: Frames, validation_frames: Frames
+) -> tuple[float, float]:
+    """Accuracy and inference cost of a network in the middle of its training, which goes on as if it were not asked."""
+    model = copy.deepcopy(network.model)
+    if phase.is_held:
+        reestimate_statistics(model, choose_training_path(model), frames, request.seed)
+    cost = count_cost(network.architecture, measure_density(model))
+    return evaluate_accuracy(model, validation_frames).overall, cost.inference_cost
+
+
+def _make_rung_result(request: EvaluationRequest, rung: Rung, accuracy: float, inference_cost: float) -> RungResult:
+    return RungResult(request.study_name, request.trial_number, rung.number, rung.epoch, accuracy, inference_cost)
 
 
 def _load_network(request: EvaluationRequest, finished: Sequence[Evaluation]) -> Network:
@@ -132,9 +176,12 @@ def _load_finished_stages(folder: Path, n_stages: int) -> list[Evaluation]:
 
 
 def _run_stage(
-    request: EvaluationRequest, network: Network, phase: Phase, frames: Frames
+    request: EvaluationRequest, network: Network, phase: Phase, frames: Frames, until: int | None
 ) -> tuple[Network, float, TrainingPath]:
-    """Prunes and trains, from the start or from where an earlier attempt stopped; with the seconds that it took."""
+    """Prunes and trains, from the start or from where an earlier attempt stopped; with the seconds that it took.
+
+    With `until` below the phase's epochs it pauses there, in the middle.
+    """
     folder = request.folder
     start, resumption = _start(request, network, phase)
     checkpoint = load_checkpoint(folder / CHECKPOINT_FILE)
@@ -161,8 +208,11 @@ def _run_stage(
         _write_progress(folder, request.design, phase, end)
 
     if phase.epochs:
-        phase = dataclasses.replace(phase, ramp=start.ramp)
-        train(model, frames, phase, request.seed, start.pruner, resumption, on_epoch, path)
+        until = phase.epochs if until is None else min(until, phase.epochs)
+        phase = replace(phase, ramp=start.ramp)
+        train(model, frames, phase, request.seed, start.pruner, resumption, on_epoch, path, until)
+        if until < phase.epochs:
+            return start.network, time.monotonic() - started, path
     if start.pruner and start.ramp:
         start.pruner.fill_up(start.ramp.last)
     if phase.is_held:
@@ -199,7 +249,7 @@ def _prune_held(folder: Path, start: StageStart, stage: int) -> None:
     if held is None or any(held.model_state[name].shape != mask.shape for name, mask in weights.items()):
         return
     pruned = {name: t * weights[name].cpu() if name in weights else t for name, t in held.model_state.items()}
-    write_checkpoint(folder / held_file(stage), dataclasses.replace(held, stage=stage, model_state=pruned))
+    write_checkpoint(folder / held_file(stage), replace(held, stage=stage, model_state=pruned))
 
 
 def _measure(

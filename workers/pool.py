@@ -9,9 +9,12 @@ from collections import deque
 from typing import Any, Protocol
 
 from storage.child_processes import PROJECT_FOLDER
-from workers.evaluation import evaluate_design
+from workers.evaluation import run_design
 from workers.gpu_actors import GpuActors
-from workers.requests import Completed, EvaluationRequest, Failed
+from workers.requests import Completed, EvaluationRequest, Failed, Paused
+
+Done = Completed | Paused | Failed
+"""How a request ends."""
 
 
 class PoolError(RuntimeError):
@@ -27,8 +30,8 @@ class Pool(Protocol):
     def submit(self, request: EvaluationRequest) -> None:
         """Hands over a trial; returns at once."""
 
-    def next_done(self, timeout_s: float) -> Completed | Failed | None:
-        """One finished trial, or None if none finishes in time."""
+    def next_done(self, timeout_s: float) -> Done | None:
+        """One trial that is finished or pauses, or None if none does in time."""
 
     def close(self) -> None:
         """Stops all running trials and frees the pool."""
@@ -46,7 +49,7 @@ class LocalPool:
     def submit(self, request: EvaluationRequest) -> None:
         self._waiting.append(request)
 
-    def next_done(self, timeout_s: float) -> Completed | Failed | None:
+    def next_done(self, timeout_s: float) -> Done | None:
         """As in `Pool`, but it trains to the end, however long that takes."""
         return run_request(self._waiting.popleft()) if self._waiting else None
 
@@ -72,7 +75,7 @@ class RayPool:
         self._cpus, self._gpus, self._max_concurrent = cpus_per_trial, gpus_per_trial, max_concurrent
         options = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial, "max_retries": 0}
         self._task = self._ray.remote(**options)(run_request)
-        self._actors: GpuActors[Completed | Failed] | None = None
+        self._actors: GpuActors[Done] | None = None
         if 0 < gpus_per_trial < 1:  # trials that share a GPU share a process, and so one copy of the frames
             self._actors = GpuActors(self._ray, run_request, trials_per_actor=int(1 / gpus_per_trial))
         self._running: dict[Any, int] = {}
@@ -94,7 +97,7 @@ class RayPool:
         reference = self._actors.submit(request) if self._actors else self._task.remote(request)
         self._running[reference] = request.trial_number
 
-    def next_done(self, timeout_s: float) -> Completed | Failed | None:
+    def next_done(self, timeout_s: float) -> Done | None:
         if not self._running:
             return None
         done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=timeout_s)
@@ -102,7 +105,7 @@ class RayPool:
             return None
         trial_number = self._running.pop(done[0])
         try:
-            result: Completed | Failed = self._ray.get(done[0])
+            result: Done = self._ray.get(done[0])
         except self._ray.exceptions.RayError as error:  # the worker died: run_request itself lets nothing through
             if self._actors:
                 self._actors.replace(done[0])
@@ -118,10 +121,13 @@ class RayPool:
         self._ray.shutdown()  # ends what runs; cancelling a task that ends just then crashes Ray 2.60
 
 
-def run_request(request: EvaluationRequest) -> Completed | Failed:
+def run_request(request: EvaluationRequest) -> Done:
     """The outermost function of a worker: whatever a trial raises becomes a `Failed` with its traceback."""
     try:
-        return Completed(request.trial_number, evaluate_design(request))
+        evaluations, rung = run_design(request)
+        if rung is not None:
+            return Paused(request.trial_number, rung, evaluations)
+        return Completed(request.trial_number, evaluations)
     except Exception as error:  # a trial may fail in any way; the search decides what that means
         return Failed(request.trial_number, type(error).__name__, traceback.format_exc(), is_infrastructure=False)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from spaces.search_space import Design
 from storage.artifacts import ArtifactStore
-from storage.records import Evaluation
+from storage.records import Evaluation, Rung, RungResult
 
 PROGRESS_FILE = "progress.json"
 """In a trial's folder: how far its worker is."""
@@ -41,6 +41,8 @@ class EvaluationRequest:
     """Start time of the study: tells apart two studies of one name, in another database or deleted since."""
     n_threads: int
     use_gpu: bool
+    until: Rung | None = None
+    """Where it pauses; None: it is trained to its end."""
 
     @property
     def identity(self) -> str:
@@ -66,6 +68,16 @@ class Completed:
 
     trial_number: int
     evaluations: tuple[Evaluation, ...]
+
+
+@dataclass(frozen=True)
+class Paused:
+    """A trial that reached the rung it was asked for, and can go on from there."""
+
+    trial_number: int
+    result: RungResult
+    evaluations: tuple[Evaluation, ...]
+    """Of the stages that are finished."""
 
 
 @dataclass(frozen=True)

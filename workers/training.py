@@ -100,9 +100,11 @@ def train(
     resumption: Resumption | None = None,
     on_epoch: Callable[[EpochEnd], None] = lambda _: None,
     path: TrainingPath | None = None,
+    until: int | None = None,
 ) -> None:
     """Trains `model` in place for what is left of the phase, and calls `on_epoch` after each epoch.
 
+    With `until` it pauses when so many epochs of the phase are done.
     `path` is by default the fastest there is for the model. Weights outside the pruner's masks stay at zero, and where
     the phase has a ramp the pruner removes more of them.
     The order of frames depends on (seed, stage, epoch) alone, so a resumed phase sees what an unbroken one would have.
@@ -115,7 +117,7 @@ def train(
         optimizer.param_groups[0]["weight_decay"] = phase.weight_decay  # another phase may have had another
     model.train()
     run = _start_run(Trainee(model, optimizer, pruner), path, frames, phase.batch_size)
-    for epoch in range(resumption.epochs_done if resumption else 0, phase.epochs):
+    for epoch in range(resumption.epochs_done if resumption else 0, phase.epochs if until is None else until):
         plan = plan_epoch(phase, len(frames), seed, epoch)
         mean_loss = run.run_epoch(plan)
         if not math.isfinite(mean_loss):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import optuna
 
+from search import trial_attributes
 from search.hardware_estimates import study_target
 from search.measured_trials import MeasuredPoint, MeasuredTrial, load_measured_trials
 from search.objectives import (
@@ -36,14 +37,27 @@ class TrialCounts:
 
     complete: int
     pruned: int
+    """Could not be built."""
     failed: int
     running: int
     waiting: int
+    stopped: int = 0
+    """Early, at a rung."""
 
     @property
     def total(self) -> int:
         """All trials."""
-        return self.complete + self.pruned + self.failed + self.running + self.waiting
+        return self.trained + self.pruned + self.failed + self.running + self.waiting
+
+    @property
+    def trained(self) -> int:
+        """To their end or to the rung where they were stopped: those that a budget of trials counts."""
+        return self.complete + self.stopped
+
+    def describe_others(self) -> str:
+        """How many ended in another way than complete, such as "4 stopped early, 1 could not be built, 0 failed"."""
+        stopped = f"{self.stopped} stopped early, " if self.stopped else ""
+        return f"{stopped}{self.pruned} could not be built, {self.failed} failed"
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,7 @@ class StudyReport:
     """Accuracy from which a network is of use."""
     counts: TrialCounts
     trials: tuple[MeasuredTrial, ...]
-    """All complete trials, in the order they were asked."""
+    """All trials that have points: complete, or stopped early after a stage; in the order they were asked."""
     front: tuple[MeasuredPoint, ...]
     """The non-dominated feasible points of all trials, sorted by the second objective from its best value."""
     hypervolume: float
@@ -88,7 +102,7 @@ class StudyReport:
     @property
     def n_infeasible(self) -> int:
         """Trials whose last point breaks a constraint: those that are infeasible in Optuna."""
-        return sum(not self.is_feasible(trial.last) for trial in self.trials)
+        return sum(not trial.is_stopped and not self.is_feasible(trial.last) for trial in self.trials)
 
     @property
     def best_feasible(self) -> MeasuredPoint | None:
@@ -143,5 +157,14 @@ def make_study_report(
 
 def count_trials(study: optuna.Study) -> TrialCounts:
     """How many trials the study has in each state."""
-    states = Counter(trial.state.name for trial in study.get_trials(deepcopy=False))
-    return TrialCounts(states["COMPLETE"], states["PRUNED"], states["FAIL"], states["RUNNING"], states["WAITING"])
+    trials = study.get_trials(deepcopy=False)
+    states = Counter(trial.state.name for trial in trials)
+    stopped = sum(trial_attributes.is_stopped(trial) for trial in trials)
+    return TrialCounts(
+        complete=states["COMPLETE"],
+        pruned=states["PRUNED"] - stopped,
+        failed=states["FAIL"],
+        running=states["RUNNING"],
+        waiting=states["WAITING"],
+        stopped=stopped,
+    )

@@ -22,6 +22,7 @@ from storage.builds import queue_build
 from storage.database import Database
 from storage.records import Build, BuildRequest, BuildTarget, Evaluation
 from workers.inference_cost import count_cost, list_mac_layers
+from workers.pool import Done
 from workers.requests import Completed, DatasetRequest, EvaluationRequest, Failed
 
 STUDY_FILE = """
@@ -47,7 +48,7 @@ workers: {max_attempts: 3}
 
 DATA = {"data_file": "data.hdf5", "data_set": "file", "data_frames": "4992"}
 
-Evaluate = Callable[[EvaluationRequest], Completed | Failed]
+Evaluate = Callable[[EvaluationRequest], Done]
 
 
 def small_config(pool_kernel_size: str = "2", **replacements: str) -> StudyConfig:
@@ -89,7 +90,7 @@ class FakePool:
         self._waiting.append(request)
         self.most_in_flight = max(self.most_in_flight, len(self._waiting))
 
-    def next_done(self, timeout_s: float) -> Completed | Failed | None:
+    def next_done(self, timeout_s: float) -> Done | None:
         return self.evaluate(self._waiting.popleft()) if self._waiting else None
 
     def close(self) -> None:

@@ -90,7 +90,7 @@ def test_time_left_is_at_most_the_time_limit() -> None:
 
 
 def test_time_left_is_unknown_before_the_first_trial() -> None:
-    fresh = replace(status(), n_complete_at_start=3)
+    fresh = replace(status(), n_trained_at_start=3)
     assert estimate_seconds_left(fresh, fresh.started + 60) is None
 
 

@@ -18,11 +18,11 @@ from spaces.architecture import ArchitectureConfig, Conv, GlobalPool, InputQuant
 from spaces.pruning_stages import CostAwareStage, MagnitudeStage, StructuredStage, ThresholdStage
 from spaces.search_space import Design, TrainingSettings
 from storage.dataset.radioml import DatasetError
-from storage.records import Evaluation
+from storage.records import Evaluation, Rung
 from storage.twin.cached_twin import ensure_twin
 from tests.workers.conftest import dsc
 from workers.checkpoint import CheckpointError, load_weights
-from workers.evaluation import evaluate_design, load_frames, weights_file
+from workers.evaluation import evaluate_design, load_frames, run_design, weights_file
 from workers.inference_cost import score_qonnx_file
 from workers.model import build_model, measure_density
 from workers.qonnx_export import write_qonnx
@@ -148,6 +148,32 @@ def test_a_killed_trial_ends_as_an_unbroken_one(
     epochs = [design.training.epochs, *(stage.epochs for stage in design.stages)]
     once = [(stage, epoch + 1) for stage, n_epochs in enumerate(epochs) for epoch in range(n_epochs)]
     assert epochs_trained == once, "no epoch is trained twice"
+    for stage in range(len(design.stages) + 1):
+        files = [folder / weights_file(stage) for folder in (request_.folder, other.folder)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("design", [DESIGN, HELD])
+def test_a_trial_that_pauses_at_each_epoch_ends_as_an_unbroken_one(request_: EvaluationRequest, design: Design) -> None:
+    request_ = dataclasses.replace(request_, design=design)
+    unbroken = evaluate_design(request_)
+    other = dataclasses.replace(request_, trial_number=4)
+    n_epochs = design.training.epochs + sum(stage.epochs for stage in design.stages)
+    rungs = []
+    for epoch in range(1, n_epochs):
+        evaluations, rung = run_design(dataclasses.replace(other, until=Rung(epoch - 1, epoch)))
+        assert rung is not None
+        assert rung == run_design(dataclasses.replace(other, until=Rung(epoch - 1, epoch)))[1], (
+            "also where it was there before"
+        )
+        rungs.append(rung)
+        assert [e.stage for e in evaluations] == [e.stage for e in unbroken if e.epochs <= epoch][: len(evaluations)]
+    finished, rung = run_design(dataclasses.replace(other, until=Rung(n_epochs, n_epochs + 1)))
+    assert rung is None
+    assert [rung.epoch for rung in rungs] == list(range(1, n_epochs))
+    measured = {e.epochs: (e.accuracy, e.cost.inference_cost) for e in reversed(unbroken)}
+    assert all((r.accuracy, r.inference_cost) == measured[r.epoch] for r in rungs if r.epoch in measured)
+    assert [(e.accuracy, e.cost) for e in finished] == [(e.accuracy, e.cost) for e in unbroken]
     for stage in range(len(design.stages) + 1):
         files = [folder / weights_file(stage) for folder in (request_.folder, other.folder)]
         assert files[0].read_bytes() == files[1].read_bytes()

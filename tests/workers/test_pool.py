@@ -13,7 +13,7 @@ import pytest
 
 from spaces.architecture import ArchitectureConfig, Conv, GlobalPool, InputQuantizer, Linear
 from spaces.search_space import Design, TrainingSettings
-from workers.pool import LocalPool, Pool, PoolError, RayPool
+from workers.pool import Done, LocalPool, Pool, PoolError, RayPool
 from workers.requests import Completed, DatasetRequest, EvaluationRequest, Failed
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
     pool.close()
 
 
-def wait_for(pool: Pool, seconds: float = 120) -> Completed | Failed:
+def wait_for(pool: Pool, seconds: float = 120) -> Done:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         done = pool.next_done(timeout_s=1)
