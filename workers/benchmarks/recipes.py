@@ -56,15 +56,14 @@ FIRST_EPOCHS, STAGE_EPOCHS = 6, 2
 
 
 def pruning_ways() -> Mapping[str, Design]:
-    """The same network and epochs; how weights are removed differs, and with the last two the schedule."""
+    """The same network and epochs; how weights are removed differs, and with the last the schedule."""
     old = TrainingSettings(epochs=FIRST_EPOCHS, batch_size=64, learning_rate=0.01, weight_decay=1e-4, restart_epochs=2)
     plain = old.model_copy(update={"weight_decay": 0.0})
     thresholds = [ThresholdStage(epsilon=e, weight_decay=5e-5, epochs=STAGE_EPOCHS) for e in EPSILONS]
     return {
         "threshold": _design(old, thresholds),
-        "magnitude, one-shot": _design(plain, [_magnitude(cost, "one_shot") for cost in TARGETS]),
+        "magnitude, one-shot": _design(plain, [_magnitude(cost) for cost in TARGETS]),
         "cost-aware, one-shot": _design(plain, [_cost_aware(cost, "one_shot") for cost in TARGETS]),
-        "magnitude, gradual, hold": _design(_hold(FIRST_EPOCHS), [_magnitude(cost, "gradual") for cost in TARGETS]),
         "cost-aware, gradual, hold": _design(_hold(FIRST_EPOCHS), [_cost_aware(cost, "gradual") for cost in TARGETS]),
     }
 
@@ -193,8 +192,8 @@ def _hold(epochs: int) -> TrainingSettings:
     return TrainingSettings(epochs=epochs, batch_size=64, learning_rate=0.02, restart_epochs=None, schedule="hold")
 
 
-def _magnitude(cost: float, ramp: str) -> MagnitudeStage:
-    return MagnitudeStage.model_validate({"inference_cost": cost, "ramp": ramp, "epochs": STAGE_EPOCHS})
+def _magnitude(cost: float) -> MagnitudeStage:
+    return MagnitudeStage(inference_cost=cost, ramp="one_shot", epochs=STAGE_EPOCHS)
 
 
 def _cost_aware(cost: float, ramp: str) -> CostAwareStage:
