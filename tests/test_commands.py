@@ -27,6 +27,7 @@ COMMANDS = (
     "search.promotion_benchmark",
     "search.report",
     "search.run",
+    "search.strategy_benchmark",
     "search.test_accuracy",
     "storage.radioml_twin",
     "storage.twin_benchmark",

@@ -1,0 +1,339 @@
+"""How much training search strategies need: `python -m search.strategy_benchmark record` and `replay`.
+
+Strategies are replayed on a table of designs that are all trained once. Each gets the same training and the same
+ladder of cost targets. The peers' trial is a design with one target and gives one point, as it does there; ours is a
+design with all targets. What counts is the hypervolume over the epochs that were trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import TrialState
+
+from search.benchmarks.recorded_designs import (
+    Params,
+    RecordedDesign,
+    list_choices,
+    read_table,
+    record_designs,
+    recorded_study,
+    write_table,
+)
+from search.early_stopping import goes_on
+from search.pareto import hypervolume
+from search.surrogate import AccuracyModel, Encoder, Point, expect_gains
+from storage.records import RungResult
+
+REFERENCE = (1 / 24, 0.03)
+"""Accuracy of a guess, and a cost above that of all designs."""
+
+TARGET = "target"
+"""The peers' parameter: after which stage their trial ends."""
+
+KNOWN_DESIGN = {
+    "space.blocks[1].out_channels": 24,
+    "space.blocks[1].kernel_size": 27,
+    "space.blocks[1].stride": 4,
+    "space.blocks[2].activation_bit_width": 4,
+    "space.blocks[3].out_channels": 48,
+    "space.blocks[3].weight_bit_width": 4,
+}
+"""The member of the space that is most like the small network found by hand."""
+
+N_STARTUP = 5
+"""Trials before the surrogate is asked."""
+
+
+@dataclass
+class Trace:
+    """What one run of a strategy trained, and what it found when."""
+
+    epochs: int = 0
+    found: list[tuple[int, float, float]] = field(default_factory=list)
+    """Epochs trained by then, accuracy, inference cost."""
+
+    def add(self, accuracy: float, inference_cost: float) -> None:
+        """A point that is known now."""
+        self.found.append((self.epochs, accuracy, inference_cost))
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """All that was found, as accuracy and cost."""
+        return [(accuracy, cost) for _, accuracy, cost in self.found]
+
+
+class Table:
+    """The recorded designs by their values."""
+
+    def __init__(self, designs: Sequence[RecordedDesign]) -> None:
+        self.choices = list_choices(recorded_study())
+        self.designs = {self._key(design.params): design for design in designs}
+
+    def find(self, params: Mapping[str, Any]) -> RecordedDesign:
+        """The design with these values."""
+        return self.designs[self._key(params)]
+
+    def draw(self, generator: random.Random) -> Params:
+        """A design at random."""
+        return {name: generator.choice(several) for name, several in self.choices.items()}
+
+    def _key(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(params[name] for name in self.choices)
+
+
+Strategy = Callable[[Table, int, int], Trace]
+"""Table, epochs to train, and seed."""
+
+
+def run_optuna(sampler: Callable[[int], BaseSampler], table: Table, budget: int, seed: int) -> Trace:
+    """Each suggestion is trained to its target, and gives one point."""
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler(seed))
+    trace = Trace()
+    while trace.epochs < budget:
+        trial = study.ask()
+        params = {name: trial.suggest_categorical(name, several) for name, several in table.choices.items()}
+        points = table.find(params).points
+        point = points[trial.suggest_categorical(TARGET, range(len(points)))]
+        trace.epochs += point.epoch
+        trace.add(point.accuracy, point.inference_cost)
+        study.tell(trial, [point.accuracy, point.inference_cost])
+    return trace
+
+
+def run_moasha(table: Table, budget: int, seed: int) -> Trace:
+    """Syne Tune's MO-ASHA, with its defaults but for a first rung at 3 epochs: the same that is a fifth of ours."""
+    from syne_tune.backend.trial_status import Trial
+    from syne_tune.config_space import choice
+    from syne_tune.optimizer.scheduler import SchedulerDecision
+    from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
+
+    np.random.seed(seed)  # its configurations are drawn from there
+    n_points = len(next(iter(table.designs.values())).points)
+    space = {name: choice(list(several)) for name, several in table.choices.items()}
+    scheduler = MOASHA(
+        {**space, TARGET: choice(list(range(n_points)))}, ["error", "cost"], time_attr="epoch", max_t=14,
+        grace_period=3, random_seed=seed,
+    )  # fmt: skip
+    trace = Trace()
+    for number in range(10**6):
+        if trace.epochs >= budget:
+            break
+        config = scheduler.suggest().config
+        trial = Trial(number, config, None)
+        scheduler.on_trial_add(trial)
+        design = table.find(config)
+        end = design.points[config[TARGET]].epoch
+        before = 0
+        for one in design.measurements:
+            if one.epoch > end:
+                break
+            trace.epochs += one.epoch - before
+            before = one.epoch
+            result = {"epoch": one.epoch, "error": 1 - one.accuracy, "cost": one.inference_cost}
+            if one.epoch == end:
+                trace.add(one.accuracy, one.inference_cost)
+                scheduler.on_trial_complete(trial, result)
+            elif scheduler.on_trial_result(trial, result) == SchedulerDecision.STOP:
+                break
+    return trace
+
+
+@dataclass(frozen=True)
+class Ours:
+    """This project's search; each part can be left out."""
+
+    stops: bool = True
+    """Successive halving at a third and two thirds of a trial."""
+    chooses: bool = True
+    """Of many draws the one is trained that the surrogate expects most of; else TPE's own draw."""
+    starts_warm: bool = True
+    """The first trial is the design that is known to be good."""
+
+    def __call__(self, table: Table, budget: int, seed: int) -> Trace:
+        run = _OurRun(self, table, seed)
+        while run.trace.epochs < budget and len(run.trained) < len(table.designs):
+            run.train(run.suggest())
+        return run.trace
+
+
+RUNG_EPOCHS = (5, 9)
+KEPT = 0.5
+
+MAX_REPEATED = 5
+"""After so many suggestions in a row that were trained before, one that was not is drawn at random."""
+
+
+class _OurRun:
+    def __init__(self, parts: Ours, table: Table, seed: int) -> None:
+        self.parts, self.table, self.trace = parts, table, Trace()
+        self.generator, self.seed = random.Random(seed), seed
+        self.study = optuna.create_study(directions=["maximize", "minimize"], sampler=TPESampler(seed=seed))
+        distributions = {name: CategoricalDistribution(several) for name, several in table.choices.items()}
+        self.encoder = Encoder(distributions)
+        self.rungs: dict[int, list[RungResult]] = {epoch: [] for epoch in RUNG_EPOCHS}
+        self.points: list[Point] = []
+        self.trained: set[int] = set()
+        self.n_repeated = 0
+
+    def suggest(self) -> optuna.Trial:
+        n_asked = len(self.study.trials)
+        if n_asked == 0 and self.parts.starts_warm:
+            self.study.enqueue_trial(KNOWN_DESIGN)
+        elif self.parts.chooses and n_asked >= N_STARTUP:
+            self.study.enqueue_trial(self.choose())
+        elif self.n_repeated >= MAX_REPEATED:
+            self.study.enqueue_trial(dict(self.generator.choice(self.list_left()).params))
+        return self.study.ask()
+
+    def list_left(self) -> list[RecordedDesign]:
+        """The designs that were not trained yet; all where none is left."""
+        designs = list(self.table.designs.values())
+        return [design for design in designs if id(design) not in self.trained] or designs
+
+    def choose(self) -> dict[str, Any]:
+        """Of all designs that were not trained yet the most promising: a space of 216 needs no draws."""
+        left = self.list_left()
+        model = AccuracyModel(self.points, self.seed)
+        rows = [self.encoder.encode(design.params) for design in left]
+        costs = [[point.inference_cost for point in design.points] for design in left]
+        gains = expect_gains(model, rows, costs, self.trace.points, REFERENCE)
+        return dict(left[int(np.argmax(gains))].params)
+
+    def train(self, trial: optuna.Trial) -> None:
+        choices = self.table.choices
+        params = {name: trial.suggest_categorical(name, several) for name, several in choices.items()}
+        design = self.table.find(params)
+        is_new = id(design) not in self.trained
+        self.n_repeated = 0 if is_new else self.n_repeated + 1
+        self.trained.add(id(design))
+        before = 0
+        for one in design.measurements:
+            if is_new:  # a design that was trained before is answered from the record
+                self.trace.epochs += one.epoch - before
+            before = one.epoch
+            if one.stage is not None and is_new:
+                self.trace.add(one.accuracy, one.inference_cost)
+                row = self.encoder.encode(params)
+                self.points.append(Point(row, one.inference_cost, one.accuracy))
+            if self.parts.stops and one.epoch in self.rungs and is_new:
+                own = RungResult("", trial.number, 0, one.epoch, one.accuracy, one.inference_cost)
+                others = self.rungs[one.epoch]
+                is_kept = goes_on(own, others, KEPT)
+                others.append(own)
+                if not is_kept:
+                    self.study.tell(trial, state=TrialState.PRUNED)
+                    return
+        last = design.points[-1]
+        self.study.tell(trial, [last.accuracy, last.inference_cost])
+
+
+PEERS: Mapping[str, Strategy] = {
+    "random": partial(run_optuna, lambda seed: RandomSampler(seed=seed)),
+    "Optuna TPE": partial(run_optuna, lambda seed: TPESampler(seed=seed)),
+    "Optuna NSGA-II": partial(run_optuna, lambda seed: NSGAIISampler(seed=seed)),
+    "Syne Tune MO-ASHA": run_moasha,
+}
+
+OURS: Mapping[str, Strategy] = {
+    "TPE, all points of a trial": Ours(stops=False, chooses=False, starts_warm=False),
+    "and stopping": Ours(chooses=False, starts_warm=False),
+    "and choosing, without stopping": Ours(stops=False, starts_warm=False),
+    "and choosing and stopping": Ours(starts_warm=False),
+    "all": Ours(),
+}
+
+
+def measure_curve(trace: Trace, at: Sequence[int]) -> list[float]:
+    """The hypervolume of what was found by each of these numbers of epochs."""
+    curve = []
+    for epochs in at:
+        points = [(accuracy, math.log10(cost)) for spent, accuracy, cost in trace.found if spent <= epochs]
+        corner = REFERENCE[0], math.log10(REFERENCE[1])
+        curve.append(hypervolume(points, corner, ("maximize", "minimize")))
+    return curve
+
+
+def find_epochs(curve: Sequence[float], at: Sequence[int], volume: float) -> int | None:
+    """The first of these numbers of epochs at which the curve has the volume; None where it never does."""
+    return next((epochs for epochs, value in zip(at, curve, strict=True) if value >= volume), None)
+
+
+def replay(name: str, table: Table, budget: int, n_seeds: int, at: Sequence[int]) -> list[list[float]]:
+    """The curves of a strategy, one for each seed."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    strategy = {**PEERS, **OURS}[name]
+    return [measure_curve(strategy(table, budget, seed), at) for seed in range(n_seeds)]
+
+
+def format_table(curves: Mapping[str, Sequence[Sequence[float]]], at: Sequence[int]) -> str:
+    """Of each strategy the final volume, and the epochs to the best peer's."""
+    finals = {name: statistics.median(curve[-1] for curve in several) for name, several in curves.items()}
+    best = max((name for name in curves if name in PEERS), key=finals.__getitem__)
+    lines = [
+        f"| strategy | hypervolume after {at[-1]} epochs, quartiles | epochs to {finals[best]:.4f} | share |",
+        "|---|--:|--:|--:|",
+    ]
+    for name, several in curves.items():
+        volumes = _quartiles([curve[-1] for curve in several])
+        epochs = [find_epochs(curve, at, finals[best]) or math.inf for curve in several]
+        needed = _quartiles(epochs)
+        lines.append(
+            f"| {name} | {volumes[1]:.4f} ({volumes[0]:.4f} to {volumes[2]:.4f}) "
+            f"| {needed[1]:.0f} ({needed[0]:.0f} to {needed[2]:.0f}) | {needed[1] / at[-1]:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    args = _parse_arguments(arguments)
+    if args.action == "record":
+        write_table(record_designs(recorded_study(), args.folder, args.processes, _say))
+        return 0
+    table = Table(read_table())
+    at = list(range(20, args.budget + 1, 10))
+    with ProcessPoolExecutor(args.processes) as pool:
+        names = list({**PEERS, **OURS})
+        curves = dict(zip(names, pool.map(partial(_replay, table, args.budget, args.seeds, at), names), strict=True))
+    print(format_table(curves, at))
+    return 0
+
+
+def _replay(table: Table, budget: int, n_seeds: int, at: Sequence[int], name: str) -> list[list[float]]:
+    return replay(name, table, budget, n_seeds, at)
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    low, middle, high = np.quantile(np.array(values), [0.25, 0.5, 0.75], method="nearest")
+    return float(low), float(middle), float(high)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m search.strategy_benchmark", description="How much training search strategies need."
+    )
+    parser.add_argument("action", choices=["record", "replay"])
+    parser.add_argument("--seeds", type=int, default=20, help="of replay; default 20")
+    parser.add_argument("--budget", type=int, default=800, help="epochs that each strategy trains; default 800")
+    parser.add_argument("--processes", type=int, default=2, help="at once, of one thread each; default 2")
+    parser.add_argument("--folder", type=Path, default=Path("runs/recorded_designs"), help="where trainings lie")
+    return parser.parse_args(arguments)
