@@ -28,7 +28,7 @@ Schedule = Literal["hold", "restarts"]
 restarts: cosine warm restarts, each stage from the network that was measured; the papers' way."""
 
 _RECIPES: dict[str, dict[str, object]] = {
-    "hold": {"batch_size": 64, "learning_rate": 0.02, "weight_decay": 0.0},
+    "hold": {"batch_size": 64, "learning_rate": 0.01, "weight_decay": 0.0},
     "restarts": {"batch_size": 1024, "learning_rate": 0.01, "weight_decay": 0.0, "restart_epochs": 5},
 }
 """What a study file has where it gives nothing."""

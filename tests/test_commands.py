@@ -25,6 +25,7 @@ COMMANDS = (
     "search.hardware_table",
     "search.promote",
     "search.promotion_benchmark",
+    "search.replay",
     "search.report",
     "search.run",
     "search.strategy_benchmark",

@@ -42,7 +42,7 @@ def test_minimal_study_has_the_documented_defaults() -> None:
     assert config.training.model_dump() == {
         "schedule": "hold",
         "batch_size": 64,
-        "learning_rate": 0.02,
+        "learning_rate": 0.01,
         "weight_decay": 0.0,
     }
     assert config.pruning.stages == ()

@@ -1,0 +1,136 @@
+"""Trains a trial again from its record: `python -m search.replay STUDY TRIAL`.
+
+On the same machine with the same versions it gives the same accuracies, bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import optuna
+from rich.console import Console
+from rich.table import Table
+
+from search.stored_point import StoredPoint, open_stored_point
+from search.study import StudyError
+from search.study_data import request_frames
+from spaces.study_config import ConfigError
+from storage.artifacts import ArtifactError
+from storage.command_options import add_artifacts_option, add_stage_option, add_storage_option
+from storage.database import DatabaseError
+from storage.dataset.radioml import DatasetError
+from storage.provenance import collect_provenance
+from storage.records import Evaluation
+from storage.studies import load_study_record
+from workers.requests import EvaluationRequest
+
+EXIT_DIFFERENT = 1
+
+
+@dataclass(frozen=True)
+class ReplayedStage:
+    """One network as it was recorded, and as it is now."""
+
+    stage: int
+    recorded_accuracy: float
+    accuracy: float
+    recorded_inference_cost: float
+    inference_cost: float
+
+    @property
+    def is_equal(self) -> bool:
+        """To the last bit."""
+        return (self.accuracy, self.inference_cost) == (self.recorded_accuracy, self.recorded_inference_cost)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0 where all stages are equal, 1 where one is not, 2 where study, trial or data are missing."""
+    args = _parse_arguments(arguments)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        stored = open_stored_point(args.storage, args.artifacts, args.study, args.trial, args.stage)
+        differences = list_differences(stored)
+        for line in differences:
+            print(line, file=sys.stderr)
+        stages = replay(stored)
+    except (ArtifactError, ConfigError, DatabaseError, DatasetError, StudyError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if args.json:
+        rows = [{**asdict(stage), "is_equal": stage.is_equal} for stage in stages]
+        print(json.dumps({"differences": differences, "stages": rows}))
+    else:
+        _print_table(stages)
+    return 0 if all(stage.is_equal for stage in stages) else EXIT_DIFFERENT
+
+
+def replay(stored: StoredPoint) -> list[ReplayedStage]:
+    """Trains the trial up to the point's stage, in a folder of its own that is deleted. Nothing is recorded."""
+    from workers.evaluation import evaluate_design  # imports torch, which --help does not need
+
+    with tempfile.TemporaryDirectory(prefix="replay-") as folder:
+        replayed = evaluate_design(_make_request(stored, Path(folder)))
+    recorded = [point.evaluation for point in stored.point.trial.points]
+    return [_compare(before, now) for before, now in zip(recorded, replayed, strict=False)]
+
+
+def list_differences(stored: StoredPoint) -> list[str]:
+    """In what this machine differs from the one on which the study was started, a line each."""
+    record = load_study_record(stored.database, stored.study_name)
+    assert record is not None  # open_stored_point raises before
+    here = collect_provenance()
+    names = [name for name in here if name in record.provenance and here[name] != record.provenance[name]]
+    return [f"{name} is {here[name]} here; the study was started with {record.provenance[name]}" for name in names]
+
+
+def _make_request(stored: StoredPoint, folder: Path) -> EvaluationRequest:
+    point, workers = stored.point, stored.config.workers
+    design = point.design.model_copy(update={"stages": point.design.stages[: point.stage]})
+    return EvaluationRequest(
+        study_name=stored.study_name,
+        trial_number=point.trial_number,
+        design=design,
+        seed=point.evaluation.seed,
+        dataset=request_frames(stored.config, stored.file),
+        artifacts=str(folder),
+        study_started="replay",
+        n_threads=max(1, int(workers.cpus_per_trial)),
+        use_gpu=workers.gpus_per_trial > 0,
+    )
+
+
+def _compare(before: Evaluation, now: Evaluation) -> ReplayedStage:
+    costs = before.cost.inference_cost, now.cost.inference_cost
+    return ReplayedStage(before.stage, before.accuracy, now.accuracy, *costs)
+
+
+def _print_table(stages: Sequence[ReplayedStage]) -> None:
+    table = Table("stage", "accuracy, recorded", "now", "inference cost, recorded", "now", "equal")
+    for stage in stages:
+        accuracies = f"{stage.recorded_accuracy:.4%}", f"{stage.accuracy:.4%}"
+        costs = f"{stage.recorded_inference_cost:.6f}", f"{stage.inference_cost:.6f}"
+        table.add_row(str(stage.stage), *accuracies, *costs, "yes" if stage.is_equal else "no")
+    Console().print(table)
+
+
+def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m search.replay", description="Trains a trial again from its record, and compares."
+    )
+    parser.add_argument("study", help="name of the study")
+    parser.add_argument("trial", type=int, help="number of a trial with points")
+    add_stage_option(parser, "the last one")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    add_storage_option(parser)
+    add_artifacts_option(parser)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
