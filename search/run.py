@@ -46,6 +46,7 @@ from search.study_data import (
     request_frames,
 )
 from search.study_run import StudyRun
+from search.warm_start import enqueue_first_trials
 from spaces.study_config import ConfigError, load_study_config
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import load_build, load_builds
@@ -113,8 +114,11 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     interrupts = Interrupts()
     with hold_study(database, config.study.name) as lease, interrupts.watch():
         study = open_study(config, database, {**collect_provenance(), **describe_dataset(file)})
+        first = enqueue_first_trials(study, config, database)
         limits = choose_limits(study, config, args.trials, args.extend, args.time_limit)
         display, report = ProgressDisplay(console), LiveReport(database, study, config)
+        if first is not None:
+            display.notice(first)
         dataset = request_frames(config, file)
         search = Search(
             config, study, database, artifacts, dataset, lease, interrupts, limits, on_notice=display.notice

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, ValidationError, model_validator
 
+from spaces.known_designs import KNOWN_ARCHITECTURES, Mismatch, find_params
 from spaces.metrics import METRICS, Metric, needs_hardware
-from spaces.problems import InvalidValueError, Problem, list_problems
+from spaces.problems import InvalidValueError, Problem, format_value, list_problems, one_of
 from spaces.search_space import Part, PruningPart, SearchSpace, SpacePart, TrainingPart
 from spaces.yaml_text import YamlError, parse_yaml
 
@@ -189,6 +190,25 @@ class EarlyStoppingPart(Part):
     """Fraction of the trials that goes on from a rung. The next rung comes 1 / kept times as late."""
 
 
+def _parse_known_designs(value: object) -> tuple[str, ...]:
+    names = tuple(KNOWN_ARCHITECTURES)
+    if not isinstance(value, list | tuple):
+        raise InvalidValueError([Problem((), format_value(value), f"a list of names: {', '.join(names)}")])
+    unknown = [(index, name) for index, name in enumerate(value) if name not in names]
+    if unknown:
+        raise InvalidValueError([Problem((index,), format_value(name), one_of(names, name)) for index, name in unknown])
+    return tuple(value)
+
+
+class WarmStartPart(Part):
+    """What a new study tries first."""
+
+    designs: Annotated[tuple[str, ...], PlainValidator(_parse_known_designs)] = ()
+    """Networks found by hand, by name; the study's space must have them. Bit widths that it lacks are drawn."""
+    study: Annotated[str, AfterValidator(_check_name)] | None = None
+    """Another study in the same database, whose front is tried; values that the space lacks are drawn."""
+
+
 class WorkersPart(Part):
     """What one trial occupies, and how many attempts it has when machines fail."""
 
@@ -235,9 +255,26 @@ class _StudyFile(Part):
     budget: BudgetPart
     early_stopping: EarlyStoppingPart | None = None
     """Empty: each trial is trained to its end."""
+    warm_start: WarmStartPart = WarmStartPart()
     workers: WorkersPart = WorkersPart()
     promotion: PromotionPart = PromotionPart()
     fpga: FpgaPart = FpgaPart()
+
+    @model_validator(mode="after")
+    def _check_known_designs_are_in_the_space(self) -> Self:
+        found = {name: find_params(self.space.blocks, KNOWN_ARCHITECTURES[name]) for name in self.warm_start.designs}
+        problems = [
+            Problem(
+                ("warm_start", "designs", index),
+                name,
+                f"a design of the space: {mismatch.path} is {mismatch.given}, it needs {mismatch.expected}",
+            )
+            for index, (name, mismatch) in enumerate(found.items())
+            if isinstance(mismatch, Mismatch)
+        ]
+        if problems:
+            raise InvalidValueError(problems)
+        return self
 
 
 class StudyConfig(_StudyFile):

@@ -13,38 +13,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from spaces.architecture import ArchitectureConfig
+from spaces.known_designs import KNOWN_ARCHITECTURES
 from spaces.pruning_stages import CostAwareStage, MagnitudeStage, PruningStage, ThresholdStage
 from spaces.search_space import Design, TrainingSettings
 from storage.records import Evaluation
 from storage.twin.cached_twin import ensure_twin
 from workers.benchmarks.campaigns import Campaign, Results, run_campaign
-from workers.benchmarks.training_speed import NETWORKS
 
-SMALL_NET = ArchitectureConfig.model_validate(
-    {
-        "blocks": (
-            {"type": "input_quantizer", "clip": 3.0},
-            *(
-                {
-                    "type": "depthwise_separable",
-                    "kernel_size": kernel,
-                    "stride": stride,
-                    "out_channels": channels,
-                    "weight_bit_width": 4,
-                    "depthwise_weight_bit_width": 6,
-                    "activation_bit_width": 4,
-                }
-                for kernel, stride, channels in ((27, 4, 24), (21, 1, 24), (15, 2, 48), (9, 1, 48), (9, 2, 48))
-            ),
-            {"type": "global_pool"},
-            {"type": "linear", "out_features": 24, "weight_bit_width": 4},
-        )
-    }
-)
-"""BacalhauNet with a first stride of 4, and fewer bits outside of the depthwise layers."""
-
-BACALHAUNET = ArchitectureConfig(blocks=NETWORKS["BacalhauNet w6a6"])
+BACALHAUNET, SMALL_NET = KNOWN_ARCHITECTURES["bacalhaunet"], KNOWN_ARCHITECTURES["small_net"]
 
 TARGETS = (0.0235, 0.0118, 0.0083, 0.0059)
 """Inference costs: a third of the dense network's, what the published weights cost with quantized sums, two below."""

@@ -19,16 +19,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from spaces.architecture import (
-    ArchitectureConfig,
-    Block,
-    Conv,
-    DepthwiseSeparable,
-    GlobalPool,
-    InputQuantizer,
-    Linear,
-    MaxPool,
-)
+from spaces.architecture import ArchitectureConfig, Block
+from spaces.known_designs import KNOWN_ARCHITECTURES, separable_network
 from storage.twin.cached_twin import ensure_twin
 from workers.benchmarks.crews import N_PROCESSES, REFERENCE, Turn, start_crews
 from workers.inference_cost import list_mac_layers
@@ -36,29 +28,12 @@ from workers.training_path import PathName
 
 WAYS = (REFERENCE, PathName.CHANNELS_LAST.value, PathName.NATIVE.value)
 
-_INPUT = InputQuantizer(clip=3.0)
-
-
-def _separable(*layers: tuple[int, int, int], bits: int) -> tuple[Block, ...]:
-    blocks = tuple(
-        DepthwiseSeparable(
-            kernel_size=kernel, stride=stride, out_channels=channels, weight_bit_width=bits, activation_bit_width=bits
-        )
-        for kernel, stride, channels in layers
-    )
-    return (_INPUT, *blocks, GlobalPool(), Linear(out_features=24, weight_bit_width=8))
-
-
-def _vgg10() -> tuple[Block, ...]:
-    conv = Conv(out_channels=64, kernel_size=3, weight_bit_width=8, activation_bit_width=8)
-    hidden = Linear(out_features=128, weight_bit_width=8, activation_bit_width=8)
-    return (_INPUT, *(conv, MaxPool(kernel_size=2)) * 7, hidden, hidden, Linear(out_features=24, weight_bit_width=8))
-
-
-NETWORKS = {
-    "BacalhauNet w6a6": _separable((27, 2, 24), (21, 1, 24), (15, 2, 48), (9, 1, 48), (9, 2, 48), bits=6),
-    "VGG10 w8a8": _vgg10(),
-    "dsc4, small": _separable((9, 4, 16), (9, 2, 24), (9, 2, 32), (5, 2, 32), bits=4),
+NETWORKS: dict[str, tuple[Block, ...]] = {
+    "BacalhauNet w6a6": KNOWN_ARCHITECTURES["bacalhaunet"].blocks,
+    "VGG10 w8a8": KNOWN_ARCHITECTURES["vgg10"].blocks,
+    "dsc4, small": separable_network(
+        ((9, 4, 16), (9, 2, 24), (9, 2, 32), (5, 2, 32)), weights=4, activations=4, linear=8
+    ).blocks,
 }
 
 

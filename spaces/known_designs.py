@@ -1,0 +1,196 @@
+"""Networks found by hand, by name, and the values with which a study's space gives one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from spaces.architecture import (
+    ArchitectureConfig,
+    Block,
+    Conv,
+    DepthwiseSeparable,
+    GlobalPool,
+    InputQuantizer,
+    Linear,
+    MaxPool,
+)
+from spaces.block_space import BlockEntry, BlockSpace, RepeatSpace
+from spaces.distributions import Choices, Drawable, FloatRange, IntRange, Scalar
+
+_INPUT = InputQuantizer(clip=3.0)
+
+
+def separable_network(
+    layers: Sequence[tuple[int, int, int]], weights: int, activations: int, *, depthwise: int | None = None, linear: int
+) -> ArchitectureConfig:
+    """Depthwise-separable blocks of (kernel size, stride, channels), global pooling and a linear layer.
+
+    `depthwise` are the bits of depthwise weights where these differ from the others.
+    """
+    blocks = [
+        DepthwiseSeparable(
+            kernel_size=kernel,
+            stride=stride,
+            out_channels=channels,
+            weight_bit_width=weights,
+            depthwise_weight_bit_width=depthwise,
+            activation_bit_width=activations,
+        )
+        for kernel, stride, channels in layers
+    ]
+    return ArchitectureConfig(blocks=(_INPUT, *blocks, GlobalPool(), Linear(out_features=24, weight_bit_width=linear)))
+
+
+def _vgg10() -> ArchitectureConfig:
+    conv = Conv(out_channels=64, kernel_size=3, weight_bit_width=8, activation_bit_width=8)
+    hidden = Linear(out_features=128, weight_bit_width=8, activation_bit_width=8)
+    last = Linear(out_features=24, weight_bit_width=8)
+    return ArchitectureConfig(blocks=(_INPUT, *(conv, MaxPool(kernel_size=2)) * 7, hidden, hidden, last))
+
+
+_FIGURE_4 = (
+    ((21, 9, 17, 13), (2, 1, 2, 1), (24, 24, 30, 36)),
+    ((21, 17, 13, 9), (2, 1, 2, 1), (24, 24, 30, 36)),
+    ((21, 9, 17, 13), (1, 2, 1, 2), (24, 24, 30, 36)),
+    ((21, 17, 13, 9), (1, 2, 1, 2), (24, 24, 30, 36)),
+    ((21, 9, 17, 13), (2, 1, 2, 1), (32, 32, 32, 32)),
+    ((21, 9, 17, 13), (2, 1, 2, 1), (24, 24, 48, 48)),
+    ((21, 17, 13, 9), (2, 1, 2, 1), (24, 24, 48, 48)),
+    ((21, 9, 17, 13), (2, 1, 2, 1), (24, 36, 36, 48)),
+    ((27, 9, 21, 15), (2, 1, 2, 1), (24, 24, 48, 48)),
+    ((21, 17, 13, 9), (2, 1, 2, 1), (24, 36, 36, 48)),
+    ((27, 21, 15, 9), (2, 1, 2, 1), (24, 24, 48, 48)),
+    ((27, 9, 21, 15), (2, 1, 2, 1), (24, 36, 36, 48)),
+    ((33, 25, 17, 9), (2, 1, 2, 1), (24, 24, 48, 48)),
+)
+"""Kernels, strides and channels of four-block networks (Rosa et al., ITU AI/ML in 5G Challenge, report, figure 4a).
+
+The figure has 15, two of them twice; 13 differ.
+"""
+
+KNOWN_ARCHITECTURES: Mapping[str, ArchitectureConfig] = {
+    # Rosa et al., "BacalhauNet: A Tiny CNN for Lightning-Fast Modulation Classification", ITU J-FET, figure 1
+    "bacalhaunet": separable_network(
+        ((27, 2, 24), (21, 1, 24), (15, 2, 48), (9, 1, 48), (9, 2, 48)), weights=6, activations=6, linear=8
+    ),
+    # the baseline of ITU PS-007
+    "vgg10": _vgg10(),
+    # BacalhauNet with a first stride of 4, and fewer bits outside of the depthwise layers
+    "small_net": separable_network(
+        ((27, 4, 24), (21, 1, 24), (15, 2, 48), (9, 1, 48), (9, 2, 48)), weights=4, activations=4, depthwise=6, linear=4
+    ),
+    **{
+        f"four_blocks_{number:02}": separable_network(
+            tuple(zip(kernels, strides, channels, strict=True)), weights=6, activations=6, linear=8
+        )
+        for number, (kernels, strides, channels) in enumerate(_FIGURE_4, start=1)
+    },
+}
+"""Names that a study file may start with."""
+
+BIT_WIDTH_FIELD = "bit_width"
+"""Fields with this in their name are left to the study where its space does not have the value."""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """Why a space has no such network."""
+
+    path: str
+    """Of the field that differs, such as `space.blocks[2].kernel_size`."""
+    given: str
+    expected: str
+
+
+def find_params(
+    entries: Sequence[BlockEntry], architecture: ArchitectureConfig, path: str = "space.blocks"
+) -> dict[str, Scalar] | Mismatch:
+    """The values with which the space gives this network, by their paths.
+
+    Bit widths that the space does not have are left out: the sampler draws them.
+    """
+    mismatch: Mismatch | None = None
+    blocks = architecture.blocks
+    for repeats, unrolled in _unroll(entries, path, len(blocks)):
+        if len(unrolled) != len(blocks):
+            continue
+        found = _match(unrolled, blocks)
+        if not isinstance(found, Mismatch):
+            return {**repeats, **found}
+        mismatch = found
+    expected = f"a number of repetitions that gives {len(blocks)} blocks"
+    return mismatch or Mismatch(path, f"a list that never gives {len(blocks)} blocks", expected)
+
+
+def _match(unrolled: Sequence[tuple[str, BlockSpace]], blocks: Sequence[Block]) -> dict[str, Scalar] | Mismatch:
+    params: dict[str, Scalar] = {}
+    for (place, space), block in zip(unrolled, blocks, strict=True):
+        if space.type != block.type:
+            return Mismatch(f"{place}.type", space.type, block.type)
+        for name, value in block.model_dump(exclude={"type"}).items():
+            drawable = space.fields.get(name, type(block).model_fields[name].default)
+            if _has(drawable, value):
+                if isinstance(drawable, Choices | IntRange | FloatRange):
+                    params[f"{place}.{name}"] = value
+            elif BIT_WIDTH_FIELD not in name and name != "clip":
+                return Mismatch(f"{place}.{name}", _describe(drawable), f"a range or choices with {value}")
+    return params
+
+
+def _unroll(
+    entries: Sequence[BlockEntry], path: str, longest: int
+) -> Iterator[tuple[dict[str, Scalar], list[tuple[str, BlockSpace]]]]:
+    """All ways to repeat the groups that give no more than `longest` blocks: the numbers drawn, and the blocks."""
+    ways: list[tuple[dict[str, Scalar], list[tuple[str, BlockSpace]]]] = [({}, [])]
+    for index, entry in enumerate(entries):
+        place = f"{path}[{index}]"
+        ways = [way for before in ways for way in _extend(before, entry, place, longest)]
+    yield from ways
+
+
+def _extend(
+    before: tuple[dict[str, Scalar], list[tuple[str, BlockSpace]]], entry: BlockEntry, place: str, longest: int
+) -> Iterator[tuple[dict[str, Scalar], list[tuple[str, BlockSpace]]]]:
+    repeats, blocks = before
+    if isinstance(entry, BlockSpace):
+        if len(blocks) < longest:
+            yield repeats, [*blocks, (place, entry)]
+        return
+    assert isinstance(entry, RepeatSpace)
+    for n_times in range(longest + 1):
+        if not _has(entry.repeat, n_times):
+            continue
+        is_drawn = isinstance(entry.repeat, Choices | IntRange)
+        drawn = {**repeats, f"{place}.repeat": n_times} if is_drawn else repeats
+        times = [
+            (f"{place}.times[{time}].blocks[{index}]", inner)
+            for time in range(n_times)
+            for index, inner in enumerate(entry.blocks)
+        ]
+        ways = [(drawn, blocks)]
+        for inner_place, inner in times:
+            ways = [way for one in ways for way in _extend(one, inner, inner_place, longest)]
+        yield from ways
+
+
+def _has(drawable: Drawable, value: object) -> bool:
+    match drawable:
+        case Choices(choices):
+            return value in choices
+        case IntRange(low, high, step):
+            return isinstance(value, int) and low <= value <= high and (value - low) % step == 0
+        case FloatRange(low, high):
+            return isinstance(value, int | float) and low <= value <= high
+    return drawable == value
+
+
+def _describe(drawable: Drawable) -> str:
+    match drawable:
+        case Choices(choices):
+            return f"one of {', '.join(map(str, choices))}"
+        case IntRange(low, high, step):
+            return f"from {low} to {high}" + (f" in steps of {step}" if step != 1 else "")
+        case FloatRange(low, high):
+            return f"from {low:g} to {high:g}"
+    return str(drawable)
