@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -132,7 +132,7 @@ def run_search(search: Search) -> SearchOutcome:
     while (outcome := _find_outcome(search)) is None:
         search.lease.check()
         while _has_room(search):
-            asked = ask_trial(search.study, search.config.search_space)
+            asked = ask_trial(search.study, search.config.search_space, _choose_values(search))
             if asked is not None:
                 _start(search, asked)
             search.on_change(search)
@@ -147,6 +147,16 @@ def run_search(search: Search) -> SearchOutcome:
         _settle_waiting(search)
         search.on_change(search)
     return outcome
+
+
+def _choose_values(search: Search) -> Mapping[str, object] | None:
+    """The values of the next trial; None: those that are enqueued, or the sampler's."""
+    has_enqueued = count_trials(search.study).waiting > 0
+    if search.config.study.candidates == 0 or has_enqueued:
+        return None
+    from search.choosing import Chooser  # imports scikit-learn, which takes a second
+
+    return Chooser(search.config, search.database).choose(search.study)
 
 
 def _wait(search: Search) -> Done | None:

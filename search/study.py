@@ -95,8 +95,15 @@ def match_study(config: StudyConfig, database: Database, data: Mapping[str, str]
     return config
 
 
-def ask_trial(study: optuna.Study, search_space: SearchSpace) -> RunningTrial | None:
-    """The next trial with its design. None where that cannot be built; the trial is then told."""
+def ask_trial(
+    study: optuna.Study, search_space: SearchSpace, params: Mapping[str, object] | None = None
+) -> RunningTrial | None:
+    """The next trial with its design, with these values or the sampler's.
+
+    None where the design cannot be built; the trial is then told.
+    """
+    if params is not None:
+        study.enqueue_trial(dict(params))
     return _draw_design(study, study.ask(), search_space)
 
 
@@ -122,7 +129,7 @@ def _draw_design(study: optuna.Study, trial: Trial, search_space: SearchSpace) -
     except ArchitectureError as error:
         tell_unbuildable(study, trial, str(error))
         return None
-    reason = _find_unreachable_target(design)
+    reason = find_unreachable_target(design)
     if reason is not None:
         tell_unbuildable(study, trial, reason)
         return None
@@ -131,7 +138,8 @@ def _draw_design(study: optuna.Study, trial: Trial, search_space: SearchSpace) -
     return RunningTrial(trial, design)
 
 
-def _find_unreachable_target(design: Design) -> str | None:
+def find_unreachable_target(design: Design) -> str | None:
+    """Why no pruning reaches one of the design's cost targets, in one line; None where it does."""
     least = find_least_cost(design.architecture)
     for index, stage in enumerate(design.stages):
         target = getattr(stage, "inference_cost", None)

@@ -49,6 +49,8 @@ class StudyPart(Part):
     name: Annotated[str, AfterValidator(_check_name)]
     seed: Seed
     sampler: Literal["tpe", "gp", "nsga2", "random"] = "tpe"
+    candidates: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Of so many draws the most promising one is trained; 0: the sampler's own suggestion is."""
 
 
 class AccuracyObjective(Part):
@@ -261,6 +263,14 @@ class _StudyFile(Part):
     fpga: FpgaPart = FpgaPart()
 
     @model_validator(mode="after")
+    def _check_candidates_are_of_cost(self) -> Self:
+        hardware = [name for name in self.objectives.names if METRICS[name].is_hardware]
+        if self.study.candidates and hardware:
+            expected = f"0 where {hardware[0]} is an objective, for candidates are compared by inference cost"
+            raise InvalidValueError([Problem(("study", "candidates"), str(self.study.candidates), expected)])
+        return self
+
+    @model_validator(mode="after")
     def _check_known_designs_are_in_the_space(self) -> Self:
         found = {name: find_params(self.space.blocks, KNOWN_ARCHITECTURES[name]) for name in self.warm_start.designs}
         problems = [
@@ -305,6 +315,8 @@ class StudyConfig(_StudyFile):
             target = {"board", "clk_period_ns", "target_fps", "output"}
             content["fpga"] = self.fpga.model_dump(mode="json", include=target)
         content["space"] = self.space.model_dump(mode="json", exclude_defaults=True, exclude={"quantization"})
+        if self.study.candidates:
+            content["candidates"] = self.study.candidates
         if self.early_stopping is not None:
             content["early_stopping"] = self.early_stopping.model_dump(mode="json")
         content |= {"epochs": self.budget.epochs, "seed": self.study.seed, "sampler": self.study.sampler}

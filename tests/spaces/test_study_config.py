@@ -126,7 +126,7 @@ AT_LEAST_1 = "expected a whole number of at least 1"
 OBJECTIVES = "one of accuracy, lut, dsp, bram, throughput_fps, latency_us, inference_cost"
 CONSTRAINTS = "one of inference_cost, lut, dsp, bram, throughput_fps, latency_us"
 PARTS = (
-    "one of study, objectives, constraints, dataset, space, training, pruning, budget, early_stopping, workers, "
+    "one of study, objectives, constraints, dataset, space, training, pruning, budget, early_stopping, warm_start, workers, "
     "promotion, fpga"
 )
 
@@ -136,7 +136,7 @@ PARTS = (
     [
         ("buget", {}, f"is an unknown key; expected {PARTS} (did you mean budget?)"),
         ("notes", "x", f"is an unknown key; expected {PARTS}"),
-        ("study", None, "is empty; expected a mapping with the keys name, seed, sampler"),
+        ("study", None, "is empty; expected a mapping with the keys name, seed, sampler, candidates"),
         ("study.name", "a b", 'is "a b"; expected 1 to 64 letters, digits, _ . or -, a letter or digit first'),
         ("study.name", "../a", 'is "../a"; expected 1 to 64 letters, digits, _ . or -, a letter or digit first'),
         ("study.name", 7, "is 7; expected text"),

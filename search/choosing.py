@@ -1,0 +1,193 @@
+"""Which design to train next: of many draws the one whose points are expected to add most to the front.
+
+Costs of draws are known before training. Accuracies are expected from those of all points (`search/surrogate.py`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from search.measured_trials import MeasuredTrial, load_measured_trials
+from search.study import find_unreachable_target
+from search.surrogate import AccuracyModel, Encoder, Point, expect_gains
+from search.trial_attributes import read_design
+from spaces.architecture import ArchitectureError
+from spaces.distributions import Scalar
+from spaces.search_space import Design, SearchSpace
+from spaces.study_config import StudyConfig
+from storage.database import Database
+from workers.inference_cost import count_cost
+
+LEAST_TRIALS = 8
+"""Trials with points before draws are compared; until then the sampler's own suggestions are trained."""
+
+MOST_POINTS = 300
+"""Points that the model learns from at most, so that choosing takes seconds however long the study is."""
+
+MUTATION_RATE = 0.2
+"""Of the values of a trial on the front, how many a draw near it changes."""
+
+REFERENCE_FACTOR = 2.0
+"""A network adds to the front up to this multiple of the highest cost that was measured."""
+
+
+@dataclass
+class RecordedDraw:
+    """Draws values at random, or mostly those of a parent, and notes them with their distributions."""
+
+    generator: random.Random
+    parent: Mapping[str, object] = field(default_factory=dict)
+    params: dict[str, Scalar] = field(default_factory=dict)
+    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
+        return self._note(name, CategoricalDistribution(tuple(choices)), self.generator.choice(list(choices)))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int:
+        drawn = self.generator.randrange(low, high + 1, step)
+        return int(self._note(name, IntDistribution(low, high, step=step), drawn))  # type: ignore[arg-type]
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        uniform = self.generator.random()
+        drawn = low * (high / low) ** uniform if log else low + (high - low) * uniform
+        return float(self._note(name, FloatDistribution(low, high, log=log), min(max(drawn, low), high)))  # type: ignore[arg-type]
+
+    def _note(self, name: str, distribution: BaseDistribution, drawn: Scalar) -> Scalar:
+        before = self.parent.get(name)
+        if before is not None and self.generator.random() >= MUTATION_RATE and _contains(distribution, before):
+            drawn = before  # type: ignore[assignment]
+        self.params[name], self.distributions[name] = drawn, distribution
+        return drawn
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A design that may be trained next."""
+
+    params: Mapping[str, Scalar]
+    design: Design
+    costs: tuple[float, ...]
+    """Of its points: dense, and at each cost target that it is pruned to."""
+
+
+class Chooser:
+    """Chooses designs for one run of a study."""
+
+    def __init__(self, config: StudyConfig, database: Database) -> None:
+        self._config, self._database = config, database
+        self._space = config.search_space
+
+    def choose(self, study: optuna.Study) -> Mapping[str, Scalar] | None:
+        """The values of the most promising of `study.candidates` draws; None while too little is known."""
+        measured = load_measured_trials(self._database, study)
+        if len(measured) < LEAST_TRIALS:
+            return None
+        trials = study.get_trials(deepcopy=False)
+        generator = random.Random(f"{self._config.study.seed} {len(trials)}")
+        known = {design for trial in trials if (design := read_design(trial)) is not None}
+        front = _list_front(measured)
+        parents = [trials[number].params for number in dict.fromkeys(number for number, _, _ in front)]
+        candidates, distributions = _draw(self._space, self._config.study.candidates, parents, known, generator)
+        if not candidates:
+            return None
+        for trial in trials:
+            distributions |= {name: one for name, one in trial.distributions.items() if name not in distributions}
+        encoder = Encoder({name: one for name, one in distributions.items() if not name.startswith("pruning.")})
+        model = AccuracyModel(_list_points(encoder, measured, trials), seed=self._config.study.seed)
+        points = [(accuracy, cost) for _, accuracy, cost in front]
+        points += _expect_running(model, encoder, trials)
+        reference = 1 / self._config.space.n_classes, self._find_highest_cost(measured)
+        rows = [encoder.encode(candidate.params) for candidate in candidates]
+        gains = expect_gains(model, rows, [candidate.costs for candidate in candidates], points, reference)
+        return candidates[int(np.argmax(gains))].params
+
+    def _find_highest_cost(self, measured: Sequence[MeasuredTrial]) -> float:
+        """The cost from which on a network adds nothing."""
+        bound = self._config.constraints.inference_cost
+        highest = REFERENCE_FACTOR * max(point.inference_cost for trial in measured for point in trial.points)
+        return highest if bound is None else min(highest, bound.at_most)
+
+
+def _draw(
+    space: SearchSpace,
+    n_draws: int,
+    parents: Sequence[Mapping[str, object]],
+    known: set[Design],
+    generator: random.Random,
+) -> tuple[list[Candidate], dict[str, BaseDistribution]]:
+    """Designs that can be built and are new: two thirds at random, a third near those on the front."""
+    candidates: list[Candidate] = []
+    distributions: dict[str, BaseDistribution] = {}
+    for number in range(n_draws):
+        parent = generator.choice(parents) if parents and number % 3 == 0 else {}
+        trial = RecordedDraw(generator, parent)
+        try:
+            design = space.suggest(trial)
+        except ArchitectureError:
+            continue
+        if design in known or find_unreachable_target(design) is not None:
+            continue
+        distributions |= trial.distributions
+        candidates.append(Candidate(trial.params, design, list_known_costs(design)))
+    most = max((len(candidate.costs) for candidate in candidates), default=0)
+    filled = [
+        Candidate(one.params, one.design, one.costs + one.costs[-1:] * (most - len(one.costs))) for one in candidates
+    ]
+    return filled, distributions
+
+
+def list_known_costs(design: Design) -> tuple[float, ...]:
+    """The costs of a design's points that are known before training: dense, and at each cost target."""
+    dense = count_cost(design.architecture, {}).inference_cost
+    targets = (getattr(stage, "inference_cost", None) for stage in design.stages)
+    return dense, *(min(dense, target) for target in targets if target is not None)
+
+
+def _list_front(measured: Sequence[MeasuredTrial]) -> list[tuple[int, float, float]]:
+    """Trial number, accuracy and cost of the points that none beats in both."""
+    points = sorted(
+        (point.inference_cost, -point.accuracy, point.trial_number) for trial in measured for point in trial.points
+    )
+    front: list[tuple[int, float, float]] = []
+    for cost, loss, number in points:
+        if not front or -loss > front[-1][1]:
+            front.append((number, -loss, cost))
+    return front
+
+
+def _list_points(encoder: Encoder, measured: Sequence[MeasuredTrial], trials: Sequence[FrozenTrial]) -> list[Point]:
+    """Of the latest trials, and of those on the front."""
+    on_front = {number for number, _, _ in _list_front(measured)}
+    latest = sorted(measured, key=lambda trial: (trial.trial_number in on_front, trial.trial_number), reverse=True)
+    points: list[Point] = []
+    for trial in latest:
+        row = encoder.encode(trials[trial.trial_number].params)
+        points += [Point(row, point.inference_cost, point.accuracy) for point in trial.points]
+        if len(points) >= MOST_POINTS:
+            break
+    return points
+
+
+def _expect_running(model: AccuracyModel, encoder: Encoder, trials: Sequence[FrozenTrial]) -> list[tuple[float, float]]:
+    """What the trials that run now are expected to give, so that the next does not seek the same."""
+    points: list[tuple[float, float]] = []
+    for trial in trials:
+        design = read_design(trial) if trial.state is TrialState.RUNNING else None
+        if design is not None:
+            costs = list_known_costs(design)
+            mean, _ = model.predict([encoder.encode(trial.params)], [costs])
+            points += zip(mean[0].tolist(), costs, strict=True)
+    return points
+
+
+def _contains(distribution: BaseDistribution, value: object) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    return isinstance(value, int | float) and distribution._contains(float(value))
