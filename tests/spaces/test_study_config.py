@@ -126,8 +126,8 @@ AT_LEAST_1 = "expected a whole number of at least 1"
 OBJECTIVES = "one of accuracy, lut, dsp, bram, throughput_fps, latency_us, inference_cost"
 CONSTRAINTS = "one of inference_cost, lut, dsp, bram, throughput_fps, latency_us"
 PARTS = (
-    "one of study, objectives, constraints, dataset, space, training, pruning, budget, early_stopping, warm_start, workers, "
-    "promotion, fpga"
+    "one of study, objectives, constraints, dataset, space, training, pruning, budget, early_stopping, warm_start, "
+    "workers, promotion, fpga"
 )
 
 
