@@ -200,6 +200,7 @@ def _facts(
         front_stages=tuple(sorted(point.stage for point in report.front if point.trial_number == trial.number)),
         copied_from=trial_attributes.read_copied_from(trial),
         message=trial_attributes.read_end(trial),
+        is_stopped=trial_attributes.is_stopped(trial),
         objectives=report.objectives,
         constraints=report.constraints,
     )

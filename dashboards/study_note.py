@@ -36,7 +36,7 @@ def study_note(report: StudyReport, config: StudyConfig) -> str:
 def points_note(study_name: str) -> str:
     """The note of the study that has the points of this one as trials."""
     return (
-        f"The points of study `{study_name}`: the network at the end of each stage of its complete trials. Each is a "
+        f"The points of study `{study_name}`: the network at the end of each stage of its trials. Each is a "
         "trial here, and its user attributes `trial` and `stage` say of what. Nothing is searched or read here: "
         f"the study `{study_name}` has the plots, the notes and the numbers of its trials."
     )

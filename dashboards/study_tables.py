@@ -36,7 +36,7 @@ def constraints_table(report: StudyReport) -> TextTable:
         (
             bound.metric.label,
             bound.describe_bound(),
-            f"{sum(bound.holds(trial.last) for trial in report.trials)} of {len(report.trials)}",
+            f"{sum(bound.holds(trial.last) for trial in report.complete_trials)} of {len(report.complete_trials)}",
         )
         for bound in report.constraints
     ]

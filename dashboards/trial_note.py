@@ -30,7 +30,7 @@ class TrialFacts:
     design: Design | None
     """None where the trial's parameters describe no network that can be built."""
     result: MeasuredTrial | None
-    """None unless the trial is complete."""
+    """None unless the trial has points."""
     evaluations: tuple[Evaluation, ...]
     """In the order of the stages; empty where nothing was measured."""
     builds: tuple[Build, ...]
@@ -40,7 +40,9 @@ class TrialFacts:
     copied_from: int | None
     """The earlier trial of the same network, whose values were copied."""
     message: str | None
-    """Why the trial was stopped or failed."""
+    """Why the trial was stopped, cannot be built or failed."""
+    is_stopped: bool
+    """Whether the search stopped it early."""
     objectives: tuple[Objective, ...]
     """Of the study."""
     constraints: tuple[Constraint, ...]
@@ -81,14 +83,15 @@ def code_block(text: str) -> str:
 
 def _headline(facts: TrialFacts) -> str:
     if facts.result is None:
-        words = {"pruned": "cannot be built", "fail": "failed"}
+        words = {"pruned": "stopped early" if facts.is_stopped else "cannot be built", "fail": "failed"}
         return f"**Trial {facts.trial_number}**: {words.get(facts.state, facts.state)}."
     last = facts.result.last
     metrics = [objective.metric for objective in facts.objectives]
     values = ", ".join(f"{metric.label} **{metric.text(metric.read(last))}**" for metric in metrics)
-    after = f" after stage {last.stage}" if facts.has_stages else ""
+    after = f" after stage {last.stage}" if facts.has_stages or facts.is_stopped else ""
+    stopped = ", then stopped early" if facts.is_stopped else ""
     copied = "" if facts.copied_from is None else f" Copied from trial {facts.copied_from}, the same network."
-    return f"**Trial {facts.trial_number}**: {values}{after}, {_place(facts, last)}.{copied}"
+    return f"**Trial {facts.trial_number}**: {values}{after}, {_place(facts, last)}{stopped}.{copied}"
 
 
 def _place(facts: TrialFacts, last: MeasuredPoint) -> str:

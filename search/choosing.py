@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from search.measured_trials import MeasuredTrial, load_measured_trials
+from search.recorded_draw import RecordedDraw
 from search.study import find_unreachable_target
 from search.surrogate import AccuracyModel, Encoder, Point, expect_gains
 from search.trial_attributes import read_design
@@ -36,35 +37,6 @@ MUTATION_RATE = 0.2
 
 REFERENCE_FACTOR = 2.0
 """A network adds to the front up to this multiple of the highest cost that was measured."""
-
-
-@dataclass
-class RecordedDraw:
-    """Draws values at random, or mostly those of a parent, and notes them with their distributions."""
-
-    generator: random.Random
-    parent: Mapping[str, object] = field(default_factory=dict)
-    params: dict[str, Scalar] = field(default_factory=dict)
-    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
-
-    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        return self._note(name, CategoricalDistribution(tuple(choices)), self.generator.choice(list(choices)))
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int:
-        drawn = self.generator.randrange(low, high + 1, step)
-        return int(self._note(name, IntDistribution(low, high, step=step), drawn))  # type: ignore[arg-type]
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        uniform = self.generator.random()
-        drawn = low * (high / low) ** uniform if log else low + (high - low) * uniform
-        return float(self._note(name, FloatDistribution(low, high, log=log), min(max(drawn, low), high)))  # type: ignore[arg-type]
-
-    def _note(self, name: str, distribution: BaseDistribution, drawn: Scalar) -> Scalar:
-        before = self.parent.get(name)
-        if before is not None and self.generator.random() >= MUTATION_RATE and _contains(distribution, before):
-            drawn = before  # type: ignore[assignment]
-        self.params[name], self.distributions[name] = drawn, distribution
-        return drawn
 
 
 @dataclass(frozen=True)
@@ -127,7 +99,7 @@ def _draw(
     distributions: dict[str, BaseDistribution] = {}
     for number in range(n_draws):
         parent = generator.choice(parents) if parents and number % 3 == 0 else {}
-        trial = RecordedDraw(generator, parent)
+        trial = RecordedDraw(generator, parent, MUTATION_RATE)
         try:
             design = space.suggest(trial)
         except ArchitectureError:
@@ -185,9 +157,3 @@ def _expect_running(model: AccuracyModel, encoder: Encoder, trials: Sequence[Fro
             mean, _ = model.predict([encoder.encode(trial.params)], [costs])
             points += zip(mean[0].tolist(), costs, strict=True)
     return points
-
-
-def _contains(distribution: BaseDistribution, value: object) -> bool:
-    if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    return isinstance(value, int | float) and distribution._contains(float(value))

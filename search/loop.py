@@ -23,6 +23,7 @@ from search.study import (
     ask_trial,
     completed_designs,
     count_attempt,
+    stopped_designs,
     tell_failure,
     tell_measured,
     tell_stopped,
@@ -107,6 +108,8 @@ class Search:
     """Set before the search begins."""
     designs: dict[Design, int] = field(default_factory=dict)
     """Number of the first complete trial of each design."""
+    stopped: dict[Design, int] = field(default_factory=dict)
+    """Number of the first trial of each design that was stopped early."""
     running: dict[int, RunningTrial] = field(default_factory=dict)
     waiting: dict[int, TrainedTrial] = field(default_factory=dict)
     """Trained but not yet estimated, by number, in the order they were trained."""
@@ -124,7 +127,7 @@ def run_search(search: Search) -> SearchOutcome:
 
     Each trial is told exactly once, by this run or a later one. Raises LeaseLostError.
     """
-    search.designs = completed_designs(search.study)
+    search.designs, search.stopped = completed_designs(search.study), stopped_designs(search.study)
     search.early_stopping = EarlyStopping(search.database, search.config)
     for trial in adopt_trials(search.study, search.config.search_space):
         search.on_notice(f"trial {trial.number} goes on where an earlier run left it")
@@ -211,14 +214,16 @@ def _start(search: Search, trial: RunningTrial) -> None:
     if refusal is not None:
         tell_unbuildable(search.study, trial.trial, refusal)
         return
-    original = search.designs.get(trial.design)
+    original, earlier = search.designs.get(trial.design), search.stopped.get(trial.design)
     stop = search.early_stopping.find_stop(trial.number)
     if stop is not None:
         _stop(search, trial, stop, load_trial_evaluations(search.database, search.config.study.name, trial.number))
-    elif original is None:
-        _submit(search, trial)
-    else:
+    elif original is not None:
         _copy_result(search, trial, original)
+    elif earlier is not None:
+        _stop(search, trial, f"the same design as trial {earlier}, which was stopped early", [])
+    else:
+        _submit(search, trial)
 
 
 def _find_refusal(estimates: HardwareEstimates, architecture: ArchitectureConfig) -> str | None:
@@ -288,8 +293,8 @@ def _settle_rung(search: Search, trial: RunningTrial, paused: Paused) -> None:
 
 def _stop(search: Search, trial: RunningTrial, reason: str, evaluations: Sequence[Evaluation]) -> None:
     search.failure_kinds.clear()
-    has_points = bool(evaluations) and search.estimates is None  # a point of hardware would need an estimate
-    measured = MeasuredTrial(trial.number, trial.design, tuple(evaluations), is_stopped=True) if has_points else None
+    search.stopped.setdefault(trial.design, trial.number)
+    measured = MeasuredTrial(trial.number, trial.design, tuple(evaluations), is_stopped=True) if evaluations else None
     tell_stopped(search.study, trial.trial, search.config, reason, measured)
 
 

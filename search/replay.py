@@ -42,6 +42,9 @@ class ReplayedStage:
     accuracy: float
     recorded_inference_cost: float
     inference_cost: float
+    recorded_path: str
+    path: str
+    """Execution that training went through: two of them sum in another order."""
 
     @property
     def is_equal(self) -> bool:
@@ -74,6 +77,7 @@ def replay(stored: StoredPoint) -> list[ReplayedStage]:
     """Trains the trial up to the point's stage, in a folder of its own that is deleted. Nothing is recorded."""
     from workers.evaluation import evaluate_design  # imports torch, which --help does not need
 
+    _check_device(stored)
     with tempfile.TemporaryDirectory(prefix="replay-") as folder:
         replayed = evaluate_design(_make_request(stored, Path(folder)))
     recorded = [point.evaluation for point in stored.point.trial.points]
@@ -87,6 +91,15 @@ def list_differences(stored: StoredPoint) -> list[str]:
     here = collect_provenance()
     names = [name for name in here if name in record.provenance and here[name] != record.provenance[name]]
     return [f"{name} is {here[name]} here; the study was started with {record.provenance[name]}" for name in names]
+
+
+def _check_device(stored: StoredPoint) -> None:
+    import torch
+
+    if stored.config.workers.gpus_per_trial > 0 and not torch.cuda.is_available():
+        raise StudyError(
+            f"{stored.study_name} was trained on a GPU; expected one here, for a CPU sums in another order"
+        )
 
 
 def _make_request(stored: StoredPoint, folder: Path) -> EvaluationRequest:
@@ -107,15 +120,16 @@ def _make_request(stored: StoredPoint, folder: Path) -> EvaluationRequest:
 
 def _compare(before: Evaluation, now: Evaluation) -> ReplayedStage:
     costs = before.cost.inference_cost, now.cost.inference_cost
-    return ReplayedStage(before.stage, before.accuracy, now.accuracy, *costs)
+    return ReplayedStage(before.stage, before.accuracy, now.accuracy, *costs, before.training_path, now.training_path)
 
 
 def _print_table(stages: Sequence[ReplayedStage]) -> None:
-    table = Table("stage", "accuracy, recorded", "now", "inference cost, recorded", "now", "equal")
+    table = Table("stage", "accuracy, recorded", "now", "inference cost, recorded", "now", "path", "now", "equal")
     for stage in stages:
         accuracies = f"{stage.recorded_accuracy:.4%}", f"{stage.accuracy:.4%}"
         costs = f"{stage.recorded_inference_cost:.6f}", f"{stage.inference_cost:.6f}"
-        table.add_row(str(stage.stage), *accuracies, *costs, "yes" if stage.is_equal else "no")
+        paths = stage.recorded_path, stage.path
+        table.add_row(str(stage.stage), *accuracies, *costs, *paths, "yes" if stage.is_equal else "no")
     Console().print(table)
 
 

@@ -46,7 +46,7 @@ from search.study_data import (
     request_frames,
 )
 from search.study_run import StudyRun
-from search.warm_start import enqueue_first_trials
+from search.warm_start import check_warm_start, enqueue_first_trials
 from spaces.study_config import ConfigError, load_study_config
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import load_build, load_builds
@@ -109,6 +109,7 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
         find_free_port(args.dashboard_port)
     database = open_database(args.storage)
     config = match_study(config, database, describe_dataset(file))
+    check_warm_start(config, database)
     with show_work(console) as on_progress:
         prepare_shared_frames(config, file, on_progress)
     interrupts = Interrupts()

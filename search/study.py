@@ -24,6 +24,7 @@ from search.trial_attributes import (
     STOPPED,
     TRACEBACK,
     UNBUILDABLE,
+    is_stopped,
     read_design,
     set_attributes,
 )
@@ -78,13 +79,13 @@ def match_study(config: StudyConfig, database: Database, data: Mapping[str, str]
     record = load_study_record(database, config.study.name)
     if record is None:
         return config
-    if record.fingerprint != config.fingerprint:
-        config = read_as_before(config)
-    if record.fingerprint != config.fingerprint:
+    readings = [config] if record.fingerprint == config.fingerprint else read_as_before(config)
+    same = next((reading for reading in readings if reading.fingerprint == record.fingerprint), None)
+    if same is None:
         raise StudyError(
             f"study.name is {config.study.name}; this study was started on {record.created_at:%Y-%m-%d} with another "
-            "space, data set, training, pruning, objectives, constraints, FPGA, seed, sampler or number of epochs; "
-            "expected a new name, or those settings as they were"
+            "space, data set, training, pruning, objectives, constraints, FPGA, seed, sampler, candidates, "
+            "early stopping or number of epochs; expected a new name, or those settings as they were"
         )
     before = record.provenance
     if any(before.get(key) != data[key] for key in ("data_set", "data_frames")):
@@ -92,7 +93,7 @@ def match_study(config: StudyConfig, database: Database, data: Mapping[str, str]
             f"the data set is {_name_data(data)}; "
             f"expected {_name_data(before)}, on which study {config.study.name} was started"
         )
-    return config
+    return same
 
 
 def ask_trial(
@@ -206,6 +207,15 @@ def completed_designs(study: optuna.Study) -> dict[Design, int]:
     designs: dict[Design, int] = {}
     for trial in list_told_trials(study):
         if (design := read_design(trial)) is not None:
+            designs.setdefault(design, trial.number)
+    return designs
+
+
+def stopped_designs(study: optuna.Study) -> dict[Design, int]:
+    """Number of the first trial of each design that was stopped early."""
+    designs: dict[Design, int] = {}
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)):
+        if is_stopped(trial) and (design := read_design(trial)) is not None:
             designs.setdefault(design, trial.number)
     return designs
 

@@ -14,6 +14,7 @@ from spaces.architecture import (
     InputQuantizer,
     Linear,
     MaxPool,
+    infer_shapes,
 )
 from spaces.block_space import BlockEntry, BlockSpace, RepeatSpace
 from spaces.distributions import Choices, Drawable, FloatRange, IntRange, Scalar
@@ -125,17 +126,37 @@ def find_params(
 
 def _match(unrolled: Sequence[tuple[str, BlockSpace]], blocks: Sequence[Block]) -> dict[str, Scalar] | Mismatch:
     params: dict[str, Scalar] = {}
-    for (place, space), block in zip(unrolled, blocks, strict=True):
+    for (place, space), block, meanings in zip(unrolled, blocks, _list_meanings(blocks), strict=True):
         if space.type != block.type:
             return Mismatch(f"{place}.type", space.type, block.type)
-        for name, value in block.model_dump(exclude={"type"}).items():
+        for name, given in _list_fields(block):
             drawable = space.fields.get(name, type(block).model_fields[name].default)
+            value = given if _has(drawable, given) else meanings.get(name, given)
             if _has(drawable, value):
                 if isinstance(drawable, Choices | IntRange | FloatRange):
                     params[f"{place}.{name}"] = value
             elif BIT_WIDTH_FIELD not in name and name != "clip":
                 return Mismatch(f"{place}.{name}", _describe(drawable), f"a range or choices with {value}")
     return params
+
+
+def _list_fields(block: Block) -> list[tuple[str, Scalar]]:
+    """All but the type, also those that are not stored where they have their default."""
+    return [(name, getattr(block, name)) for name in type(block).model_fields if name != "type"]
+
+
+def _list_meanings(blocks: Sequence[Block]) -> list[dict[str, Scalar]]:
+    """For each block what its fields that are None stand for: another field's bits, or whether the shapes add up."""
+    meanings: list[dict[str, Scalar]] = []
+    for block, shape in zip(blocks, infer_shapes(ArchitectureConfig(blocks=tuple(blocks))), strict=True):
+        of_block: dict[str, Scalar] = {}
+        for name, value in _list_fields(block):
+            if value is None and name == "residual":
+                of_block[name] = shape.is_residual
+            elif value is None and BIT_WIDTH_FIELD in name and not isinstance(block, Linear):
+                of_block[name] = getattr(block, name.partition("_")[2])
+        meanings.append(of_block)
+    return meanings
 
 
 def _unroll(

@@ -263,11 +263,20 @@ class _StudyFile(Part):
     fpga: FpgaPart = FpgaPart()
 
     @model_validator(mode="after")
-    def _check_candidates_are_of_cost(self) -> Self:
-        hardware = [name for name in self.objectives.names if METRICS[name].is_hardware]
-        if self.study.candidates and hardware:
-            expected = f"0 where {hardware[0]} is an objective, for candidates are compared by inference cost"
-            raise InvalidValueError([Problem(("study", "candidates"), str(self.study.candidates), expected)])
+    def _check_trials_are_compared_by_cost(self) -> Self:
+        names = (*self.objectives.names, *self.constraints.names)
+        hardware = next((name for name in names if METRICS[name].is_hardware), None)
+        reason = f"left out in a study of {hardware}, for it compares trials by accuracy and inference cost alone"
+        given = {("study", "candidates"): self.study.candidates or None, ("early_stopping",): self.early_stopping}
+        problems = [Problem(path, "set", reason) for path, value in given.items() if value is not None]
+        if hardware is not None and problems:
+            raise InvalidValueError(problems)
+        return self
+
+    @model_validator(mode="after")
+    def _check_other_study_is_another(self) -> Self:
+        if self.warm_start.study == self.study.name:
+            raise InvalidValueError([Problem(("warm_start", "study"), self.study.name, "the name of another study")])
         return self
 
     @model_validator(mode="after")
@@ -339,14 +348,21 @@ def load_study_config(path: Path) -> StudyConfig:
     return parse_study_config(text, str(path))
 
 
-def read_as_before(config: StudyConfig) -> StudyConfig:
-    """The study in the same file as it was read when there was no schedule but restarts."""
+EARLIER_DEFAULTS: tuple[Mapping[str, object], ...] = ({"schedule": "restarts"}, {"learning_rate": 0.02})
+"""What `training` had in earlier versions where a file gives nothing."""
+
+
+def read_as_before(config: StudyConfig) -> tuple[StudyConfig, ...]:
+    """The study in the same file as earlier versions read it."""
     content = parse_yaml(config.text, str(config.path))
     assert isinstance(content, dict)
     given = content.get("training")
-    training = {"schedule": "restarts", **(given if isinstance(given, dict) else {})}
-    parts = _StudyFile.model_validate({**content, "training": training})
-    return StudyConfig.model_construct(**dict(parts), text=config.text, path=config.path)
+    own = given if isinstance(given, dict) else {}
+    readings = []
+    for defaults in EARLIER_DEFAULTS:
+        parts = _StudyFile.model_validate({**content, "training": {**defaults, **own}})
+        readings.append(StudyConfig.model_construct(**dict(parts), text=config.text, path=config.path))
+    return tuple(readings)
 
 
 def parse_study_config(text: str, source: str) -> StudyConfig:

@@ -113,6 +113,9 @@ def _evaluate_stages(request: EvaluationRequest) -> tuple[tuple[Evaluation, ...]
     quantizer = first if isinstance(first, InputQuantizer) else None
     frames, validation_frames = load_frames(request.dataset, quantizer)
     evaluations = _load_finished_stages(folder, len(design.stages) + 1)
+    rung_file = None if request.until is None else folder / f"rung-{request.until.number}.json"
+    if rung_file is not None and rung_file.exists():
+        return tuple(evaluations), TypeAdapter(RungResult).validate_json(rung_file.read_bytes())
     network = _load_network(request, evaluations)
     phases = list_phases(design)
     for phase in phases[len(evaluations) :]:
@@ -123,13 +126,15 @@ def _evaluate_stages(request: EvaluationRequest) -> tuple[tuple[Evaluation, ...]
         if until is not None and until < phase.epochs:
             assert request.until is not None
             measured = _measure_now(request, network, phase, frames, validation_frames)
-            return tuple(evaluations), _make_rung_result(request, request.until, *measured)
+            return tuple(evaluations), _write_rung(request, request.until, *measured)
         evaluations.append(_measure(request, network, path, phase.stage, seconds, validation_frames))
         _write_stage(folder, network.model, evaluations[-1])
+    last = evaluations[-1]
+    if request.until is not None and last.epochs > request.until.epoch:
+        raise ValueError(f"{folder} is {last.epochs} epochs on; expected at most {request.until.epoch}, where to pause")
     if request.until is None or len(evaluations) == len(phases):
         return tuple(evaluations), None
-    last = evaluations[-1]
-    return tuple(evaluations), _make_rung_result(request, request.until, last.accuracy, last.cost.inference_cost)
+    return tuple(evaluations), _write_rung(request, request.until, last.accuracy, last.cost.inference_cost)
 
 
 def _find_pause(request: EvaluationRequest, before: Sequence[Phase]) -> int | None:
@@ -150,8 +155,11 @@ def _measure_now(
     return evaluate_accuracy(model, validation_frames).overall, cost.inference_cost
 
 
-def _make_rung_result(request: EvaluationRequest, rung: Rung, accuracy: float, inference_cost: float) -> RungResult:
-    return RungResult(request.study_name, request.trial_number, rung.number, rung.epoch, accuracy, inference_cost)
+def _write_rung(request: EvaluationRequest, rung: Rung, accuracy: float, inference_cost: float) -> RungResult:
+    """The result, which is kept in the trial's folder: later the network is no longer what it was there."""
+    result = RungResult(request.study_name, request.trial_number, rung.number, rung.epoch, accuracy, inference_cost)
+    write_bytes_atomically(request.folder / f"rung-{rung.number}.json", TypeAdapter(RungResult).dump_json(result))
+    return result
 
 
 def _load_network(request: EvaluationRequest, finished: Sequence[Evaluation]) -> Network:

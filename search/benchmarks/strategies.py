@@ -26,14 +26,18 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.trial import TrialState
 
 from search.benchmarks.recorded_designs import (
+    TABLE,
+    Measurement,
     Params,
     RecordedDesign,
     list_choices,
+    list_designs,
     read_table,
     record_designs,
     recorded_study,
     write_table,
 )
+from search.choosing import LEAST_TRIALS, REFERENCE_FACTOR, list_known_costs
 from search.early_stopping import goes_on
 from search.pareto import hypervolume
 from search.surrogate import AccuracyModel, Encoder, Point, expect_gains
@@ -55,8 +59,9 @@ KNOWN_DESIGN = {
 }
 """The member of the space that is most like the small network found by hand."""
 
-N_STARTUP = 5
-"""Trials before the surrogate is asked."""
+
+MAX_REPEATED = 5
+"""After so many suggestions in a row that were trained before, one that was not is drawn at random."""
 
 
 @dataclass
@@ -83,10 +88,17 @@ class Table:
     def __init__(self, designs: Sequence[RecordedDesign]) -> None:
         self.choices = list_choices(recorded_study())
         self.designs = {self._key(design.params): design for design in designs}
+        self.n_points = len(designs[0].points)
+        self.costs = {self._key(params): list_known_costs(design) for params, design in list_designs(recorded_study())}
+        """Of all points of a design, as they are known before it is trained."""
 
     def find(self, params: Mapping[str, Any]) -> RecordedDesign:
         """The design with these values."""
         return self.designs[self._key(params)]
+
+    def find_costs(self, params: Mapping[str, Any]) -> tuple[float, ...]:
+        """The costs of this design's points before it is trained."""
+        return self.costs[self._key(params)]
 
     def draw(self, generator: random.Random) -> Params:
         """A design at random."""
@@ -100,17 +112,26 @@ Strategy = Callable[[Table, int, int], Trace]
 """Table, epochs to train, and seed."""
 
 
-def run_optuna(sampler: Callable[[int], BaseSampler], table: Table, budget: int, seed: int) -> Trace:
-    """Each suggestion is trained to its target, and gives one point."""
+def run_optuna(
+    sampler: Callable[[int], BaseSampler], table: Table, budget: int, seed: int, *, starts_warm: bool = False
+) -> Trace:
+    """Each suggestion is trained to its target, and gives one point. One that was trained before costs nothing."""
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler(seed))
-    trace = Trace()
+    trace, trained, generator = Trace(), set[Measurement](), random.Random(seed)
+    n_repeated = 0
+    if starts_warm:
+        study.enqueue_trial(KNOWN_DESIGN)
     while trace.epochs < budget:
+        if n_repeated >= MAX_REPEATED:
+            study.enqueue_trial({**table.draw(generator), TARGET: generator.randrange(table.n_points)})
         trial = study.ask()
         params = {name: trial.suggest_categorical(name, several) for name, several in table.choices.items()}
-        points = table.find(params).points
-        point = points[trial.suggest_categorical(TARGET, range(len(points)))]
-        trace.epochs += point.epoch
-        trace.add(point.accuracy, point.inference_cost)
+        point = table.find(params).points[trial.suggest_categorical(TARGET, range(table.n_points))]
+        n_repeated = n_repeated + 1 if point in trained else 0
+        if point not in trained:
+            trained.add(point)
+            trace.epochs += point.epoch
+            trace.add(point.accuracy, point.inference_cost)
         study.tell(trial, [point.accuracy, point.inference_cost])
     return trace
 
@@ -123,10 +144,9 @@ def run_moasha(table: Table, budget: int, seed: int) -> Trace:
     from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
 
     np.random.seed(seed)  # its configurations are drawn from there
-    n_points = len(next(iter(table.designs.values())).points)
     space = {name: choice(list(several)) for name, several in table.choices.items()}
     scheduler = MOASHA(
-        {**space, TARGET: choice(list(range(n_points)))}, ["error", "cost"], time_attr="epoch", max_t=14,
+        {**space, TARGET: choice(list(range(table.n_points)))}, ["error", "cost"], time_attr="epoch", max_t=14,
         grace_period=3, random_seed=seed,
     )  # fmt: skip
     trace = Trace()
@@ -174,9 +194,6 @@ class Ours:
 RUNG_EPOCHS = (5, 9)
 KEPT = 0.5
 
-MAX_REPEATED = 5
-"""After so many suggestions in a row that were trained before, one that was not is drawn at random."""
-
 
 class _OurRun:
     def __init__(self, parts: Ours, table: Table, seed: int) -> None:
@@ -194,7 +211,7 @@ class _OurRun:
         n_asked = len(self.study.trials)
         if n_asked == 0 and self.parts.starts_warm:
             self.study.enqueue_trial(KNOWN_DESIGN)
-        elif self.parts.chooses and n_asked >= N_STARTUP:
+        elif self.parts.chooses and n_asked >= LEAST_TRIALS:
             self.study.enqueue_trial(self.choose())
         elif self.n_repeated >= MAX_REPEATED:
             self.study.enqueue_trial(dict(self.generator.choice(self.list_left()).params))
@@ -210,8 +227,9 @@ class _OurRun:
         left = self.list_left()
         model = AccuracyModel(self.points, self.seed)
         rows = [self.encoder.encode(design.params) for design in left]
-        costs = [[point.inference_cost for point in design.points] for design in left]
-        gains = expect_gains(model, rows, costs, self.trace.points, REFERENCE)
+        costs = [self.table.find_costs(design.params) for design in left]
+        highest = REFERENCE_FACTOR * max(point.inference_cost for point in self.points)
+        gains = expect_gains(model, rows, costs, self.trace.points, (REFERENCE[0], highest))
         return dict(left[int(np.argmax(gains))].params)
 
     def train(self, trial: optuna.Trial) -> None:
@@ -245,6 +263,7 @@ class _OurRun:
 PEERS: Mapping[str, Strategy] = {
     "random": partial(run_optuna, lambda seed: RandomSampler(seed=seed)),
     "Optuna TPE": partial(run_optuna, lambda seed: TPESampler(seed=seed)),
+    "Optuna TPE, warm start": partial(run_optuna, lambda seed: TPESampler(seed=seed), starts_warm=True),
     "Optuna NSGA-II": partial(run_optuna, lambda seed: NSGAIISampler(seed=seed)),
     "Syne Tune MO-ASHA": run_moasha,
 }
@@ -305,6 +324,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.action == "record":
         write_table(record_designs(recorded_study(), args.folder, args.processes, _say))
         return 0
+    if not TABLE.is_file():
+        print(f"{TABLE} is missing; expected the table that `record` writes", file=sys.stderr)
+        return 2
     table = Table(read_table())
     at = list(range(20, args.budget + 1, 10))
     with ProcessPoolExecutor(args.processes) as pool:

@@ -100,9 +100,14 @@ class StudyReport:
         return keeps_all(self.constraints, point)
 
     @property
+    def complete_trials(self) -> tuple[MeasuredTrial, ...]:
+        """Those that were not stopped early: their last points are the trials' values in Optuna."""
+        return tuple(trial for trial in self.trials if not trial.is_stopped)
+
+    @property
     def n_infeasible(self) -> int:
         """Trials whose last point breaks a constraint: those that are infeasible in Optuna."""
-        return sum(not trial.is_stopped and not self.is_feasible(trial.last) for trial in self.trials)
+        return sum(not self.is_feasible(trial.last) for trial in self.complete_trials)
 
     @property
     def best_feasible(self) -> MeasuredPoint | None:

@@ -104,7 +104,7 @@ def _caption(report: StudyReport) -> str:
     parts = [f"* reaches {report.threshold:.2%}", f"hypervolume {report.hypervolume:.4f}"]
     if report.constraints:
         bounds = " and ".join(map(str, report.constraints))
-        parts.append(f"{report.n_infeasible} of {len(report.trials)} trials break {bounds}")
+        parts.append(f"{report.n_infeasible} of {len(report.complete_trials)} trials break {bounds}")
     return "; ".join(parts)
 
 

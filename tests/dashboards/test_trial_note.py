@@ -67,6 +67,7 @@ BUILD = Build(
 RESULT = MeasuredTrial(7, DESIGN, (TRAINED, PRUNED))
 OBJECTIVES = (Objective(ACCURACY, 0.0), Objective(INFERENCE_COST, 1.0))
 FACTS = TrialFacts(
+    is_stopped=False,
     study_name="demo",
     trial_number=7,
     state="complete",
@@ -235,6 +236,21 @@ def test_note_says_how_to_promote() -> None:
     assert "To send its network after stage 1 to FINN: `python -m search.promote demo 7 --stage 1`" in trial_note(
         replace(FACTS, builds=())
     )
+
+
+def test_trial_that_was_stopped_early_is_not_called_unbuildable() -> None:
+    reason = (
+        "30.00% at inference cost 0.01000 after 2 epochs is not among the best 50% of the 9 trials that came so far"
+    )
+    before_a_stage = replace(UNMEASURED, state="pruned", is_stopped=True, message=reason)
+    note = trial_note(before_a_stage)
+    assert note.startswith("**Trial 8**: stopped early.")
+    assert reason in note
+    result = replace(RESULT, evaluations=(TRAINED,), is_stopped=True)
+    later = replace(FACTS, state="pruned", is_stopped=True, message=reason, result=result, evaluations=(TRAINED,))
+    headline = trial_note(later).splitlines()[0]
+    assert "after stage 0" in headline
+    assert headline.endswith("then stopped early.")
 
 
 @pytest.mark.parametrize(("state", "words"), [("fail", "failed"), ("pruned", "cannot be built")])

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from search.budget import Limits
-from search.choosing import LEAST_TRIALS, Chooser, RecordedDraw, list_known_costs
+from search.choosing import LEAST_TRIALS, MUTATION_RATE, Chooser, list_known_costs
 from search.loop import Search, run_search
 from search.measured_trials import load_measured_trials
+from search.recorded_draw import RecordedDraw
 from search.study import ask_trial
 from spaces.study_config import ConfigError, StudyConfig
 from storage.database import Database
@@ -92,7 +93,7 @@ def test_draw_near_a_parent_keeps_most_of_its_values() -> None:
     space.suggest(parent)
     kept = 0
     for seed in range(50):
-        child = RecordedDraw(random.Random(seed), parent.params)
+        child = RecordedDraw(random.Random(seed), parent.params, MUTATION_RATE)
         space.suggest(child)
         assert child.params.keys() == parent.params.keys()
         kept += sum(child.params[name] == parent.params[name] for name in parent.params)
@@ -100,7 +101,7 @@ def test_draw_near_a_parent_keeps_most_of_its_values() -> None:
 
 
 def test_candidates_are_refused_where_hardware_is_the_objective() -> None:
-    with pytest.raises(ConfigError, match=r"study.candidates is 50; expected 0 where lut is an objective"):
+    with pytest.raises(ConfigError, match=r"study.candidates is set; expected left out in a study of lut"):
         hardware_config(**{"sampler: random": "sampler: random, candidates: 50"})
 
 

@@ -161,6 +161,27 @@ def test_fractions_beyond_their_range_are_refused() -> None:
         halving_config(first_rung=0)
 
 
+def test_design_that_was_stopped_is_not_trained_again(sqlite: Database, tmp_path: Path) -> None:
+    first = make_search(halving_config(), sqlite, tmp_path, climb, limits=LIMITS)
+    run_search(first)
+    number = next(trial.number for trial in first.study.trials if trial.state.name == "PRUNED")
+    first.study.enqueue_trial(first.study.trials[number].params)
+    again = make_search(halving_config(), sqlite, tmp_path, climb, limits=Limits(21, 63, None))
+    run_search(again)
+    assert pool_of(again).numbers == []
+    last = again.study.trials[-1]
+    assert last.user_attrs["stopped"] == f"the same design as trial {number}, which was stopped early"
+    assert count_trials(again.study).stopped == count_trials(first.study).stopped
+
+
+def test_study_of_hardware_metrics_is_refused() -> None:
+    part = {"workers:": "early_stopping: {}\nworkers:"}
+    expected = r"early_stopping is set; expected left out in a study of lut, for it compares trials by accuracy"
+    with pytest.raises(ConfigError, match=expected):
+        small_config(**{"workers:": "objectives: {lut: {}}\nearly_stopping: {}\nworkers:"})
+    assert small_config(**part).early_stopping is not None
+
+
 def test_study_without_early_stopping_is_the_same_as_before() -> None:
     assert halving_config().fingerprint != small_config().fingerprint
     assert halving_config().fingerprint == halving_config(first_rung=1 / 3, kept=0.5).fingerprint

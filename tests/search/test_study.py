@@ -11,7 +11,7 @@ from search.study import StudyError, adopt_trials, match_study, open_study
 from storage.builds import load_builds
 from storage.database import Database
 from storage.evaluations import load_evaluations
-from storage.studies import load_study_record
+from storage.studies import load_study_record, record_study
 from tests.search.search_study import DATA, complete, make_search, queue_small_build, small_config
 
 
@@ -61,6 +61,16 @@ def test_same_seed_gives_the_same_first_suggestions(sqlite: Database, tmp_path: 
     run_search(one)
     run_search(other)
     assert params(one.study) == params(other.study)
+
+
+@pytest.mark.parametrize("before", ["{schedule: hold, learning_rate: 0.02}", "{schedule: restarts}"])
+def test_study_goes_on_with_the_defaults_that_it_began_with(sqlite: Database, before: str) -> None:
+    """Where the file gives no training at all."""
+    written_out = small_config(**{"workers:": f"training: {before}\nworkers:"})
+    record_study(sqlite, "small", small_config().text, written_out.fingerprint, DATA)
+    resumed = match_study(small_config(), sqlite, DATA)
+    assert resumed.training == written_out.training
+    assert resumed.fingerprint == written_out.fingerprint != small_config().fingerprint
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2", "random"])

@@ -10,7 +10,7 @@ from search.budget import Limits
 from search.loop import run_search
 from search.reports.study_report import load_study_report
 from search.study import StudyError
-from search.warm_start import enqueue_first_trials
+from search.warm_start import check_warm_start, enqueue_first_trials
 from spaces.study_config import ConfigError, StudyConfig, parse_study_config
 from storage.database import Database
 from tests.search.search_study import complete, make_search, small_config
@@ -72,11 +72,41 @@ def test_front_of_another_study_is_tried_first(sqlite: Database, tmp_path: Path)
     assert tried == [other.study.trials[number].params for number in front]
 
 
-def test_study_that_is_not_there_is_told(sqlite: Database, tmp_path: Path) -> None:
-    config = warm_config("{study: nowhere}")
-    search = make_search(config, sqlite, tmp_path, complete)
-    with pytest.raises(StudyError, match="study is nowhere; expected one of those in the database: warm"):
-        enqueue_first_trials(search.study, config, sqlite)
+def test_values_that_the_space_lacks_are_drawn(sqlite: Database, tmp_path: Path) -> None:
+    """Where Optuna would raise for a choice, and train outside of a range."""
+    other = make_search(small_config(), sqlite, tmp_path, complete)
+    run_search(other)
+    text = small_config().text.replace("name: small", "name: next") + "\nwarm_start: {study: small}\n"
+    narrow = text.replace("{choices: [1, 2]}", "{choices: [2, 4]}").replace("{int: [4, 64]}", "{int: [40, 64]}")
+    config = parse_study_config(narrow, "next.yaml")
+    search = make_search(config, sqlite, tmp_path, complete, limits=Limits(8, 100, None))
+    enqueue_first_trials(search.study, config, sqlite)
+    run_search(search)
+    again = make_search(config, sqlite, tmp_path, complete, limits=Limits(9, 100, None))
+    run_search(again)
+    first = [trial for trial in again.study.trials if "known_design" in trial.user_attrs]
+    assert first
+    for trial in first:
+        assert trial.params["space.blocks[1].stride"] in (2, 4)
+        assert 40 <= trial.params["space.blocks[1].out_channels"] <= 64
+        number = int(trial.user_attrs["known_design"].split()[1])
+        kept = other.study.trials[number].params
+        assert trial.params["space.blocks[1].weight_bit_width"] == kept["space.blocks[1].weight_bit_width"]
+
+
+def test_study_that_is_not_there_is_told_before_the_new_one_is_made(sqlite: Database, tmp_path: Path) -> None:
+    expected = "warm_start.study is nowhere; expected one of those in the database: none"
+    with pytest.raises(StudyError, match=expected):
+        check_warm_start(warm_config("{study: nowhere}"), sqlite)
+
+
+def test_what_comes_too_late_is_said(sqlite: Database, tmp_path: Path) -> None:
+    cold, warm = warm_config("{}"), warm_config("{designs: [bacalhaunet]}")
+    search = make_search(cold, sqlite, tmp_path, complete, limits=Limits(1, 3, None))
+    assert enqueue_first_trials(search.study, cold, sqlite) is None
+    run_search(search)
+    assert enqueue_first_trials(search.study, warm, sqlite) == "warm_start has no effect: the study began without it"
+    assert len(search.study.trials) == 1
 
 
 @pytest.mark.parametrize(
@@ -91,6 +121,7 @@ def test_study_that_is_not_there_is_told(sqlite: Database, tmp_path: Path) -> No
             "{designs: [vgg10]}",
             r"warm_start.designs\[0\] is vgg10; expected a design of the space: space.blocks is a list",
         ),
+        ("{study: warm}", r"warm_start.study is warm; expected the name of another study"),
         ("{designs: [four_blocks_13, small_net], name: x}", r"warm_start.name is an unknown key"),
     ],
 )

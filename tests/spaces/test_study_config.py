@@ -113,7 +113,7 @@ def test_a_study_that_names_none_has_the_designs_it_always_had() -> None:
     scores = {"type": "linear", "out_features": 24, "weight_bit_width": 6}
     design = parse(space={"blocks": [scores]}).search_space.suggest(optuna.create_study().ask())
     assert design.architecture_id == "2b8425febeb9"
-    assert read_as_before(parse(space={"blocks": [scores]})).fingerprint == "c50167651ab04173"
+    assert read_as_before(parse(space={"blocks": [scores]}))[0].fingerprint == "c50167651ab04173"
 
 
 def test_naming_what_is_the_default_is_the_same_study() -> None:
@@ -385,7 +385,7 @@ def test_fingerprint_changes_with_what_has_an_effect_on_trials(parts: dict[str, 
 def test_studies_of_before_hardware_objectives_keep_their_fingerprint(name: str, fingerprint: str) -> None:
     """Of the files of 2026-11-20, dsc4 of 2026-11-30; one that changes on purpose changes here too."""
     config = load_study_config(Path(__file__).parents[2] / f"spaces/{name}.yaml")
-    assert read_as_before(config).fingerprint == fingerprint
+    assert read_as_before(config)[0].fingerprint == fingerprint
 
 
 LUT: dict[str, object] = {"objectives": {"lut": {}}}

@@ -179,6 +179,15 @@ def test_a_trial_that_pauses_at_each_epoch_ends_as_an_unbroken_one(request_: Eva
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_rung_of_a_trial_that_went_on_is_read_back(request_: EvaluationRequest) -> None:
+    paused = dataclasses.replace(request_, until=Rung(0, 2))
+    _, rung = run_design(paused)
+    evaluate_design(request_)
+    assert run_design(paused)[1] == rung
+    with pytest.raises(ValueError, match="is 5 epochs on; expected at most 4, where to pause"):
+        run_design(dataclasses.replace(request_, until=Rung(1, 4)))
+
+
 def test_targets_are_met_from_below_and_channels_are_gone(request_: EvaluationRequest) -> None:
     evaluations = evaluate_design(dataclasses.replace(request_, design=HELD))
     costs = [evaluation.cost.inference_cost for evaluation in evaluations]

@@ -18,6 +18,7 @@ from search.benchmarks.recorded_designs import (
     write_table,
 )
 from search.benchmarks.strategies import (
+    KNOWN_DESIGN,
     OURS,
     PEERS,
     Ours,
@@ -27,7 +28,6 @@ from search.benchmarks.strategies import (
     find_epochs,
     format_table,
     measure_curve,
-    replay,
 )
 from workers.inference_cost import count_cost
 
@@ -73,7 +73,7 @@ def test_table_is_read_back(designs: list[RecordedDesign], tmp_path: Path) -> No
             assert (a.accuracy, a.inference_cost) == pytest.approx((b.accuracy, b.inference_cost), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["random", "Optuna TPE", "Optuna NSGA-II", "Syne Tune MO-ASHA"])
+@pytest.mark.parametrize("name", list(PEERS))
 def test_peers_find_one_point_at_the_end_of_each_trial(name: str, table: Table) -> None:
     if name == "Syne Tune MO-ASHA":
         pytest.importorskip("syne_tune", reason="it is in the extra benchmark")
@@ -117,11 +117,21 @@ def test_volume_is_of_what_was_known_by_then() -> None:
     assert find_epochs(curve, [9, 10, 20, 25], 0.4) is None
 
 
-def test_share_is_of_the_best_peers_training(table: Table) -> None:
-    at = list(range(20, 121, 20))
-    names = ("random", "Optuna TPE", "TPE, all points of a trial")
-    curves = {name: replay(name, table, 120, 2, at) for name in names}
-    lines = format_table(curves, at).splitlines()
-    assert [line.split(" | ")[0] for line in lines[2:]] == [f"| {name}" for name in names]
-    best = max(names[:2], key=lambda name: sorted(curve[-1] for curve in curves[name])[0])
-    assert best in {"random", "Optuna TPE"}
+def test_share_is_of_the_best_peers_training() -> None:
+    at = [20, 40, 60]
+    curves = {
+        "random": [[0.1, 0.2, 0.25], [0.1, 0.2, 0.25], [0.1, 0.1, 0.2]],
+        "Optuna TPE": [[0.1, 0.2, 0.3], [0.1, 0.3, 0.3], [0.1, 0.2, 0.2]],
+        "all": [[0.3, 0.3, 0.4], [0.2, 0.3, 0.4], [0.3, 0.3, 0.4]],
+    }
+    random_, tpe, ours = format_table(curves, at).splitlines()[2:]
+    assert random_ == "| random | 0.2500 (0.2000 to 0.2500) | inf (inf to inf) | inf |"
+    assert tpe.startswith("| Optuna TPE | 0.3000 (")
+    assert ours == "| all | 0.4000 (0.4000 to 0.4000) | 20 (20 to 40) | 0.33 |"
+
+
+def test_known_design_is_tried_first(table: Table) -> None:
+    known = table.find(KNOWN_DESIGN)
+    assert Ours()(table, 20, 1).points[0] == (known.points[0].accuracy, known.points[0].inference_cost)
+    first = PEERS["Optuna TPE, warm start"](table, 10, 1).points[0]
+    assert first in {(point.accuracy, point.inference_cost) for point in known.points}
