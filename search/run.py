@@ -132,7 +132,7 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
 
 def _drive_to_results(run: StudyRun, console: Console) -> int:
     exit_code = drive_study(run)
-    print_results(run.report.load(), run.search.estimates, run.results, run.args.storage, console)
+    print_results(run.search.study, run.report.load(), run.search.estimates, run.results, run.args.storage, console)
     return exit_code
 
 

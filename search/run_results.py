@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 from rich.console import Console
 
 from search.hardware_estimates import HardwareEstimates
+from search.reports.beliefs import describe_beliefs
 from search.reports.formats import front_as_csv
 from search.reports.study_report import StudyReport
 from search.reports.tables import print_tables
@@ -18,13 +20,20 @@ from storage.database import DEFAULT_DATABASE_URL
 
 
 def print_results(
-    report: StudyReport, estimates: HardwareEstimates | None, folder: Path, storage: str, console: Console
+    study: optuna.Study,
+    report: StudyReport,
+    estimates: HardwareEstimates | None,
+    folder: Path,
+    storage: str,
+    console: Console,
 ) -> None:
     """Writes the front and the page of the study into `folder`, and prints the tables; `storage` is its database."""
     table, page = folder / f"{report.study_name}-front.csv", folder / f"{report.study_name}-report.html"
     write_text_atomically(table, front_as_csv(report))
     written = _write_page(report.study_name, storage, page)
     print_tables(report, console)
+    for line in describe_beliefs(study, report):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if estimates is not None:
         console.print(estimates.describe(), highlight=False)
     option = "" if storage == DEFAULT_DATABASE_URL else " --storage URL"
