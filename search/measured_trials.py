@@ -79,8 +79,8 @@ class MeasuredPoint:
 
     @property
     def name(self) -> str:
-        """Such as "trial 7 stage 2", or "trial 7" where trials have no pruning stages."""
-        if not self.design.stages:
+        """Such as "trial 7 stage 2", or "trial 7" where a whole trial has one stage."""
+        if len(self.trial.evaluations) == 1 and not self.trial.is_stopped:
             return f"trial {self.trial_number}"
         return name_network(self.trial_number, self.stage)
 
