@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_study_ends_with_a_front_and_a_finished_build(folder: Path) -> None:
     report = load_report(folder)
-    assert report["trials"] == {"complete": 4, "pruned": 0, "failed": 0, "running": 0, "waiting": 0}
+    assert report["trials"] == {"complete": 4, "pruned": 0, "failed": 0, "running": 0, "waiting": 0, "stopped": 0}
     assert len(report["front"]) >= 1
     assert {"trial", "accuracy", "inference_cost", "bit_ops", "weight_bits", "parameters"} <= set(report["front"][0])
     (build,) = report["builds"]

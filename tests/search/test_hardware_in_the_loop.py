@@ -59,7 +59,7 @@ def test_front_of_accuracy_against_lut_is_reported_and_no_estimate_is_made_twice
     assert "estimates: 3 made, 0 from earlier" in capsys.readouterr().out
     first = read_report("looped", capsys)
     assert first["objectives"] == {"accuracy": "maximize", "lut": "minimize"}
-    assert first["trials"] == {"complete": 3, "pruned": 0, "failed": 0, "running": 0, "waiting": 0}
+    assert first["trials"] == {"complete": 3, "pruned": 0, "failed": 0, "running": 0, "waiting": 0, "stopped": 0}
     assert first["front"]
     for trial in first["front"]:
         assert trial["is_feasible"]

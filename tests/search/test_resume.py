@@ -153,7 +153,7 @@ def test_stopped_study_goes_on_and_trains_nothing_twice(
     assert again.returncode == 0, output
     assert "trial 1 goes on where an earlier run left it" in output
 
-    counts = {"complete": N_TRIALS, "pruned": 0, "failed": 0, "running": 0, "waiting": 0}
+    counts = {"complete": N_TRIALS, "pruned": 0, "failed": 0, "running": 0, "waiting": 0, "stopped": 0}
     assert read_report(tmp_path, cache)["trials"] == counts
     evaluations = load_evaluations(open_database(f"sqlite:///{tmp_path}/runs/studies.db"), "resumed")
     stages = [(evaluation.trial_number, evaluation.stage) for evaluation in evaluations]
