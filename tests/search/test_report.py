@@ -82,7 +82,7 @@ def test_json_counts_trials_by_state(studied: Database, capsys: pytest.CaptureFi
     assert isinstance(counts, dict)
     pruned = counts.pop("pruned")
     assert pruned >= 1
-    assert counts == {"complete": 6, "failed": 1, "running": 1, "waiting": 1}
+    assert counts == {"complete": 6, "failed": 1, "running": 1, "waiting": 1, "stopped": 0}
 
 
 def test_json_front_has_the_promised_keys_from_cheap_to_accurate(

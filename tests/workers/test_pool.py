@@ -72,7 +72,7 @@ def test_a_raising_trial_comes_back_with_its_traceback(pool: Pool, request_: Eva
     assert isinstance(failed, Failed)
     assert failed.kind == "DatasetError"
     assert "/no/such/file" in failed.traceback
-    assert "evaluate_design" in failed.traceback
+    assert "run_design" in failed.traceback
     assert not failed.is_infrastructure
 
 
