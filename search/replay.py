@@ -94,9 +94,9 @@ def list_differences(stored: StoredPoint) -> list[str]:
 
 
 def _check_device(stored: StoredPoint) -> None:
-    import torch
+    from workers.evaluation import has_gpu  # imports torch, which --help does not need
 
-    if stored.config.workers.gpus_per_trial > 0 and not torch.cuda.is_available():
+    if stored.config.workers.gpus_per_trial > 0 and not has_gpu():
         raise StudyError(
             f"{stored.study_name} was trained on a GPU; expected one here, for a CPU sums in another order"
         )

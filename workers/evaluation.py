@@ -71,6 +71,11 @@ def run_design(request: EvaluationRequest) -> tuple[tuple[Evaluation, ...], Rung
         return _evaluate_stages(request)
 
 
+def has_gpu() -> bool:
+    """Whether a trial that asks for a GPU can be trained here."""
+    return torch.cuda.is_available()
+
+
 def list_phases(design: Design) -> tuple[Phase, ...]:
     """The training proper, then the training of each pruning stage."""
     training = design.training
