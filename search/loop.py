@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import optuna
 
 from search.budget import Limits, describe_budget
-from search.early_stopping import EarlyStopping
 from search.hardware_estimates import HardwareEstimates
 from search.measured_trials import MeasuredTrial
 from search.processes.driver_lease import DriverLease
 from search.processes.interrupts import Interrupts, SearchInterrupted
 from search.reports.study_report import count_trials
+from search.strategy.early_stopping import EarlyStopping
 from search.study import (
     RunningTrial,
     adopt_trials,
@@ -157,7 +157,7 @@ def _choose_values(search: Search) -> Mapping[str, object] | None:
     has_enqueued = count_trials(search.study).waiting > 0
     if search.config.study.candidates == 0 or has_enqueued:
         return None
-    from search.choosing import Chooser  # imports scikit-learn, which takes a second
+    from search.strategy.choosing import Chooser  # imports scikit-learn, which takes a second
 
     return Chooser(search.config, search.database).choose(search.study)
 

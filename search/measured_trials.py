@@ -43,11 +43,6 @@ class MeasuredTrial:
         return tuple(MeasuredPoint(self, *of_stage) for of_stage in zip(self.evaluations, hardware, strict=True))
 
     @property
-    def architectures(self) -> tuple[ArchitectureConfig, ...]:
-        """Of each stage's network."""
-        return tuple(point.architecture for point in self.points)
-
-    @property
     def last(self) -> MeasuredPoint:
         """The network at the end of the last stage. Its values are the trial's own in Optuna, if that is complete."""
         return self.points[-1]

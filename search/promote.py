@@ -14,7 +14,7 @@ from search.stored_point import open_stored_point
 from search.study import StudyError
 from spaces.study_config import ConfigError
 from storage.artifacts import ArtifactError
-from storage.command_options import add_artifacts_option, add_stage_option, add_storage_option
+from storage.command_options import add_network_options
 from storage.database import DatabaseError
 from storage.dataset.radioml import DatasetError
 from storage.records import Build
@@ -44,11 +44,7 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m search.promote", description="Sends one network of a study to the build queue."
     )
-    parser.add_argument("study", help="name of the study")
-    parser.add_argument("trial", type=int, help="number of a complete trial")
-    add_stage_option(parser, "the last one")
-    add_storage_option(parser)
-    add_artifacts_option(parser)
+    add_network_options(parser)
     return parser.parse_args(arguments)
 
 

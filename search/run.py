@@ -37,6 +37,7 @@ from search.promotion import choose_winners
 from search.reports.study_report import count_trials
 from search.reports.tables import open_console
 from search.run_results import print_results
+from search.strategy.warm_start import check_warm_start, enqueue_first_trials
 from search.study import StudyError, match_study, open_study
 from search.study_data import (
     check_input_quantizer,
@@ -46,7 +47,6 @@ from search.study_data import (
     request_frames,
 )
 from search.study_run import StudyRun
-from search.warm_start import check_warm_start, enqueue_first_trials
 from spaces.study_config import ConfigError, load_study_config
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import load_build, load_builds

@@ -21,7 +21,7 @@ from search.stored_point import open_stored_point
 from search.study import StudyError
 from spaces.study_config import ConfigError
 from storage.artifacts import ArtifactError
-from storage.command_options import add_artifacts_option, add_stage_option, add_storage_option
+from storage.command_options import add_network_options
 from storage.database import DatabaseError
 from storage.dataset.radioml import DatasetError
 
@@ -68,12 +68,8 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m search.test_accuracy", description="Measures one network of a study on the test part."
     )
-    parser.add_argument("study", help="name of the study")
-    parser.add_argument("trial", type=int, help="number of a complete trial")
-    add_stage_option(parser, "the last one")
+    add_network_options(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    add_storage_option(parser)
-    add_artifacts_option(parser)
     return parser.parse_args(arguments)
 
 

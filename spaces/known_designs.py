@@ -43,11 +43,21 @@ def separable_network(
     return ArchitectureConfig(blocks=(_INPUT, *blocks, GlobalPool(), Linear(out_features=24, weight_bit_width=linear)))
 
 
-def _vgg10() -> ArchitectureConfig:
-    conv = Conv(out_channels=64, kernel_size=3, weight_bit_width=8, activation_bit_width=8)
-    hidden = Linear(out_features=128, weight_bit_width=8, activation_bit_width=8)
-    last = Linear(out_features=24, weight_bit_width=8)
-    return ArchitectureConfig(blocks=(_INPUT, *(conv, MaxPool(kernel_size=2)) * 7, hidden, hidden, last))
+def vgg10_network(bits: int, n_filters: int = 64, clip: float = 3.0) -> ArchitectureConfig:
+    """The baseline of ITU PS-007 with these bits throughout: seven convolutions and pools, two hidden layers."""
+    conv = Conv(out_channels=n_filters, kernel_size=3, weight_bit_width=bits, activation_bit_width=bits)
+    hidden = Linear(out_features=128, weight_bit_width=bits, activation_bit_width=bits)
+    convolutions = (conv, MaxPool(kernel_size=2)) * 7
+    last = Linear(out_features=24, weight_bit_width=bits)
+    return ArchitectureConfig(blocks=(InputQuantizer(clip=clip), *convolutions, hidden, hidden, last))
+
+
+_BACALHAUNET = ((27, 2, 24), (21, 1, 24), (15, 2, 48), (9, 1, 48), (9, 2, 48))
+
+
+def bacalhaunet_network(bits: int, linear: int) -> ArchitectureConfig:
+    """Rosa et al., "BacalhauNet: A Tiny CNN for Lightning-Fast Modulation Classification", ITU J-FET."""
+    return separable_network(_BACALHAUNET, weights=bits, activations=bits, linear=linear)
 
 
 _FIGURE_4 = (
@@ -71,16 +81,10 @@ The figure has 15, two of them twice; 13 differ.
 """
 
 KNOWN_ARCHITECTURES: Mapping[str, ArchitectureConfig] = {
-    # Rosa et al., "BacalhauNet: A Tiny CNN for Lightning-Fast Modulation Classification", ITU J-FET, figure 1
-    "bacalhaunet": separable_network(
-        ((27, 2, 24), (21, 1, 24), (15, 2, 48), (9, 1, 48), (9, 2, 48)), weights=6, activations=6, linear=8
-    ),
-    # the baseline of ITU PS-007
-    "vgg10": _vgg10(),
+    "bacalhaunet": bacalhaunet_network(6, linear=8),
+    "vgg10": vgg10_network(8),
     # BacalhauNet with a first stride of 4, and fewer bits outside of the depthwise layers
-    "small_net": separable_network(
-        ((27, 4, 24), (21, 1, 24), (15, 2, 48), (9, 1, 48), (9, 2, 48)), weights=4, activations=4, depthwise=6, linear=4
-    ),
+    "small_net": separable_network(((27, 4, 24), *_BACALHAUNET[1:]), weights=4, activations=4, depthwise=6, linear=4),
     **{
         f"four_blocks_{number:02}": separable_network(
             tuple(zip(kernels, strides, channels, strict=True)), weights=6, activations=6, linear=8

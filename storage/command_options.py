@@ -24,6 +24,15 @@ def add_artifacts_option(parser: argparse.ArgumentParser, what: str = "folder of
     )
 
 
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    """Study, trial and --stage, which name one network of a database, then --storage and --artifacts."""
+    parser.add_argument("study", help="name of the study")
+    parser.add_argument("trial", type=int, help="number of a trial with points: complete, or stopped after a stage")
+    add_stage_option(parser, "the last one")
+    add_storage_option(parser)
+    add_artifacts_option(parser)
+
+
 def add_finn_option(parser: argparse.ArgumentParser) -> None:
     """--finn, an existing FINN."""
     parser.add_argument(

@@ -15,13 +15,9 @@ from search.processes.local_services import Service
 from search.study_data import open_dataset, study_split
 from spaces.architecture import (
     ArchitectureConfig,
-    Conv,
-    DepthwiseSeparable,
-    GlobalPool,
     InputQuantizer,
-    Linear,
-    MaxPool,
 )
+from spaces.known_designs import bacalhaunet_network, vgg10_network
 from spaces.study_config import StudyConfig, load_study_config
 from storage.artifacts import ArtifactStore
 from storage.builds import load_builds, queue_build
@@ -97,11 +93,11 @@ def list_networks(config: StudyConfig) -> list[ExampleNetwork]:
         for seed in SEEDS
     ]
     return [
-        ExampleNetwork("BacalhauNet w6a6", make_bacalhaunet(6), ZCU111),
-        ExampleNetwork("VGG10 w4a4", make_vgg10(4), ZCU104),
+        ExampleNetwork("BacalhauNet w6a6", bacalhaunet_network(6, linear=6), ZCU111),
+        ExampleNetwork("VGG10 w4a4", vgg10_network(4, clip=2.0), ZCU104),
         *members,
-        ExampleNetwork("VGG10 w8a8", make_vgg10(8), ZCU104),
-        ExampleNetwork("VGG10 w4a4, 32 filters", make_vgg10(4, PUBLISHED_FILTERS), ZCU104),
+        ExampleNetwork("VGG10 w8a8", vgg10_network(8, clip=2.0), ZCU104),
+        ExampleNetwork("VGG10 w4a4, 32 filters", vgg10_network(4, PUBLISHED_FILTERS, clip=2.0), ZCU104),
     ]
 
 
@@ -109,32 +105,6 @@ def draw_member(config: StudyConfig, seed: int) -> ArchitectureConfig:
     """A network of the study's space, each choice drawn uniformly."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed), directions=["maximize", "minimize"])
     return config.search_space.suggest(study.ask()).architecture
-
-
-def make_bacalhaunet(bits: int) -> ArchitectureConfig:
-    """Rosa et al., "BacalhauNet: A Tiny CNN for Lightning-Fast Modulation Classification", ITU J-FET."""
-    layers = zip((27, 21, 15, 9, 9), (2, 1, 2, 1, 2), (24, 24, 48, 48, 48), strict=True)
-    blocks = (
-        DepthwiseSeparable(
-            kernel_size=kernel_size,
-            stride=stride,
-            out_channels=channels,
-            weight_bit_width=bits,
-            activation_bit_width=bits,
-        )
-        for kernel_size, stride, channels in layers
-    )
-    last = Linear(out_features=24, weight_bit_width=bits)
-    return ArchitectureConfig(blocks=(InputQuantizer(clip=3.0), *blocks, GlobalPool(), last))
-
-
-def make_vgg10(bits: int, n_filters: int = 64) -> ArchitectureConfig:
-    """The baseline of ITU PS-007, with other bit widths: seven convolutions and pools, two hidden layers."""
-    conv = Conv(out_channels=n_filters, kernel_size=3, weight_bit_width=bits, activation_bit_width=bits)
-    hidden = Linear(out_features=128, weight_bit_width=bits, activation_bit_width=bits)
-    pairs = (block for _ in range(7) for block in (conv, MaxPool(kernel_size=2)))
-    last = Linear(out_features=24, weight_bit_width=bits)
-    return ArchitectureConfig(blocks=(InputQuantizer(clip=2.0), *pairs, hidden, hidden, last))
 
 
 def queue_network(
@@ -171,7 +141,7 @@ def describe_builds(networks: Sequence[ExampleNetwork], builds: dict[int, Build]
     ]
     for number, network in enumerate(networks):
         lines.append(_describe_build(network, builds.get(number)))
-        if network.architecture == make_vgg10(4, PUBLISHED_FILTERS):
+        if network.architecture == vgg10_network(4, PUBLISHED_FILTERS, clip=2.0):
             lines.append(PUBLISHED_ROW)
     return "\n".join(lines)
 

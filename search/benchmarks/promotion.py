@@ -18,16 +18,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from search.benchmarks.hardware_table import make_bacalhaunet, make_vgg10
 from search.processes.local_services import Service
 from spaces.architecture import ArchitectureConfig
+from spaces.known_designs import bacalhaunet_network, vgg10_network
 from storage.builds import load_builds
 from storage.child_processes import module_environment
 from storage.command_options import parse_count
 from storage.database import open_existing_database
 from storage.records import Build, BuildState
 
-NETWORKS = {"BacalhauNet w6a6": make_bacalhaunet(6), "VGG10 w4a4": make_vgg10(4)}
+NETWORKS = {"BacalhauNet w6a6": bacalhaunet_network(6, linear=6), "VGG10 w4a4": vgg10_network(4, clip=2.0)}
 
 STUDY_NAME = "promotion-benchmark"
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 import csv
 import itertools
 import multiprocessing
+import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FixedTrial
 
+from search.strategy.recorded_draw import RecordedDraw
 from spaces.distributions import Scalar
 from spaces.search_space import Design
 from spaces.study_config import StudyConfig, parse_study_config
@@ -89,10 +92,6 @@ class RecordedDesign:
         """At the ends of the stages."""
         return tuple(one for one in self.measurements if one.stage is not None)
 
-    def at(self, epoch: int) -> Measurement:
-        """What was measured after so many epochs."""
-        return next(one for one in self.measurements if one.epoch == epoch)
-
 
 def recorded_study() -> StudyConfig:
     """The study whose designs are recorded."""
@@ -101,9 +100,13 @@ def recorded_study() -> StudyConfig:
 
 def list_choices(config: StudyConfig) -> dict[str, Sequence[Scalar]]:
     """The choices of each parameter of the space, in the order in which they are drawn."""
-    drawn = _FirstChoices()
+    drawn = RecordedDraw(random.Random(0))
     config.search_space.suggest(drawn)
-    return drawn.choices
+    choices: dict[str, Sequence[Scalar]] = {}
+    for name, distribution in drawn.distributions.items():
+        assert isinstance(distribution, CategoricalDistribution), "the space has no ranges"
+        choices[name] = distribution.choices
+    return choices
 
 
 def list_designs(config: StudyConfig) -> Iterator[tuple[Params, Design]]:
@@ -188,20 +191,3 @@ def _train(request: EvaluationRequest) -> tuple[Measurement, ...]:
         cost = evaluation.cost.inference_cost
         found[evaluation.epochs] = Measurement(evaluation.epochs, evaluation.stage, evaluation.accuracy, cost)
     return tuple(found[epoch] for epoch in sorted(found))
-
-
-class _FirstChoices:
-    """Draws the first of each choice, and notes them all."""
-
-    def __init__(self) -> None:
-        self.choices: dict[str, Sequence[Scalar]] = {}
-
-    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        self.choices[name] = choices
-        return choices[0]
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int:
-        raise NotImplementedError(f"{name} is a range; expected choices")
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        raise NotImplementedError(f"{name} is a range; expected choices")

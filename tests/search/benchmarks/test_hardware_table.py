@@ -15,10 +15,9 @@ from search.benchmarks.hardware_table import (
     describe_builds,
     draw_member,
     list_networks,
-    make_bacalhaunet,
-    make_vgg10,
 )
 from spaces.architecture import DepthwiseSeparable
+from spaces.known_designs import bacalhaunet_network, vgg10_network
 from spaces.study_config import StudyConfig, load_study_config
 from storage.hardware_reports import BuildReport, GraphAgreement, Resources
 from storage.records import Build, BuildLevel, BuildState
@@ -60,13 +59,13 @@ def make_build(report: BuildReport | None, message: str | None) -> Build:
 
 def test_vgg10_has_the_challenges_weights() -> None:
     """1,272,832 weight bits at 8 bits, dense (qonnx.util.inference_cost's golden number of RadioML_VGG10)."""
-    assert count_cost(make_vgg10(8), {}).weight_bits == 1_272_832
-    assert count_cost(make_vgg10(4), {}).weight_bits == 1_272_832 / 2
+    assert count_cost(vgg10_network(8, clip=2.0), {}).weight_bits == 1_272_832
+    assert count_cost(vgg10_network(4, clip=2.0), {}).weight_bits == 1_272_832 / 2
 
 
 def test_bacalhaunet_has_the_published_weights() -> None:
     """Its dense float32 form costs 1.41546, published as 1.4155 (Rosa et al., ITU J-FET)."""
-    cost = count_cost(make_bacalhaunet(8), {})
+    cost = count_cost(bacalhaunet_network(8, linear=8), {})
 
     in_float32 = 0.5 * 16 * cost.bit_ops / 807_699_904 + 0.5 * 4 * cost.weight_bits / 1_244_936
     assert in_float32 == pytest.approx(1.41546, abs=1e-5)
@@ -82,7 +81,7 @@ def test_random_members_have_mixed_bit_widths_and_are_the_same_each_time(config:
 
 
 def test_line_has_both_totals_the_formula_and_the_equal_frames() -> None:
-    network = ExampleNetwork("VGG10 w4a4, 32 filters", make_vgg10(4, 32), ZCU104)
+    network = ExampleNetwork("VGG10 w4a4, 32 filters", vgg10_network(4, 32, clip=2.0), ZCU104)
 
     *_, line, published = describe_builds([network], {0: make_build(REPORT, None)}).splitlines()
 
@@ -95,13 +94,16 @@ def test_line_has_both_totals_the_formula_and_the_equal_frames() -> None:
 
 
 def test_published_network_stands_beside_ours_of_as_many_filters_alone() -> None:
-    networks = [ExampleNetwork("VGG10 w4a4", make_vgg10(4), ZCU104), ExampleNetwork("other", make_vgg10(8), ZCU104)]
+    networks = [
+        ExampleNetwork("VGG10 w4a4", vgg10_network(4, clip=2.0), ZCU104),
+        ExampleNetwork("other", vgg10_network(8, clip=2.0), ZCU104),
+    ]
 
     assert "finn-examples" not in describe_builds(networks, {})
 
 
 def test_failed_build_has_its_reason() -> None:
-    network = ExampleNetwork("VGG10 w4a4", make_vgg10(4), ZCU104)
+    network = ExampleNetwork("VGG10 w4a4", vgg10_network(4, clip=2.0), ZCU104)
 
     table = describe_builds([network], {0: make_build(None, "timeout_s is 2")})
 

@@ -1,6 +1,6 @@
 """Which design to train next: of many draws the one whose points are expected to add most to the front.
 
-Costs of draws are known before training. Accuracies are expected from those of all points (`search/surrogate.py`).
+Costs of draws are known before training; `surrogate.py` says what accuracy to expect at them from all points so far.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from search.measured_trials import MeasuredTrial, load_measured_trials
-from search.recorded_draw import RecordedDraw
+from search.strategy.recorded_draw import RecordedDraw
+from search.strategy.surrogate import AccuracyModel, Encoder, Point, expect_gains
 from search.study import find_unreachable_target
-from search.surrogate import AccuracyModel, Encoder, Point, expect_gains
 from search.trial_attributes import read_design
 from spaces.architecture import ArchitectureError
 from spaces.distributions import Scalar

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import optuna
 from optuna.storages import BaseStorage
 
-from search.recorded_draw import RecordedDraw
 from search.reports.study_report import load_study_report
+from search.strategy.recorded_draw import RecordedDraw
 from search.study import StudyError
 from spaces.architecture import ArchitectureError
 from spaces.known_designs import KNOWN_ARCHITECTURES, Mismatch, find_params

@@ -9,8 +9,8 @@ import pytest
 from search.budget import Limits
 from search.loop import run_search
 from search.reports.study_report import load_study_report
+from search.strategy.warm_start import check_warm_start, enqueue_first_trials
 from search.study import StudyError
-from search.warm_start import check_warm_start, enqueue_first_trials
 from spaces.study_config import ConfigError, StudyConfig, parse_study_config
 from storage.database import Database
 from tests.search.search_study import complete, make_search, small_config

@@ -9,7 +9,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from search.pareto import hypervolume
-from search.surrogate import AccuracyModel, Encoder, Point, expect_gains
+from search.strategy.surrogate import AccuracyModel, Encoder, Point, expect_gains
 
 REFERENCE = (0.04, 0.1)
 

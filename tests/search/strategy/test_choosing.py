@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from search.budget import Limits
-from search.choosing import LEAST_TRIALS, MUTATION_RATE, Chooser, list_known_costs
 from search.loop import Search, run_search
 from search.measured_trials import load_measured_trials
-from search.recorded_draw import RecordedDraw
+from search.strategy.choosing import LEAST_TRIALS, MUTATION_RATE, Chooser, list_known_costs
+from search.strategy.recorded_draw import RecordedDraw
 from search.study import ask_trial
 from spaces.study_config import ConfigError, StudyConfig
 from storage.database import Database

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.early_stopping import DIRECTIONS, goes_on, list_rungs
 from search.pareto import crowding_distances, rank_fronts
+from search.strategy.early_stopping import DIRECTIONS, goes_on, list_rungs
 from spaces.study_config import EarlyStoppingPart
 from storage.records import RungResult
 

@@ -1,0 +1,1 @@
+"""What is tried next, and what is stopped early."""
