@@ -34,7 +34,7 @@ def _promote(winner: StoredPoint, on_notice: Callable[[str], None], on_step: Cal
     on_test = "" if build.test_accuracy is None else f", {build.test_accuracy:.2%} on the test part"
     others = ", ".join(metric.describe(winner.point) for metric in winner.config.objectives.metrics[1:])
     on_notice(
-        f"{winner.point.name} is promoted: {winner.point.accuracy:.2%} on validation{on_test}, "
+        f"{winner.point.name} is promoted: {winner.judgement} on validation{on_test}, "
         f"{others}; its build for {build.target.board}: {build.state.value}"
     )
     return True

@@ -32,3 +32,8 @@ class LiveReport:
             self._report = make_study_report(self.database, self.study, self.config, builds)
             self._state = state
         return replace(self._report, counts=counts)
+
+    def reload(self) -> StudyReport:
+        """The study now, also with trainings that no count shows."""
+        self._report = None
+        return self.load()

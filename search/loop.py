@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from search.study import (
     tell_stopped,
     tell_unbuildable,
 )
+from search.training_requests import TrainingPlace
 from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
 from spaces.search_space import Design
 from spaces.study_config import StudyConfig
@@ -120,6 +122,13 @@ class Search:
     started: float = field(default_factory=time.monotonic)
     failure_kinds: list[str] = field(default_factory=list)
     """Kinds of the failures since the last trial that succeeded."""
+
+    @functools.cached_property
+    def place(self) -> TrainingPlace:
+        """What its trainings have in common."""
+        record = load_study_record(self.database, self.config.study.name)
+        assert record is not None  # open_study keeps it
+        return TrainingPlace(self.config, self.dataset, self.artifacts.root, record.created_at.isoformat())
 
 
 def run_search(search: Search) -> SearchOutcome:
@@ -242,28 +251,12 @@ def _copy_result(search: Search, trial: RunningTrial, original: int) -> None:
 
 
 def _submit(search: Search, trial: RunningTrial) -> None:
-    study, workers = search.config.study, search.config.workers
-    request = EvaluationRequest(
-        study_name=study.name,
-        trial_number=trial.number,
-        design=trial.design,
-        seed=study.seed + trial.number,
-        dataset=search.dataset,
-        artifacts=str(search.artifacts.root),
-        study_started=_find_start(search),
-        n_threads=max(1, int(workers.cpus_per_trial)),
-        use_gpu=workers.gpus_per_trial > 0,
-        until=search.early_stopping.find_next(trial.number, trial.design),
-    )
-    search.running[trial.number] = trial
-    search.requests[trial.number] = request
+    number, design = trial.number, trial.design
+    until = search.early_stopping.find_next(number, design)
+    request = search.place.request_trial(number, design, search.config.study.seed + number, until)
+    search.running[number] = trial
+    search.requests[number] = request
     search.pool.submit(request)
-
-
-def _find_start(search: Search) -> str:
-    record = load_study_record(search.database, search.config.study.name)
-    assert record is not None  # open_study keeps it
-    return record.created_at.isoformat()
 
 
 def _settle(search: Search, done: Done) -> None:

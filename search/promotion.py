@@ -34,28 +34,33 @@ class Winners:
 
     points: tuple[MeasuredPoint, ...]
     reason: str
+    unconfirmed: tuple[MeasuredPoint, ...] = ()
+    """Those of the points that are to be trained with more seeds first; then the choice is made anew."""
 
 
-def choose_winners(report: StudyReport, top: int) -> Winners:
-    """At most `top` points of the front above the threshold, by the hypervolume that only they cover.
+def choose_winners(report: StudyReport) -> Winners:
+    """At most `promotion.top` points of the front above the threshold, by the hypervolume that only they cover.
 
-    Where none reaches the threshold: the most accurate of the front. The front has no point that breaks a constraint.
+    A point is above it by the study's rule and all its trainings. Where none is: the most accurate of the front. The
+    front has no point that breaks a constraint.
     Float networks are passed over, and those whose builds would fail: FINN's estimate has fewer frames/s than wanted.
     """
     quantized = [point for point in report.front if point.architecture.is_quantized]
     fast = [point for point in quantized if point.hardware is None or point.hardware.throughput_fps >= report.least_fps]
-    if top == 0:
+    promotion = report.promotion
+    if promotion.top == 0:
         return Winners((), "promotion.top is 0: nothing is promoted")
     if not fast:
         return Winners((), f"{_explain_no_winner(report, has_quantized=bool(quantized))}: nothing is promoted")
-    useful = [point for point in fast if point.accuracy >= report.threshold]
+    useful = [point for point in fast if report.judge(point).passes(report.threshold, promotion)]
     if not useful:
-        best = max(fast, key=lambda point: point.accuracy)
-        return Winners((best,), _explain_below_threshold(best, report.threshold))
+        best = max(fast, key=lambda point: report.judge(point).mean)
+        return Winners((best,), _explain_below_threshold(best, report))
     contributions = measure_contributions(report.objectives, useful)
     order = sorted(range(len(useful)), key=lambda index: -contributions[index])
-    winners = tuple(useful[index] for index in order[:top])
-    return Winners(winners, f"{len(winners)} of {len(useful)} points above the threshold are promoted")
+    winners = tuple(useful[index] for index in order[: promotion.top])
+    unconfirmed = tuple(point for point in winners if len(report.judge(point).accuracies) < promotion.seeds)
+    return Winners(winners, f"{len(winners)} of {len(useful)} points above the threshold are promoted", unconfirmed)
 
 
 def promote_point(stored: StoredPoint, on_step: Callable[[str], None]) -> Build:
@@ -106,10 +111,11 @@ def _explain_no_winner(report: StudyReport, *, has_quantized: bool) -> str:
     return "no trial of the front is complete and quantized"
 
 
-def _explain_below_threshold(best: MeasuredPoint, threshold: float) -> str:
+def _explain_below_threshold(best: MeasuredPoint, report: StudyReport) -> str:
+    what = "no lower bound" if report.promotion.rule == "lower_bound" else "no trial"
     return (
-        f"no trial reaches the accuracy threshold of {threshold:.2%}; the most accurate of the front, "
-        f"{best.name} with {best.accuracy:.2%}, is built all the same and marked as below it"
+        f"{what} reaches the accuracy threshold of {report.threshold:.2%}; the most accurate of the front, "
+        f"{best.name} with {report.judge(best)}, is built all the same and marked as below it"
     )
 
 

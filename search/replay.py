@@ -20,6 +20,7 @@ from rich.table import Table
 from search.stored_point import StoredPoint, open_stored_point
 from search.study import StudyError
 from search.study_data import request_frames
+from search.training_requests import TrainingPlace
 from spaces.study_config import ConfigError
 from storage.artifacts import ArtifactError
 from storage.command_options import add_network_options
@@ -28,7 +29,6 @@ from storage.dataset.radioml import DatasetError
 from storage.provenance import collect_provenance
 from storage.records import Evaluation
 from storage.studies import load_study_record
-from workers.requests import EvaluationRequest
 
 EXIT_DIFFERENT = 1
 
@@ -79,7 +79,8 @@ def replay(stored: StoredPoint) -> list[ReplayedStage]:
 
     _check_device(stored)
     with tempfile.TemporaryDirectory(prefix="replay-") as folder:
-        replayed = evaluate_design(_make_request(stored, Path(folder)))
+        place = TrainingPlace(stored.config, request_frames(stored.config, stored.file), Path(folder), "replay")
+        replayed = evaluate_design(place.request_point(stored.point, stored.point.evaluation.seed))
     recorded = [point.evaluation for point in stored.point.trial.points]
     return [_compare(before, now) for before, now in zip(recorded, replayed, strict=False)]
 
@@ -100,22 +101,6 @@ def _check_device(stored: StoredPoint) -> None:
         raise StudyError(
             f"{stored.study_name} was trained on a GPU; expected one here, for a CPU sums in another order"
         )
-
-
-def _make_request(stored: StoredPoint, folder: Path) -> EvaluationRequest:
-    point, workers = stored.point, stored.config.workers
-    design = point.design.model_copy(update={"stages": point.design.stages[: point.stage]})
-    return EvaluationRequest(
-        study_name=stored.study_name,
-        trial_number=point.trial_number,
-        design=design,
-        seed=point.evaluation.seed,
-        dataset=request_frames(stored.config, stored.file),
-        artifacts=str(folder),
-        study_started="replay",
-        n_threads=max(1, int(workers.cpus_per_trial)),
-        use_gpu=workers.gpus_per_trial > 0,
-    )
 
 
 def _compare(before: Evaluation, now: Evaluation) -> ReplayedStage:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from search.budget import choose_limits, describe_budget
 from search.command_line import drop_extension, parse_arguments
+from search.confirmation import ConfirmationError, list_missing, train_again
 from search.hardware import buildable, list_builds_here, pending_builds, promote_winners, wait_for_builds
 from search.hardware_estimates import HardwareEstimates, describe_unpruned
 from search.live_report import LiveReport
@@ -33,7 +34,7 @@ from search.processes.local_services import (
     run_estimate_worker,
 )
 from search.progress import ProgressDisplay, show_work
-from search.promotion import choose_winners
+from search.promotion import Winners, choose_winners
 from search.reports.study_report import count_trials
 from search.reports.tables import open_console
 from search.run_results import print_results
@@ -180,9 +181,31 @@ def _search(run: StudyRun) -> bool:
 
 def _promote(run: StudyRun) -> bool:
     """Sends the winners to the build queue. False where one could not be promoted."""
-    winners = choose_winners(run.report.load(), run.search.config.promotion.top)
+    try:
+        winners = _confirm(run)
+    except ConfirmationError as error:
+        run.display.notice(str(error))
+        return False
     run.display.notice(winners.reason)
     return promote_winners([run.stored_point(one) for one in winners.points], run.display.notice, run.begin)
+
+
+def _confirm(run: StudyRun) -> Winners:
+    """The winners, after each was trained with as many seeds as the study asks for, and is still one."""
+    winners = choose_winners(run.report.load())
+    if not winners.unconfirmed:
+        return winners
+    search, args = run.search, run.args
+    with closing(open_pool(search.config.workers, args.local, args.ray_address)) as pool:
+        search.interrupts.install()  # Ray has handlers of its own
+        while winners.unconfirmed:
+            missing = list_missing(search.place, run.report.load(), winners.unconfirmed)
+            train_again(pool, missing, search.database, run.begin)
+            report = run.report.reload()
+            for point in winners.unconfirmed:
+                run.display.notice(f"{point.name} has {report.judge(point)}")
+            winners = choose_winners(report)
+    return winners
 
 
 def _finish_builds(run: StudyRun, worker: Service | None, stack: ExitStack) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from search.judgement import Judgement, judge
 from search.measured_trials import MeasuredPoint
 from search.reports.study_report import StudyReport, load_study_report
 from search.study import StudyError, match_study
@@ -13,6 +14,7 @@ from spaces.study_config import StudyConfig, parse_study_config
 from storage.artifacts import ArtifactStore
 from storage.database import Database, open_existing_database
 from storage.dataset.radioml import RadioMLFile
+from storage.replicates import load_replicates
 from storage.studies import load_study_record
 
 
@@ -37,9 +39,14 @@ class StoredPoint:
         return f"{self.point.name} of {self.study_name}"
 
     @property
+    def judgement(self) -> Judgement:
+        """By all its trainings."""
+        return judge(self.point, load_replicates(self.database, self.study_name))
+
+    @property
     def is_below_threshold(self) -> bool:
-        """Whether its accuracy is too low to be of use. Such a network is built only to show the whole chain."""
-        return self.point.accuracy < self.config.objectives.accuracy.threshold
+        """Whether it does not reach the threshold by the study's rule; it is built only to show the whole chain."""
+        return not self.judgement.passes(self.config.objectives.accuracy.threshold, self.config.promotion)
 
     @property
     def checkpoint(self) -> Path:

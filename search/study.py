@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.measured_trials import MeasuredTrial, list_told_trials, load_measured_trials
 from search.objectives import study_constraints, study_objectives
 from search.optuna_storage import open_optuna_storage, open_optuna_study
 from search.points_study import add_points, forget_points
+from search.strategy.bounded_gp import BoundedGPSampler
 from search.trial_attributes import (
     BROKEN_ATTEMPTS,
     COPIED_FROM,
@@ -262,7 +263,7 @@ def _seeded_sampler(study: optuna.Study, part: StudyPart) -> BaseSampler:
         case "tpe":
             return TPESampler(seed=seed)
         case "gp":
-            return GPSampler(seed=seed)
+            return BoundedGPSampler(seed)
         case "nsga2":
             return NSGAIISampler(seed=seed)
         case "random":

@@ -83,7 +83,9 @@ The figure has 15, two of them twice; 13 differ.
 KNOWN_ARCHITECTURES: Mapping[str, ArchitectureConfig] = {
     "bacalhaunet": bacalhaunet_network(6, linear=8),
     "vgg10": vgg10_network(8),
-    # BacalhauNet with a first stride of 4, and fewer bits outside of the depthwise layers
+    # pointwise and linear weights of 4 bits, depthwise ones and activations of 6: more accurate per bit
+    "bacalhaunet_mixed_bits": separable_network(_BACALHAUNET, weights=4, activations=6, depthwise=6, linear=4),
+    # smaller still, with a first stride of 4
     "small_net": separable_network(((27, 4, 24), *_BACALHAUNET[1:]), weights=4, activations=4, depthwise=6, linear=4),
     **{
         f"four_blocks_{number:02}": separable_network(

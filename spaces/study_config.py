@@ -85,10 +85,17 @@ class AtLeast(Part):
     at_least: Annotated[float, Field(gt=0)]
 
 
+class AccuracyAtLeast(Part):
+    """The smallest accuracy that a network may have."""
+
+    at_least: Annotated[float, Field(gt=0, lt=1)]
+
+
 Minimized = Annotated[MinimizedObjective | None, Field(description="a mapping with the keys direction")]
 Maximized = Annotated[MaximizedObjective | None, Field(description="a mapping with the keys direction")]
 UpperBound = Annotated[AtMost | None, Field(description="a mapping with the keys at_most")]
 LowerBound = Annotated[AtLeast | None, Field(description="a mapping with the keys at_least")]
+AccuracyBound = Annotated[AccuracyAtLeast | None, Field(description="a mapping with the keys at_least")]
 
 
 class _NamedMetrics(Part):
@@ -138,6 +145,8 @@ class ObjectivesPart(_NamedMetrics):
 class ConstraintsPart(_NamedMetrics):
     """Bounds that a network must keep."""
 
+    accuracy: AccuracyBound = None
+    """Of validation frames. Until networks reach it, the sampler looks for accuracy alone."""
     inference_cost: UpperBound = None
     lut: UpperBound = None
     dsp: UpperBound = None
@@ -221,9 +230,13 @@ class WorkersPart(Part):
 
 
 class PromotionPart(Part):
-    """How many of the best designs go to hardware by themselves."""
+    """How many of the best designs go to hardware by themselves, and what they have to show before."""
 
     top: Annotated[int, Field(ge=0)] = 1
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    """Trainings that a network is judged by: its own, and others of the same design with other seeds."""
+    rule: Literal["lower_bound", "mean"] = "lower_bound"
+    """What has to reach the threshold: the lower end of the 95 % interval of their mean accuracy, or the mean."""
 
 
 Board = Literal[

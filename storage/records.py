@@ -84,6 +84,24 @@ class RungResult:
     """Whether the search stopped the trial there."""
 
 
+@dataclass(frozen=True)
+class Replicate:
+    """The network at the end of a trial's stage, trained again with another seed."""
+
+    study_name: str
+    trial_number: int
+    stage: int
+    seed: int
+    accuracy: float
+    """Fraction of validation frames classified rightly, all SNRs; 0 to 1, higher is better."""
+    inference_cost: float
+    """The challenge's score."""
+    n_frames: int
+    """Validation frames measured."""
+    training_seconds: float
+    """Device seconds, all stages up to this one."""
+
+
 def name_network(trial_number: int, stage: int) -> str:
     """What people call the network at the end of a trial's stage: "trial 7 stage 2"."""
     return f"trial {trial_number} stage {stage}"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from sqlalchemy import delete, select, update
 
 from storage.database import Database, insert_row
-from storage.tables import builds, evaluations, rungs, studies
+from storage.tables import builds, evaluations, replicates, rungs, studies
 
 
 class StudyRecordError(Exception):
@@ -61,7 +61,7 @@ def load_study_record(db: Database, name: str) -> StudyRecord | None:
 def forget_study(db: Database, name: str) -> None:
     """Deletes the study's rows, so that one deleted in Optuna dashboard can start anew."""
     with db.engine.begin() as connection:
-        for table in (evaluations, rungs, builds):
+        for table in (evaluations, rungs, replicates, builds):
             connection.execute(delete(table).where(table.c.study_name == name))
         connection.execute(delete(studies).where(studies.c.name == name))
 

@@ -25,7 +25,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Raised by one with each change of a table; an older database is upgraded at open, a newer one refused."""
 
 UPGRADES = {
@@ -60,6 +60,7 @@ UPGRADES = {
         "ALTER TABLE design_evaluations ADD COLUMN architecture JSON",
     ),
     5: (),
+    6: (),
 }
 """Statements that upgrade tables of this version to the next. New tables are made before, from their definition."""
 
@@ -209,6 +210,19 @@ estimates = Table(
     Column("hardware", JSON(none_as_null=True)),
     Column("requested_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
+)
+
+replicates = Table(
+    "design_replicates",
+    metadata,
+    Column("study_name", String(64), primary_key=True),
+    Column("trial_number", Integer, primary_key=True, autoincrement=False),
+    Column("stage", Integer, primary_key=True, autoincrement=False),
+    Column("seed", BigInteger, primary_key=True, autoincrement=False),
+    Column("accuracy", Double, nullable=False),
+    Column("inference_cost", Double, nullable=False),
+    Column("n_frames", BigInteger, nullable=False),
+    Column("training_seconds", Double, nullable=False),
 )
 
 leases = Table(

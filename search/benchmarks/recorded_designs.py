@@ -118,25 +118,31 @@ def list_designs(config: StudyConfig) -> Iterator[tuple[Params, Design]]:
 
 
 def record_designs(
-    config: StudyConfig, folder: Path, n_processes: int, on_line: Callable[[str], None]
-) -> list[RecordedDesign]:
-    """Trains all designs, and goes on where an earlier run stopped; by their order in `list_designs`."""
+    config: StudyConfig, folder: Path, n_processes: int, on_line: Callable[[str], None], table: Path = TABLE
+) -> None:
+    """Trains the designs that the table does not have, and adds each to it as soon as it is trained.
+
+    Also a training that was killed goes on where it was, from the folder.
+    """
     twin = config.dataset.twin
     data = ensure_twin(twin.frames_per_cell, twin.seed, profile=twin.profile)
     designs = list(list_designs(config))
-    found: dict[int, RecordedDesign] = {}
+    known = {tuple(one.params.items()): one for one in read_table(table)} if table.is_file() else {}
+    keys = [tuple(params.items()) for params, _ in designs]
+    found = {number: known[key] for number, key in enumerate(keys) if key in known}
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_processes, mp_context=context) as pool:
         futures = {
             pool.submit(_train, _request(config, data, folder, number, design)): number
             for number, (_, design) in enumerate(designs)
+            if number not in found
         }
         for future in as_completed(futures):
             number = futures[future]
             found[number] = RecordedDesign(designs[number][0], future.result())
+            write_table([found[one] for one in sorted(found)], table)
             last = found[number].points[-1]
             on_line(f"{len(found)} of {len(designs)}: {last.accuracy:.2%} at {last.inference_cost:.5f}")
-    return [found[number] for number in range(len(designs))]
 
 
 def write_table(designs: Sequence[RecordedDesign], path: Path = TABLE) -> None:

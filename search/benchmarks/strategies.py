@@ -35,7 +35,6 @@ from search.benchmarks.recorded_designs import (
     read_table,
     record_designs,
     recorded_study,
-    write_table,
 )
 from search.pareto import hypervolume
 from search.strategy.choosing import LEAST_TRIALS, REFERENCE_FACTOR, list_known_costs
@@ -328,12 +327,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit code."""
     args = _parse_arguments(arguments)
     if args.action == "record":
-        write_table(record_designs(recorded_study(), args.folder, args.processes, _say))
+        record_designs(recorded_study(), args.folder, args.processes, _say)
         return 0
-    if not TABLE.is_file():
-        print(f"{TABLE} is missing; expected the table that `record` writes", file=sys.stderr)
+    designs = read_table() if TABLE.is_file() else []
+    n_designs = sum(1 for _ in list_designs(recorded_study()))
+    if len(designs) < n_designs:
+        print(f"{TABLE} has {len(designs)} designs; expected {n_designs}: run `record` first", file=sys.stderr)
         return 2
-    table = Table(read_table())
+    table = Table(designs)
     at = list(range(20, args.budget + 1, 10))
     with ProcessPoolExecutor(args.processes) as pool:
         names = list({**PEERS, **OURS})

@@ -26,6 +26,10 @@ CSV_COLUMNS = (
     "parameters",
     "epochs",
     "architecture_id",
+    "n_seeds",
+    "mean_accuracy",
+    "accuracy_low",
+    "accuracy_high",
 )
 
 RESOURCE_KEYS = (*(metric.field_name for metric in HARDWARE_METRICS if metric.source is Source.RESOURCES), "uram")
@@ -52,8 +56,9 @@ def report_as_json(report: StudyReport) -> dict[str, object]:
 def front_as_csv(report: StudyReport) -> str:
     """The front as comma-separated values with a header line."""
     lines = io.StringIO()
-    columns = (*CSV_COLUMNS, *RESOURCE_KEYS, *SPEED_KEYS, "is_feasible") if report.asks_for_hardware else CSV_COLUMNS
-    writer = csv.DictWriter(lines, columns, lineterminator="\n")
+    hardware = (*RESOURCE_KEYS, *SPEED_KEYS) if report.asks_for_hardware else ()
+    feasible = ("is_feasible",) if report.asks_for_hardware or report.constraints else ()
+    writer = csv.DictWriter(lines, (*CSV_COLUMNS, *hardware, *feasible), lineterminator="\n")
     writer.writeheader()
     writer.writerows(_point_as_json(point, report) for point in report.front)
     return lines.getvalue()
@@ -64,6 +69,8 @@ def _constraint_as_json(constraint: Constraint) -> dict[str, float]:
 
 
 def _point_as_json(point: MeasuredPoint, report: StudyReport) -> dict[str, object]:
+    judgement = report.judge(point)
+    low, high = judgement.interval
     values: dict[str, object] = {
         "trial": point.trial_number,
         "stage": point.stage,
@@ -75,9 +82,14 @@ def _point_as_json(point: MeasuredPoint, report: StudyReport) -> dict[str, objec
         "parameters": point.cost.parameters,
         "epochs": point.evaluation.epochs,
         "architecture_id": point.architecture.architecture_id,
+        "n_seeds": len(judgement.accuracies),
+        "mean_accuracy": judgement.mean,
+        "accuracy_low": low,
+        "accuracy_high": high,
     }
     if point.hardware is not None:
         values |= {name: getattr(point.hardware, name) for name in (*RESOURCE_KEYS, *SPEED_KEYS)}
+    if point.hardware is not None or report.constraints:
         values["is_feasible"] = report.is_feasible(point)
     return values
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import optuna
 
 from search import trial_attributes
 from search.hardware_estimates import study_target
+from search.judgement import Judgement, Replicates, judge
 from search.measured_trials import MeasuredPoint, MeasuredTrial, load_measured_trials
 from search.objectives import (
     Constraint,
@@ -24,10 +25,11 @@ from search.objectives import (
 from search.optuna_storage import open_optuna_storage
 from search.study import StudyError
 from spaces.metrics import needs_hardware
-from spaces.study_config import StudyConfig, parse_study_config
+from spaces.study_config import PromotionPart, StudyConfig, parse_study_config
 from storage.builds import load_builds
 from storage.database import Database
 from storage.records import Build
+from storage.replicates import load_replicates
 from storage.studies import list_studies, load_study_record
 
 
@@ -79,6 +81,10 @@ class StudyReport:
     constraints: tuple[Constraint, ...]
     least_fps: float
     """In frames/s; builds of slower networks fail."""
+    promotion: PromotionPart = field(default_factory=PromotionPart)
+    """How many points go to hardware, and what they have to show before."""
+    replicates: Replicates = field(default_factory=dict)
+    """Trainings of its points with other seeds."""
 
     @property
     def asks_for_hardware(self) -> bool:
@@ -98,6 +104,10 @@ class StudyReport:
     def is_feasible(self, point: MeasuredPoint) -> bool:
         """Whether the point keeps all constraints of the study."""
         return keeps_all(self.constraints, point)
+
+    def judge(self, point: MeasuredPoint) -> Judgement:
+        """By all its trainings."""
+        return judge(point, self.replicates)
 
     @property
     def complete_trials(self) -> tuple[MeasuredTrial, ...]:
@@ -157,6 +167,8 @@ def make_study_report(
         objectives=objectives,
         constraints=constraints,
         least_fps=study_target(config).least_fps,
+        promotion=config.promotion,
+        replicates=load_replicates(database, study.study_name),
     )
 
 

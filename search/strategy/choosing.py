@@ -75,10 +75,15 @@ class Chooser:
         model = AccuracyModel(_list_points(encoder, measured, trials), seed=self._config.study.seed)
         points = [(accuracy, cost) for _, accuracy, cost in front]
         points += _expect_running(model, encoder, trials)
-        reference = 1 / self._config.space.n_classes, self._find_highest_cost(measured)
+        reference = self._find_least_accuracy(), self._find_highest_cost(measured)
         rows = [encoder.encode(candidate.params) for candidate in candidates]
         gains = expect_gains(model, rows, [candidate.costs for candidate in candidates], points, reference)
         return candidates[int(np.argmax(gains))].params
+
+    def _find_least_accuracy(self) -> float:
+        """The accuracy up to which a network adds nothing: that of a guess, or the study's bound."""
+        bound = self._config.constraints.accuracy
+        return 1 / self._config.space.n_classes if bound is None else bound.at_least
 
     def _find_highest_cost(self, measured: Sequence[MeasuredTrial]) -> float:
         """The cost from which on a network adds nothing."""

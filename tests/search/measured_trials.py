@@ -33,7 +33,7 @@ def _evaluation(number: int, stage: int, accuracy: float, inference_cost: float)
         stage=stage,
         accuracy=accuracy,
         accuracy_by_snr={0: accuracy},
-        n_frames=624,
+        n_frames=49_920,
         cost=Cost(bit_ops=1e6, weight_bits=1e4, inference_cost=inference_cost, parameters=1000),
         density={"blocks.2.linear": 1.0},
         epochs=5,

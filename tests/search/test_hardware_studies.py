@@ -19,6 +19,7 @@ from search.study import ask_trial
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable
 from spaces.metrics import LUT, THROUGHPUT
 from spaces.search_space import Design
+from spaces.study_config import PromotionPart
 from storage.database import Database
 from storage.estimates import make_estimate_key
 from storage.records import Estimate
@@ -351,7 +352,8 @@ def test_infeasible_trials_are_complete_but_neither_on_the_front_nor_promoted(sq
     assert {point.stage for point in report.front} == {0}  # pruned networks have the same LUT and less accuracy
     luts = [LUT.read(point) for point in report.front]
     assert luts == sorted(luts)
-    promoted = {point.trial_number for point in choose_winners(report, top=6).points}
+    winners = choose_winners(replace(report, promotion=PromotionPart(top=6)))
+    promoted = {point.trial_number for point in winners.points}
     assert promoted
     assert not promoted & infeasible
 
@@ -362,7 +364,7 @@ def test_nothing_is_promoted_where_no_trial_keeps_the_constraints(sqlite: Databa
     report = load_study_report(sqlite, "small")
     assert report.front == ()
     assert report.hypervolume == 0.0
-    choice = choose_winners(report, top=1)
+    choice = choose_winners(report)
     assert choice.points == ()
     assert choice.reason == "no trial keeps the constraints (LUT at most 1 and DSP at most 1): nothing is promoted"
 

@@ -1,0 +1,72 @@
+"""What a network is judged by before it goes to hardware: one training or several, and how sure their mean is."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from search.measured_trials import MeasuredPoint
+from spaces.study_config import PromotionPart
+from storage.records import Replicate
+
+CONFIDENCE = 0.95
+
+Replicates = Mapping[tuple[int, int], Sequence[Replicate]]
+"""Of the points of a study that were trained again, by their keys."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The accuracies of one design, trained with one seed or several and measured on the same frames."""
+
+    accuracies: tuple[float, ...]
+    """On validation frames, the search's own training first; 0 to 1, higher is better."""
+    n_frames: int
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return statistics.mean(self.accuracies)
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation over the seeds; None for one."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the mean accuracy on other frames of the same kind."""
+        return find_interval(self.mean, self.n_frames)
+
+    def passes(self, threshold: float, promotion: PromotionPart) -> bool:
+        """Whether what the study's rule asks for reaches the threshold."""
+        return (self.mean if promotion.rule == "mean" else self.interval[0]) >= threshold
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        spread = "" if self.deviation is None else f" ± {self.deviation:.2%} over {len(self.accuracies)} seeds"
+        return f"{self.mean:.2%}{spread} ({low:.2%} to {high:.2%})"
+
+
+def judge(point: MeasuredPoint, replicates: Replicates) -> Judgement:
+    """By its own training, and those with other seeds that there are."""
+    others = replicates.get(point.key, ())
+    return Judgement((point.accuracy, *(other.accuracy for other in others)), point.evaluation.n_frames)
+
+
+def find_interval(accuracy: float, n_frames: int) -> tuple[float, float]:
+    """Lower and upper end of the 95 % interval of a fraction that was counted on so many frames, both 0 to 1.
+
+    Exact for a binomial count (Clopper, Pearson, "The use of confidence or fiducial limits", Biometrika 1934). Frames
+    of different classes and SNRs differ, so it is a little too wide.
+    """
+    from scipy.special import betaincinv  # takes a quarter of a second, which most commands do not need
+
+    tail = (1 - CONFIDENCE) / 2
+    right = accuracy * n_frames
+    wrong = n_frames - right
+    low = 0.0 if right < 0.5 else float(betaincinv(right, wrong + 1, tail))
+    high = 1.0 if wrong < 0.5 else float(betaincinv(right + 1, wrong, 1 - tail))
+    return (0.0 if math.isnan(low) else low), (1.0 if math.isnan(high) else high)

@@ -1,0 +1,103 @@
+"""Winners are trained again with other seeds before they go to hardware."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from scipy.stats import binomtest
+
+from search.confirmation import SEED_STEP, ConfirmationError, list_missing, train_again
+from search.judgement import Judgement, find_interval
+from search.loop import Search, run_search
+from search.reports.study_report import load_study_report
+from spaces.study_config import PromotionPart
+from storage.database import Database
+from storage.replicates import load_replicates
+from tests.search.search_study import FakePool, complete, fail, make_search, small_config
+from workers.pool import Done
+from workers.requests import EvaluationRequest
+
+SEEDS = "promotion: {seeds: 3}\nworkers:"
+
+
+def run_small(database: Database, folder: Path) -> Search:
+    search = make_search(small_config(**{"workers:": SEEDS}), database, folder, complete)
+    run_search(search)
+    return search
+
+
+def test_missing_seeds_are_trained_up_to_the_points_stage_and_kept(sqlite: Database, tmp_path: Path) -> None:
+    search = run_small(sqlite, tmp_path)
+    report = load_study_report(sqlite, "small")
+    lineage = report.trials[2].points
+    missing = list_missing(search.place, report, lineage)
+    assert [(len(request.design.stages), request.seed) for request in missing] == [
+        (stage, 3 + 2 + k * SEED_STEP) for stage in (0, 1) for k in (1, 2)
+    ]
+    assert len({request.folder for request in [*missing, *search.requests.values()]}) == 4 + 6
+    steps: list[str] = []
+    train_again(FakePool(complete), missing, sqlite, steps.append)
+    assert steps[0] == "training winners with other seeds: 0 of 4 done"
+    assert steps[-1].startswith("training winners with other seeds: 3 of 4 done, about 0 minutes left")
+    again = load_study_report(sqlite, "small")
+    assert list_missing(search.place, again, lineage) == []
+    judgement = again.judge(lineage[1])
+    assert judgement.accuracies == (lineage[1].accuracy,) * 3, "the pool measures by formula"
+
+
+def test_what_is_trained_stays_where_another_training_fails(sqlite: Database, tmp_path: Path) -> None:
+    search = run_small(sqlite, tmp_path)
+    report = load_study_report(sqlite, "small")
+    missing = list_missing(search.place, report, [report.trials[1].last])
+
+    def fail_second(request: EvaluationRequest) -> Done:
+        return fail(request) if request.seed == missing[1].seed else complete(request)
+
+    with pytest.raises(ConfirmationError, match="trial 1 could not be trained with another seed: .*no luck"):
+        train_again(FakePool(fail_second), missing, sqlite, print)
+    kept = load_replicates(sqlite, "small")[1, 1]
+    assert [replicate.seed for replicate in kept] == [missing[0].seed]
+    left = list_missing(search.place, load_study_report(sqlite, "small"), [report.trials[1].last])
+    assert [request.seed for request in left] == [missing[1].seed]
+
+
+def test_training_whose_machine_failed_is_tried_again(sqlite: Database, tmp_path: Path) -> None:
+    search = run_small(sqlite, tmp_path)
+    report = load_study_report(sqlite, "small")
+    missing = list_missing(search.place, report, [report.trials[0].last])
+    attempts: list[int] = []
+
+    def fail_once(request: EvaluationRequest) -> Done:
+        attempts.append(request.seed)
+        return fail(request, is_infrastructure=True) if len(attempts) == 1 else complete(request)
+
+    train_again(FakePool(fail_once), missing, sqlite, print)
+    assert attempts == [missing[0].seed, missing[1].seed, missing[0].seed]
+    with pytest.raises(ConfirmationError):
+        train_again(FakePool(lambda request: fail(request, is_infrastructure=True)), missing, sqlite, print)
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 50), (1, 50), (29, 50), (49, 50), (50, 50), (28_000, 49_920)])
+def test_interval_is_that_of_clopper_and_pearson(right: int, n: int) -> None:
+    exact = binomtest(right, n).proportion_ci(0.95, "exact")
+    assert find_interval(right / n, n) == pytest.approx((exact.low, exact.high), abs=1e-9)
+
+
+def test_judgement_is_of_the_mean_of_the_seeds() -> None:
+    judgement = Judgement((0.58, 0.55, 0.57), 49_920)
+    assert str(judgement) == "56.67% ± 1.53% over 3 seeds (56.23% to 57.10%)"
+    assert str(Judgement((0.58,), 49_920)) == "58.00% (57.57% to 58.43%)"
+    by_bound, by_mean = PromotionPart(), PromotionPart(rule="mean")
+    assert judgement.passes(0.562, by_bound)
+    assert not judgement.passes(0.565, by_bound)
+    assert judgement.passes(0.565, by_mean)
+
+
+def test_seeds_of_a_study_may_change_between_runs(sqlite: Database, tmp_path: Path) -> None:
+    search = run_small(sqlite, tmp_path)
+    report = load_study_report(sqlite, "small")
+    more = replace(report, promotion=PromotionPart(seeds=2))
+    assert len(list_missing(search.place, more, [report.trials[0].last])) == 1
+    assert search.config.fingerprint == small_config().fingerprint
