@@ -22,8 +22,10 @@ from dashboards.study_tables import (
     finished_trials,
     front_table,
     hardware_target,
+    lineage_table,
 )
 from dashboards.text_table import TEMPLATES, TextTable, table_as_html
+from search.reports.lineage import LINEAGE_CAPTION
 from search.reports.study_report import StudyReport, load_study_report
 from search.study import StudyError
 from spaces.study_config import ConfigError, parse_study_config
@@ -73,6 +75,11 @@ pre { background: #f5f7f9; padding: 1rem; overflow-x: auto; font-size: 13px }
 {{ front }}
 {% else %}
 <p>{{ "No trial keeps all constraints yet." if report.trials else "No trial is complete yet." }}</p>
+{% endif %}
+{% if lineage %}
+<h2>Stages of the campaign</h2>
+{{ lineage }}
+<p class="quiet">{{ lineage_caption }}</p>
 {% endif %}
 <h2>FINN builds</h2>
 {% if builds %}
@@ -152,6 +159,8 @@ def report_page(report: StudyReport, record: StudyRecord) -> str:
         constraints=table_as_html(constraints_table(report)) if report.constraints else None,
         hardware_target=_hardware_target(report, record),
         front=table_as_html(front_table(report, with_architecture=True)) if report.front else None,
+        lineage=table_as_html(lineage_table(report)) if report.campaign else None,
+        lineage_caption=LINEAGE_CAPTION,
         builds=_build_sections(report),
         builds_table=table_as_html(builds_table(report)),
         build_counts_remark=BUILD_COUNTS_REMARK,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dashboards.text_table import TextTable
 from search.measured_trials import MeasuredPoint
+from search.reports.lineage import LINEAGE_HEADER, lineage_cells, list_lineage
 from search.reports.study_report import StudyReport
 from spaces.metrics import ACCURACY, BRAM, DSP, HARDWARE_METRICS, INFERENCE_COST, LATENCY, LUT, THROUGHPUT, Metric
 from spaces.study_config import StudyConfig
@@ -56,6 +57,13 @@ def front_table(report: StudyReport, *, with_architecture: bool) -> TextTable:
         header.append("architecture")
         rows = [(*row, point.architecture.architecture_id) for row, point in zip(rows, report.front, strict=True)]
     return TextTable(tuple(header), tuple(rows))
+
+
+def lineage_table(report: StudyReport) -> TextTable:
+    """A staged campaign as a tree of networks; those that were handed on are marked."""
+    rows = list_lineage(report)
+    marked = [index for index, row in enumerate(rows) if row.is_chosen]
+    return TextTable(LINEAGE_HEADER, tuple(lineage_cells(row) for row in rows), marked)
 
 
 def builds_table(report: StudyReport) -> TextTable:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import optuna
@@ -18,6 +19,7 @@ from search.processes.driver_lease import DriverLease
 from search.processes.interrupts import Interrupts, SearchInterrupted
 from search.reports.study_report import count_trials
 from search.strategy.early_stopping import EarlyStopping
+from search.strategy.staged import Campaign
 from search.study import (
     RunningTrial,
     adopt_trials,
@@ -31,6 +33,7 @@ from search.study import (
     tell_unbuildable,
 )
 from search.training_requests import TrainingPlace
+from search.trial_attributes import BASE
 from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
 from spaces.search_space import Design
 from spaces.study_config import StudyConfig
@@ -108,6 +111,8 @@ class Search:
     """Set before the search begins; a finished study needs none."""
     early_stopping: EarlyStopping = field(init=False)
     """Set before the search begins."""
+    campaign: Campaign | None = field(init=False)
+    """Set before the search begins; None where the study has no stages."""
     designs: dict[Design, int] = field(default_factory=dict)
     """Number of the first complete trial of each design."""
     stopped: dict[Design, int] = field(default_factory=dict)
@@ -138,13 +143,19 @@ def run_search(search: Search) -> SearchOutcome:
     """
     search.designs, search.stopped = completed_designs(search.study), stopped_designs(search.study)
     search.early_stopping = EarlyStopping(search.database, search.config)
+    search.campaign = Campaign(search.config, search.database) if search.config.stages else None
     for trial in adopt_trials(search.study, search.config.search_space):
         search.on_notice(f"trial {trial.number} goes on where an earlier run left it")
         _start(search, trial)
     while (outcome := _find_outcome(search)) is None:
         search.lease.check()
         while _has_room(search):
-            asked = ask_trial(search.study, search.config.search_space, _choose_values(search))
+            staged = None if search.campaign is None else search.campaign.find_next(search.study)
+            if search.campaign is not None and staged is None:
+                break  # the next stage begins when all trials of this one are told
+            values = _choose_values(search) if staged is None else staged.values
+            attributes = None if staged is None else staged.attributes
+            asked = ask_trial(search.study, search.config.search_space, values, attributes)
             if asked is not None:
                 _start(search, asked)
             search.on_change(search)
@@ -193,6 +204,8 @@ def _find_outcome(search: Search) -> SearchOutcome | None:
     counts = count_trials(search.study)
     if not search.running and not search.waiting and not limits.wants_more(counts):
         return SearchOutcome(StopReason.BUDGET, describe_budget(counts, limits))
+    if search.campaign is not None and not search.waiting and search.campaign.is_over(search.study):
+        return SearchOutcome(StopReason.BUDGET, "all stages are done")
     return None
 
 
@@ -253,10 +266,24 @@ def _copy_result(search: Search, trial: RunningTrial, original: int) -> None:
 def _submit(search: Search, trial: RunningTrial) -> None:
     number, design = trial.number, trial.design
     until = search.early_stopping.find_next(number, design)
-    request = search.place.request_trial(number, design, search.config.study.seed + number, until)
+    base = _find_base(search, trial)
+    seed = search.config.study.seed + number if base is None else base.seed
+    request = search.place.request_trial(number, design, seed, until)
+    if search.campaign is not None:
+        folder = None if base is None else str(PurePosixPath(base.checkpoint).parent)
+        request = replace(request, base=folder, goes_on=True)
     search.running[number] = trial
     search.requests[number] = request
     search.pool.submit(request)
+
+
+def _find_base(search: Search, trial: RunningTrial) -> Evaluation | None:
+    """The last stage of the trial whose network this one goes on from; None where it is trained from its beginning."""
+    number = trial.trial.user_attrs.get(BASE)
+    if number is None:
+        return None
+    last = load_trial_evaluations(search.database, search.config.study.name, number)[-1]
+    return last if last.stage < len(trial.design.stages) else None
 
 
 def _settle(search: Search, done: Done) -> None:

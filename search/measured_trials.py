@@ -11,7 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search import trial_attributes
 from spaces.architecture import ArchitectureConfig
+from spaces.campaign_stages import choose
 from spaces.search_space import Design
+from spaces.study_config import StudyConfig
 from storage.database import Database
 from storage.estimates import load_estimates
 from storage.evaluations import load_evaluations
@@ -35,6 +37,10 @@ class MeasuredTrial:
     """An earlier trial of the same design, whose evaluations these are."""
     is_stopped: bool = False
     """Whether it was stopped early: then these are the stages that it finished."""
+    campaign_stage: int | None = None
+    """The stage of a campaign that it belongs to, from 0."""
+    base: int | None = None
+    """Number of the trial whose network that stage begins with; None: with none."""
 
     @property
     def points(self) -> tuple[MeasuredPoint, ...]:
@@ -126,6 +132,20 @@ def load_measured_trials(database: Database, study: optuna.Study) -> tuple[Measu
     )
 
 
+def list_chosen(trials: Iterable[MeasuredTrial], config: StudyConfig) -> list[int | None]:
+    """Of each stage of a campaign the trial whose network it hands on; None where it has none yet."""
+    by_stage: dict[int | None, list[MeasuredTrial]] = {}
+    for trial in trials:
+        by_stage.setdefault(trial.campaign_stage, []).append(trial)
+    numbers: list[int | None] = []
+    for index, stage in enumerate(config.stages):
+        own = by_stage.get(index, [])
+        networks = [(trial.last.accuracy, trial.last.inference_cost) for trial in own]
+        chosen = choose(networks, stage.select, 1 / config.space.n_classes)
+        numbers.append(None if chosen is None else own[chosen].trial_number)
+    return numbers
+
+
 def list_told_trials(study: optuna.Study) -> list[FrozenTrial]:
     """The trials that a search told COMPLETE, in the order they were asked."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -157,4 +177,6 @@ def _measured_trial(
         estimate_keys=keys,
         copied_from=trial_attributes.read_copied_from(trial),
         is_stopped=trial_attributes.is_stopped(trial),
+        campaign_stage=trial_attributes.read_campaign_stage(trial),
+        base=trial_attributes.read_base(trial),
     )

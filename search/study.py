@@ -22,6 +22,7 @@ from search.trial_attributes import (
     ESTIMATE_KEY,
     FAILURE,
     MEASURED,
+    ROUNDS,
     STOPPED,
     TRACEBACK,
     UNBUILDABLE,
@@ -98,14 +99,17 @@ def match_study(config: StudyConfig, database: Database, data: Mapping[str, str]
 
 
 def ask_trial(
-    study: optuna.Study, search_space: SearchSpace, params: Mapping[str, object] | None = None
+    study: optuna.Study,
+    search_space: SearchSpace,
+    params: Mapping[str, object] | None = None,
+    attributes: Mapping[str, object] | None = None,
 ) -> RunningTrial | None:
-    """The next trial with its design, with these values or the sampler's.
+    """The next trial with its design, with these values or the sampler's. It keeps the attributes.
 
     None where the design cannot be built; the trial is then told.
     """
     if params is not None:
-        study.enqueue_trial(dict(params))
+        study.enqueue_trial(dict(params), user_attrs=dict(attributes or {}))
     return _draw_design(study, study.ask(), search_space)
 
 
@@ -126,8 +130,9 @@ def _adopt_trial(study: optuna.Study, frozen: FrozenTrial, search_space: SearchS
 
 
 def _draw_design(study: optuna.Study, trial: Trial, search_space: SearchSpace) -> RunningTrial | None:
+    n_stages = trial.user_attrs.get(ROUNDS)
     try:
-        design = search_space.suggest(trial)
+        design = (search_space if n_stages is None else search_space.shorten(n_stages)).suggest(trial)
     except ArchitectureError as error:
         tell_unbuildable(study, trial, str(error))
         return None

@@ -1,7 +1,7 @@
 """A trial's user attributes in Optuna: a view for Optuna dashboard, and the few facts that have no other home.
 
 Evaluations and estimates are read from our tables. From here are read: the design, which trial it was copied from, the
-keys of its estimates, why it was stopped or failed, and how often its worker died.
+keys of its estimates, its place in a campaign, why it was stopped or failed, and how often its worker died.
 """
 
 from __future__ import annotations
@@ -24,6 +24,15 @@ STOPPED = "stopped"
 FAILURE = "failure"
 TRACEBACK = "traceback"
 BROKEN_ATTEMPTS = "broken_attempts"
+
+CAMPAIGN_STAGE = "campaign_stage"
+"""Of a staged campaign: the index of the stage that the trial belongs to."""
+
+ROUNDS = "pruning_rounds"
+"""How many of the study's pruning stages the trial has; without it, all."""
+
+BASE = "base_trial"
+"""Number of the trial whose network a stage of a campaign begins with."""
 
 MEASURED = "bit_ops"
 """Only a search writes it: trials that somebody completed in Optuna dashboard have none."""
@@ -72,6 +81,18 @@ def read_hardware(trial: FrozenTrial) -> HardwareEstimate | None:
 def read_copied_from(trial: FrozenTrial) -> int | None:
     """The earlier trial of the same design, whose evaluations this one has."""
     number: int | None = trial.user_attrs.get(COPIED_FROM)
+    return number
+
+
+def read_campaign_stage(trial: FrozenTrial) -> int | None:
+    """The stage of a campaign that the trial belongs to, from 0."""
+    index: int | None = trial.user_attrs.get(CAMPAIGN_STAGE)
+    return index
+
+
+def read_base(trial: FrozenTrial) -> int | None:
+    """Number of the trial that this one of a campaign goes on from."""
+    number: int | None = trial.user_attrs.get(BASE)
     return number
 
 

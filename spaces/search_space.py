@@ -6,7 +6,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
@@ -176,11 +176,16 @@ class SearchSpace:
         """
         return Design(
             architecture=_suggest_architecture(self.space, trial),
-            training=self._suggest_training(trial),
+            training=self.suggest_training(trial),
             stages=draw_stages(self.pruning.stages, trial, "pruning.stages"),
         )
 
-    def _suggest_training(self, trial: SuggestingTrial) -> TrainingSettings:
+    def shorten(self, n_stages: int) -> SearchSpace:
+        """The same space with the first pruning stages alone."""
+        return replace(self, pruning=PruningPart.model_construct(stages=self.pruning.stages[:n_stages]))
+
+    def suggest_training(self, trial: SuggestingTrial) -> TrainingSettings:
+        """How the design is trained."""
         values = {name: draw(trial, f"training.{name}", value) for name, value in self.training}
         return TrainingSettings.model_validate({"epochs": self.epochs, **values})
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationError, model_validator
 
+from spaces.campaign_stages import CampaignStagePart, find_stage_problems
 from spaces.known_designs import KNOWN_ARCHITECTURES, Mismatch, find_params
 from spaces.metrics import METRICS, Metric, needs_hardware
 from spaces.problems import InvalidValueError, Problem, format_value, list_problems, one_of
@@ -271,6 +272,8 @@ class _StudyFile(Part):
     early_stopping: EarlyStoppingPart | None = None
     """Empty: each trial is trained to its end."""
     warm_start: WarmStartPart = WarmStartPart()
+    stages: Annotated[tuple[CampaignStagePart, ...], Field(strict=False, description="a list of stages")] = ()
+    """Of a staged campaign; empty: all values are drawn together."""
     workers: WorkersPart = WorkersPart()
     promotion: PromotionPart = PromotionPart()
     fpga: FpgaPart = FpgaPart()
@@ -283,6 +286,26 @@ class _StudyFile(Part):
         given = {("study", "candidates"): self.study.candidates or None, ("early_stopping",): self.early_stopping}
         problems = [Problem(path, "set", reason) for path, value in given.items() if value is not None]
         if hardware is not None and problems:
+            raise InvalidValueError(problems)
+        return self
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> Self:
+        if not self.stages:
+            return self
+        reason = "left out in a study with stages, which choose by accuracy and inference cost, from its first trial on"
+        beside = {
+            ("study", "candidates"): self.study.candidates > 0,
+            ("early_stopping",): self.early_stopping is not None,
+            ("warm_start",): self.warm_start != WarmStartPart(),
+        }
+        problems = [Problem(path, "set", reason) for path, is_set in beside.items() if is_set]
+        names = (*self.objectives.names, *self.constraints.names)
+        if hardware := next((name for name in names if METRICS[name].is_hardware), None):
+            problems.append(Problem(("stages",), "set", f"left out in a study of {hardware}"))
+        space = SearchSpace(self.space, self.training, self.pruning, self.budget.epochs)
+        problems += find_stage_problems(self.stages, space, self.budget.trials)
+        if problems:
             raise InvalidValueError(problems)
         return self
 
@@ -339,6 +362,8 @@ class StudyConfig(_StudyFile):
         content["space"] = self.space.model_dump(mode="json", exclude_defaults=True, exclude={"quantization"})
         if self.study.candidates:
             content["candidates"] = self.study.candidates
+        if self.stages:
+            content["stages"] = self.model_dump(mode="json", include={"stages"})["stages"]
         if self.early_stopping is not None:
             content["early_stopping"] = self.early_stopping.model_dump(mode="json")
         content |= {"epochs": self.budget.epochs, "seed": self.study.seed, "sampler": self.study.sampler}

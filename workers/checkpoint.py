@@ -38,6 +38,16 @@ class Checkpoint:
     """Of the kept weights; None in stage 0, and in files from before they were kept."""
 
 
+def stage_file(stage: int) -> str:
+    """Name of the evaluation at the end of a stage, inside the trial's folder."""
+    return f"stage-{stage}.json"
+
+
+def weights_file(stage: int) -> str:
+    """Name of the weights at the end of a stage, inside the trial's folder."""
+    return f"stage-{stage}.safetensors"
+
+
 def held_file(stage: int) -> str:
     """Name of the state in which a stage's learning rate began to fall: the next stage goes on from it."""
     return f"held-{stage}.pt"

@@ -23,6 +23,7 @@ from storage.dataset.radioml import describe_state, inspect_radioml
 from storage.dataset.split import prescribed_split
 from storage.records import Evaluation, Rung, RungResult
 from workers.accuracy import evaluate_accuracy
+from workers.base_stages import take_over_stages
 from workers.batch_norm import reestimate_statistics
 from workers.checkpoint import (
     CHECKPOINT_FILE,
@@ -31,6 +32,8 @@ from workers.checkpoint import (
     load_checkpoint,
     load_state,
     load_weights,
+    stage_file,
+    weights_file,
     write_checkpoint,
     write_weights,
 )
@@ -97,11 +100,6 @@ def load_frames(dataset: DatasetRequest, quantizer: InputQuantizer | None) -> tu
         return _load_frames(dataset, quantizer, describe_state(Path(dataset.path)))
 
 
-def weights_file(stage: int) -> str:
-    """Name of the weights at the end of a stage, inside the trial's folder."""
-    return f"stage-{stage}.safetensors"
-
-
 @functools.lru_cache(maxsize=2)
 def _load_frames(dataset: DatasetRequest, quantizer: InputQuantizer | None, _state: str) -> tuple[Frames, Frames]:
     file = inspect_radioml(Path(dataset.path))
@@ -117,6 +115,8 @@ def _evaluate_stages(request: EvaluationRequest) -> tuple[tuple[Evaluation, ...]
     first = design.architecture.blocks[0]
     quantizer = first if isinstance(first, InputQuantizer) else None
     frames, validation_frames = load_frames(request.dataset, quantizer)
+    if request.base is not None:
+        take_over_stages(request)
     evaluations = _load_finished_stages(folder, len(design.stages) + 1)
     rung_file = None if request.until is None else folder / f"rung-{request.until.number}.json"
     if rung_file is not None and rung_file.exists():
@@ -181,7 +181,7 @@ def _load_network(request: EvaluationRequest, finished: Sequence[Evaluation]) ->
 def _load_finished_stages(folder: Path, n_stages: int) -> list[Evaluation]:
     finished: list[Evaluation] = []
     for stage in range(n_stages):
-        path = folder / f"stage-{stage}.json"
+        path = folder / stage_file(stage)
         if not path.exists():
             break
         finished.append(TypeAdapter(Evaluation).validate_json(path.read_bytes()))
@@ -211,7 +211,7 @@ def _run_stage(
     def on_epoch(end: EpochEnd) -> None:
         seconds = time.monotonic() - started
         masks = start.pruner.masks if start.pruner else None
-        if end.held is not None and phase.stage < len(request.design.stages):
+        if end.held is not None and (request.goes_on or phase.stage < len(request.design.stages)):
             held = Checkpoint(phase.stage, 0, end.held.model, end.held.optimizer, 0.0)
             write_checkpoint(folder / held_file(phase.stage), held)
         write_checkpoint(
@@ -292,7 +292,7 @@ def _measure(
 
 def _write_stage(folder: Path, model: QuantizedNetwork, evaluation: Evaluation) -> None:
     write_weights(folder / weights_file(evaluation.stage), model)
-    write_bytes_atomically(folder / f"stage-{evaluation.stage}.json", TypeAdapter(Evaluation).dump_json(evaluation))
+    write_bytes_atomically(folder / stage_file(evaluation.stage), TypeAdapter(Evaluation).dump_json(evaluation))
     (folder / held_file(evaluation.stage - 1)).unlink(missing_ok=True)  # what the stage that is written began with
 
 

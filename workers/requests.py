@@ -43,6 +43,13 @@ class EvaluationRequest:
     use_gpu: bool
     until: Rung | None = None
     """Where it pauses; None: it is trained to its end."""
+    base: str | None = None
+    """Artifact path of the folder of a finished trial of the same seed, whose stages are this design's first ones.
+
+    They are taken over from there instead of being trained again, with the same result.
+    """
+    goes_on: bool = False
+    """Whether what a trial needs to go on from its last stage is kept: then it may be the base of others."""
 
     @property
     def identity(self) -> str:

@@ -7,6 +7,7 @@ import io
 
 from search.measured_trials import MeasuredPoint
 from search.objectives import Constraint
+from search.reports.lineage import LineageRow, list_lineage
 from search.reports.study_report import StudyReport
 from spaces.metrics import HARDWARE_METRICS, Source
 from storage.hardware_reports import Resources
@@ -50,6 +51,7 @@ def report_as_json(report: StudyReport) -> dict[str, object]:
         "trials": vars(report.counts),
         "front": [_point_as_json(point, report) for point in report.front],
         "builds": [_build_as_json(build) for build in report.builds],
+        **({"lineage": [_lineage_as_json(row) for row in list_lineage(report)]} if report.campaign else {}),
     }
 
 
@@ -92,6 +94,20 @@ def _point_as_json(point: MeasuredPoint, report: StudyReport) -> dict[str, objec
     if point.hardware is not None or report.constraints:
         values["is_feasible"] = report.is_feasible(point)
     return values
+
+
+def _lineage_as_json(row: LineageRow) -> dict[str, object]:
+    return {
+        "campaign_stage": row.stage,
+        "trial": row.point.trial_number,
+        "base": row.point.trial.base,
+        "is_chosen": row.is_chosen,
+        "weight_decay": row.weight_decay,
+        "epsilon": row.epsilon,
+        "accuracy": row.point.accuracy,
+        "inference_cost": row.point.inference_cost,
+        "compression": row.compression,
+    }
 
 
 def _build_as_json(build: Build) -> dict[str, object]:

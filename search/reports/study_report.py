@@ -11,7 +11,7 @@ import optuna
 from search import trial_attributes
 from search.hardware_estimates import study_target
 from search.judgement import Judgement, Replicates, judge
-from search.measured_trials import MeasuredPoint, MeasuredTrial, load_measured_trials
+from search.measured_trials import MeasuredPoint, MeasuredTrial, list_chosen, load_measured_trials
 from search.objectives import (
     Constraint,
     Objective,
@@ -24,6 +24,7 @@ from search.objectives import (
 )
 from search.optuna_storage import open_optuna_storage
 from search.study import StudyError
+from spaces.campaign_stages import CampaignStagePart
 from spaces.metrics import needs_hardware
 from spaces.study_config import PromotionPart, StudyConfig, parse_study_config
 from storage.builds import load_builds
@@ -85,6 +86,10 @@ class StudyReport:
     """How many points go to hardware, and what they have to show before."""
     replicates: Replicates = field(default_factory=dict)
     """Trainings of its points with other seeds."""
+    campaign: tuple[CampaignStagePart, ...] = ()
+    """The stages of a staged campaign."""
+    chosen: tuple[int | None, ...] = ()
+    """Of each of these the trial whose network it hands on; None where it has none yet."""
 
     @property
     def asks_for_hardware(self) -> bool:
@@ -169,6 +174,8 @@ def make_study_report(
         least_fps=study_target(config).least_fps,
         promotion=config.promotion,
         replicates=load_replicates(database, study.study_name),
+        campaign=config.stages,
+        chosen=tuple(list_chosen(trials, config)),
     )
 
 

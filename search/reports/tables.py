@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from search.reports.lineage import LINEAGE_CAPTION, LINEAGE_HEADER, lineage_cells, list_lineage
 from search.reports.study_report import StudyReport
 from spaces.metrics import BRAM, DSP, HARDWARE_METRICS, INFERENCE_COST, LATENCY, LUT, THROUGHPUT
 from storage.records import Build
@@ -28,6 +29,8 @@ def open_console() -> Console:
 def print_tables(report: StudyReport, console: Console) -> None:
     """The front, the builds, and why some of them stopped."""
     console.print(front_as_table(report))
+    if report.campaign:
+        console.print(lineage_as_table(report))
     if report.builds and console.width >= BUILDS_TABLE_WIDTH:
         console.print(builds_as_table(report))
     elif report.builds:
@@ -54,6 +57,17 @@ def front_as_table(report: StudyReport) -> Table:
             *(f"{getattr(point.cost, name):,.0f}" for name in others),
         )
     table.caption = _caption(report)
+    return table
+
+
+def lineage_as_table(report: StudyReport) -> Table:
+    """A staged campaign as a tree of networks."""
+    table = Table(title="stages of the campaign", title_justify="left")
+    for name in LINEAGE_HEADER:
+        table.add_column(name, justify="left" if name == "network" else "right", no_wrap=name == "network")
+    for row in list_lineage(report):
+        table.add_row(*lineage_cells(row))
+    table.caption = LINEAGE_CAPTION
     return table
 
 

@@ -129,12 +129,12 @@ def test_winner_lacks_trainings_until_there_are_as_many_as_the_study_asks_for() 
     front = report(trial(0, 0.57, 0.1), trial(1, 0.60, 0.3))
     asked = replace(front, promotion=PromotionPart(top=1, seeds=2))
     first = choose_winners(asked)
-    assert numbers(first.points) == numbers(first.unconfirmed) == [1]
-    good = replace(asked, replicates={(1, 0): [replicate(1, 0.58)]})
-    assert numbers(choose_winners(good).points) == [1]
+    assert numbers(first.points) == numbers(first.unconfirmed) == [0]
+    good = replace(asked, replicates={(0, 0): [replicate(0, 0.58)]})
+    assert numbers(choose_winners(good).points) == [0]
     assert choose_winners(good).unconfirmed == ()
-    bad = replace(asked, replicates={(1, 0): [replicate(1, 0.48)]})
-    assert numbers(choose_winners(bad).points) == numbers(choose_winners(bad).unconfirmed) == [0], "the next one"
+    bad = replace(asked, replicates={(0, 0): [replicate(0, 0.48)]})
+    assert numbers(choose_winners(bad).points) == numbers(choose_winners(bad).unconfirmed) == [1], "the next one"
 
 
 def replicate(trial_number: int, accuracy: float) -> Replicate:

@@ -21,8 +21,8 @@ from storage.dataset.radioml import DatasetError
 from storage.records import Evaluation, Rung
 from storage.twin.cached_twin import ensure_twin
 from tests.workers.conftest import dsc
-from workers.checkpoint import CheckpointError, load_weights
-from workers.evaluation import evaluate_design, load_frames, run_design, weights_file
+from workers.checkpoint import CheckpointError, load_weights, weights_file
+from workers.evaluation import evaluate_design, load_frames, run_design
 from workers.inference_cost import score_qonnx_file
 from workers.model import build_model, measure_density
 from workers.qonnx_export import write_qonnx
@@ -177,6 +177,34 @@ def test_a_trial_that_pauses_at_each_epoch_ends_as_an_unbroken_one(request_: Eva
     for stage in range(len(design.stages) + 1):
         files = [folder / weights_file(stage) for folder in (request_.folder, other.folder)]
         assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize(("design", "n_taken"), [*((DESIGN, n) for n in (0, 1)), *((HELD, n) for n in (0, 1, 2, 3))])
+def test_a_trial_that_takes_over_the_stages_of_another_ends_as_one_that_trained_them(
+    request_: EvaluationRequest, design: Design, n_taken: int
+) -> None:
+    unbroken = evaluate_design(dataclasses.replace(request_, design=design))
+    whole = dataclasses.replace(request_, design=design).folder
+    first = design.model_copy(update={"stages": design.stages[:n_taken]})
+    base = dataclasses.replace(request_, design=first, trial_number=4, goes_on=True)
+    evaluate_design(base)
+    folder = str(base.folder.relative_to(Path(request_.artifacts).resolve()))
+    other = dataclasses.replace(request_, design=design, trial_number=5, base=folder)
+    evaluations = evaluate_design(other)
+    assert [(e.accuracy, e.cost, e.epochs) for e in evaluations] == [(e.accuracy, e.cost, e.epochs) for e in unbroken]
+    assert {e.trial_number for e in evaluations} == {5}
+    assert [e.training_seconds == 0.0 for e in evaluations[: n_taken + 1]] == [True] * (n_taken + 1)
+    assert evaluations[-1].training_seconds > 0.0
+    for stage in range(len(design.stages) + 1):
+        files = [folder / weights_file(stage) for folder in (whole, other.folder)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+        assert (Path(request_.artifacts) / evaluations[stage].checkpoint) == other.folder / weights_file(stage)
+
+
+def test_a_trial_whose_base_is_gone_trains_its_stages_itself(request_: EvaluationRequest) -> None:
+    unbroken = evaluate_design(request_)
+    other = dataclasses.replace(request_, trial_number=5, base="tones/trials/00099-00000000")
+    assert [e.accuracy for e in evaluate_design(other)] == [e.accuracy for e in unbroken]
 
 
 def test_rung_of_a_trial_that_went_on_is_read_back(request_: EvaluationRequest) -> None:
