@@ -112,7 +112,7 @@ def _explain_no_winner(report: StudyReport, *, has_quantized: bool) -> str:
 
 
 def _explain_below_threshold(best: MeasuredPoint, report: StudyReport) -> str:
-    what = "no lower bound" if report.promotion.rule == "lower_bound" else "no trial"
+    what = "no network's lower bound" if report.promotion.rule == "lower_bound" else "no network"
     return (
         f"{what} reaches the accuracy threshold of {report.threshold:.2%}; the most accurate of the front, "
         f"{best.name} with {report.judge(best)}, is built all the same and marked as below it"

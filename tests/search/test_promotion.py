@@ -72,7 +72,7 @@ def test_fewer_trials_than_asked_are_all_chosen() -> None:
 def test_most_accurate_trial_is_chosen_and_marked_where_none_reaches_the_threshold() -> None:
     choice = choose(report(trial(4, 0.2, 0.01), trial(7, 0.3, 0.02)), top=3)
     assert numbers(choice.points) == [7]
-    assert "no lower bound reaches the accuracy threshold of 56.00%" in choice.reason
+    assert "no network's lower bound reaches the accuracy threshold of 56.00%" in choice.reason
     expected = "trial 7 with 30.00% (29.60% to 30.40%), is built all the same and marked as below it"
     assert expected in choice.reason
 
