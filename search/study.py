@@ -14,7 +14,7 @@ from search.measured_trials import MeasuredTrial, list_told_trials, load_measure
 from search.objectives import study_constraints, study_objectives
 from search.optuna_storage import open_optuna_storage, open_optuna_study
 from search.points_study import add_points, forget_points
-from search.strategy.bounded_gp import BoundedGPSampler
+from search.bounded_gp import BoundedGPSampler
 from search.trial_attributes import (
     BROKEN_ATTEMPTS,
     COPIED_FROM,

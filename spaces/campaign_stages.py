@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PlainValidator
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator
+from pydantic_core import to_jsonable_python
 
 from spaces.block_space import draw_blocks
 from spaces.distributions import Scalar
@@ -29,7 +30,9 @@ def _parse_draws(value: object) -> tuple[str, ...] | str:
     if value == PRUNING:
         return PRUNING
     if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
-        raise InvalidValueError([Problem((), format_value(value), "a list of fields such as [kernel_size], or pruning")])
+        raise InvalidValueError(
+            [Problem((), format_value(value), "a list of fields such as [kernel_size], or pruning")]
+        )
     return tuple(value)
 
 
@@ -46,7 +49,9 @@ class CampaignStagePart(Part):
     """One stage: so many trials, which differ in the values that it draws."""
 
     name: Annotated[str, AfterValidator(_check_stage_name)]
-    draws: Annotated[tuple[str, ...] | Literal["pruning"], PlainValidator(_parse_draws)]
+    draws: Annotated[
+        tuple[str, ...] | Literal["pruning"], PlainValidator(_parse_draws), PlainSerializer(to_jsonable_python)
+    ]
     """Names of fields such as kernel_size, each wherever the space has a range for it; or pruning."""
     trials: Annotated[int, Field(ge=1)]
     select: SelectPart = SelectPart()

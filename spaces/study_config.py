@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, PlainValidator, ValidationError, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
 
 from spaces.campaign_stages import CampaignStagePart, find_stage_problems
 from spaces.known_designs import KNOWN_ARCHITECTURES, Mismatch, find_params
@@ -215,7 +215,7 @@ def _parse_known_designs(value: object) -> tuple[str, ...]:
 class WarmStartPart(Part):
     """What a new study tries first."""
 
-    designs: Annotated[tuple[str, ...], PlainValidator(_parse_known_designs)] = ()
+    designs: Annotated[tuple[str, ...], PlainValidator(_parse_known_designs), PlainSerializer(list)] = ()
     """Networks found by hand, by name; the study's space must have them. Bit widths that it lacks are drawn."""
     study: Annotated[str, AfterValidator(_check_name)] | None = None
     """Another study in the same database, whose front is tried; values that the space lacks are drawn."""

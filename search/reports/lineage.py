@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from search.measured_trials import MeasuredPoint
 from search.reports.study_report import StudyReport
 from spaces.pruning_stages import PruningStage
-from workers.inference_cost import count_cost
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,8 @@ class LineageRow:
 
     @property
     def compression(self) -> float:
-        """Weight bits of the dense network, against those that are left."""
-        dense = count_cost(self.point.architecture, {}).weight_bits
-        return dense / self.point.cost.weight_bits
+        """Weight bits of the network before any pruning, against those that are left."""
+        return self.point.trial.points[0].cost.weight_bits / self.point.cost.weight_bits
 
     @property
     def weight_decay(self) -> float | None:
@@ -63,7 +61,7 @@ def _list_below(
             yield from _list_below(report, points, point.trial_number, depth + 1)
 
 
-LINEAGE_CAPTION = "* is handed on to the next stage; compression: weight bits of the dense network to those left"
+LINEAGE_CAPTION = "* is handed on to the next stage; compression: weight bits before pruning to those left"
 
 LINEAGE_HEADER = ("network", "lambda", "epsilon", "accuracy", "inference cost η", "compression")
 

@@ -124,10 +124,10 @@ def test_naming_what_is_the_default_is_the_same_study() -> None:
 ABOVE_0 = "expected a number above 0"
 AT_LEAST_1 = "expected a whole number of at least 1"
 OBJECTIVES = "one of accuracy, lut, dsp, bram, throughput_fps, latency_us, inference_cost"
-CONSTRAINTS = "one of inference_cost, lut, dsp, bram, throughput_fps, latency_us"
+CONSTRAINTS = "one of accuracy, inference_cost, lut, dsp, bram, throughput_fps, latency_us"
 PARTS = (
     "one of study, objectives, constraints, dataset, space, training, pruning, budget, early_stopping, warm_start, "
-    "workers, promotion, fpga"
+    "stages, workers, promotion, fpga"
 )
 
 
@@ -151,12 +151,15 @@ PARTS = (
         ("objectives.lat_us", {}, f"is an unknown key; expected {OBJECTIVES} (did you mean latency_us?)"),
         ("constraints.lut", {"at_least": 5}, ".at_least is an unknown key; expected at_most"),
         ("constraints.throughput_fps", {"at_most": 5}, ".at_most is an unknown key; expected at_least"),
+        ("constraints.accuracy.at_least", 1, "is 1; expected a number above 0 and below 1"),
+        ("promotion.seeds", 0, "is 0; expected a whole number from 1 to 100"),
+        ("promotion.rule", "best", 'is "best"; expected one of lower_bound, mean'),
         ("constraints.dsp", {}, ".at_most is missing; expected a number above 0"),
         ("constraints.dsp", None, "is empty; expected a mapping with the keys at_most"),
         ("constraints.latency_us.at_most", 0, f"is 0; {ABOVE_0}"),
         ("constraints.bram.at_most", "many", f'is "many"; {ABOVE_0}'),
         ("constraints.throughput_fps.at_least", float("inf"), "is inf; expected a finite number"),
-        ("constraints.accuracy", {"at_least": 0.5}, f"is an unknown key; expected {CONSTRAINTS}"),
+        ("constraints.parameters", {"at_most": 5}, f"is an unknown key; expected {CONSTRAINTS}"),
         ("fpga.output", "classes", 'is "classes"; expected one of class, scores (did you mean class?)'),
         ("fpga.estimate_processes", 0, "is 0; expected a whole number from 1 to 256"),
         ("dataset.path", "", "is empty; expected the path of a file, or null to use the twin"),

@@ -155,7 +155,7 @@ def test_tables_of_another_version_are_refused(database: Database) -> None:
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE design_schema SET version = 99"))
 
-    with pytest.raises(DatabaseError, match="have version 99; expected 6: use the release that made them"):
+    with pytest.raises(DatabaseError, match="have version 99; expected 7: use the release that made them"):
         open_database(database.url)
 
 
