@@ -19,36 +19,35 @@ class BoundedGPSampler(BaseSampler):
 
     def __init__(self, seed: int) -> None:
         self._first, self._then = GPSampler(seed=seed), TPESampler(seed=seed)
+        self._current: BaseSampler = self._first
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """As the sampler whose turn it is."""
-        return self._choose(study).infer_relative_search_space(study, trial)
+        return self._current.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """As the sampler whose turn it is."""
-        return dict(self._choose(study).sample_relative(study, trial, search_space))
+        return dict(self._current.sample_relative(study, trial, search_space))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """As the sampler whose turn it is."""
-        return self._choose(study).sample_independent(study, trial, param_name, param_distribution)
+        return self._current.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """As the sampler whose turn it is."""
-        self._choose(study).before_trial(study, trial)
+        """Chooses the sampler for this trial."""
+        n_complete = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+        self._current = self._first if n_complete < MOST_TRIALS else self._then
+        self._current.before_trial(study, trial)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """As the sampler whose turn it is."""
-        self._choose(study).after_trial(study, trial, state, values)
+        self._current.after_trial(study, trial, state, values)
 
     def reseed_rng(self) -> None:
         """Of both samplers."""
         self._first.reseed_rng()
         self._then.reseed_rng()
-
-    def _choose(self, study: Study) -> BaseSampler:
-        n_complete = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-        return self._first if n_complete < MOST_TRIALS else self._then

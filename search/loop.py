@@ -44,7 +44,8 @@ from storage.records import Estimate, EstimateState, Evaluation
 from storage.studies import load_study_record
 from workers.requests import Completed, DatasetRequest, EvaluationRequest, Paused
 
-if TYPE_CHECKING:  # it imports torch, which a finished study needs not
+if TYPE_CHECKING:  # these import torch and scikit-learn, which a finished study needs not
+    from search.strategy.choosing import Chooser
     from workers.pool import Done, Pool
 
 WAIT_S = 1.0
@@ -111,6 +112,8 @@ class Search:
     """Set before the search begins; a finished study needs none."""
     early_stopping: EarlyStopping = field(init=False)
     """Set before the search begins."""
+    chooser: Chooser | None = None
+    """Made with the first choice among candidates."""
     campaign: Campaign | None = field(init=False)
     """Set before the search begins; None where the study has no stages."""
     designs: dict[Design, int] = field(default_factory=dict)
@@ -177,9 +180,11 @@ def _choose_values(search: Search) -> Mapping[str, object] | None:
     has_enqueued = count_trials(search.study).waiting > 0
     if search.config.study.candidates == 0 or has_enqueued:
         return None
-    from search.strategy.choosing import Chooser  # imports scikit-learn, which takes a second
+    if search.chooser is None:
+        from search.strategy.choosing import Chooser  # imports scikit-learn, which takes a second
 
-    return Chooser(search.config, search.database).choose(search.study)
+        search.chooser = Chooser(search.config, search.database)
+    return search.chooser.choose(search.study)
 
 
 def _wait(search: Search) -> Done | None:

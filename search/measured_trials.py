@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -116,15 +116,20 @@ class MeasuredPoint:
         return self.cost.inference_cost
 
 
-def load_measured_trials(database: Database, study: optuna.Study) -> tuple[MeasuredTrial, ...]:
-    """The trials that have points in the order they were asked, by one query for each table.
+def load_measured_trials(
+    database: Database, study: optuna.Study, known: Container[int] = ()
+) -> tuple[MeasuredTrial, ...]:
+    """The trials that have points in the order they were asked, without those that are known already.
 
     These are the complete ones, and those that were stopped early after they finished a stage. Leaves out trials that
     somebody completed in Optuna dashboard: nothing was measured of them.
     """
     stopped = [trial for trial in study.get_trials(deepcopy=False) if trial_attributes.is_stopped(trial)]
-    told = sorted([*list_told_trials(study), *stopped], key=lambda trial: trial.number)
-    evaluations = group_by_trial(load_evaluations(database, study.study_name))
+    all_told = sorted([*list_told_trials(study), *stopped], key=lambda trial: trial.number)
+    told = [trial for trial in all_told if trial.number not in known]
+    if not told:
+        return ()
+    evaluations = group_by_trial(load_evaluations(database, study.study_name, from_trial=told[0].number))
     keys = {key for trial in told for key in trial_attributes.read_estimate_keys(trial)}
     estimates = load_estimates(database, keys)
     return tuple(

@@ -10,11 +10,11 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from search.bounded_gp import BoundedGPSampler
 from search.measured_trials import MeasuredTrial, list_told_trials, load_measured_trials
 from search.objectives import study_constraints, study_objectives
 from search.optuna_storage import open_optuna_storage, open_optuna_study
 from search.points_study import add_points, forget_points
-from search.bounded_gp import BoundedGPSampler
 from search.trial_attributes import (
     BROKEN_ATTEMPTS,
     COPIED_FROM,
@@ -67,7 +67,7 @@ def open_study(config: StudyConfig, database: Database, provenance: Mapping[str,
     record_study(database, config.study.name, config.text, config.fingerprint, provenance)
     update_study_text(database, config.study.name, config.text)
     study = open_optuna_study(storage, config.study.name, study_objectives(config))
-    study.sampler = _seeded_sampler(study, config.study)
+    study.sampler = make_sampler(study, config.study)
     add_points(study, config, load_measured_trials(database, study))  # those that a killed run could not add
     return study
 
@@ -259,8 +259,8 @@ def _set_constraints(trial: Trial, excess: Mapping[str, float]) -> bool:
     return True
 
 
-def _seeded_sampler(study: optuna.Study, part: StudyPart) -> BaseSampler:
-    """Each run has another seed; else a resumed study would repeat its suggestions."""
+def make_sampler(study: optuna.Study, part: StudyPart) -> BaseSampler:
+    """The study's sampler. Each run has another seed; else a resumed study would repeat its suggestions."""
     n_trials = len(study.get_trials(deepcopy=False))
     seed = (part.seed + n_trials) % 2**32
     study.set_user_attr(f"sampler_seed_from_trial_{n_trials}", seed)

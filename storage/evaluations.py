@@ -18,16 +18,17 @@ KEY = ("study_name", "trial_number", "stage")
 
 def record_evaluation(db: Database, evaluation: Evaluation) -> None:
     """Stores one evaluation; replaces one of the same study, trial and stage."""
-    values = _to_row(evaluation)
+    values = to_row(evaluation)
     measured = {name: value for name, value in values.items() if name not in KEY}
     statement = insert_row(db, evaluations, values).on_conflict_do_update(index_elements=KEY, set_=measured)
     with db.engine.begin() as connection:
         connection.execute(statement)
 
 
-def load_evaluations(db: Database, study_name: str) -> list[Evaluation]:
-    """All evaluations of a study, by trial number, then stage; empty for an unknown study."""
-    return _load(db, select(evaluations).where(evaluations.c.study_name == study_name))
+def load_evaluations(db: Database, study_name: str, from_trial: int = 0) -> list[Evaluation]:
+    """The evaluations of a study from this trial on, by trial number, then stage; empty for an unknown study."""
+    is_wanted = evaluations.c.trial_number >= from_trial
+    return _load(db, select(evaluations).where(evaluations.c.study_name == study_name, is_wanted))
 
 
 def load_trial_evaluations(db: Database, study_name: str, trial_number: int) -> list[Evaluation]:
@@ -42,7 +43,8 @@ def _load(db: Database, query: Select[Any]) -> list[Evaluation]:
     return [_to_evaluation(row) for row in rows]
 
 
-def _to_row(evaluation: Evaluation) -> dict[str, Any]:
+def to_row(evaluation: Evaluation) -> dict[str, Any]:
+    """The values of its row, by column."""
     values = asdict(evaluation)
     cost: dict[str, Any] = values.pop("cost")
     smaller = evaluation.architecture

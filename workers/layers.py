@@ -7,6 +7,7 @@ residual branches share one quantizer, a global pool is a chain of small pools, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import brevitas.nn as qnn
 import torch
@@ -171,6 +172,26 @@ def make_block(block: Block, shape: BlockShape) -> QuantizedBlock:
             return PoolBlock(split_global_pool(shape.in_length))
         case Linear():
             return LinearBlock(block, shape)
+
+
+SIGNED_NORM = 0.75, 1.4
+"""Weight and bias of a batch norm behind which a ReLU lets 97 % of a signed signal through, within its range."""
+
+
+@torch.no_grad()
+def keep_signs(blocks: Sequence[nn.Module]) -> None:
+    """Begins a depthwise block that reads the frames themselves so that its ReLU does not take half of the signal.
+
+    I and Q, alike in distribution, begin with the same filter. Else a training may end with one of them half lost.
+    """
+    first = next((block for block in blocks if not isinstance(block, InputQuantizerBlock)), None)
+    if not isinstance(first, DepthwiseSeparableBlock):
+        return
+    filters = first.depthwise.get_parameter("weight")  # (channels, 1, kernel size)
+    filters.copy_(filters[:1].expand_as(filters).clone())
+    weight, bias = SIGNED_NORM
+    first.depthwise_norm.weight.fill_(weight)
+    first.depthwise_norm.bias.fill_(bias)
 
 
 def make_conv(

@@ -55,15 +55,19 @@ class Chooser:
     def __init__(self, config: StudyConfig, database: Database) -> None:
         self._config, self._database = config, database
         self._space = config.search_space
+        self._measured: dict[int, MeasuredTrial] = {}
+        self._designs: dict[int, Design] = {}
+        """Read once: in a long study that takes longer than all else."""
 
     def choose(self, study: optuna.Study) -> Mapping[str, Scalar] | None:
         """The values of the most promising of `study.candidates` draws; None while too little is known."""
-        measured = load_measured_trials(self._database, study)
+        trials = study.get_trials(deepcopy=False)
+        self._read(study, trials)
+        measured = list(self._measured.values())
         if len(measured) < LEAST_TRIALS:
             return None
-        trials = study.get_trials(deepcopy=False)
         generator = random.Random(f"{self._config.study.seed} {len(trials)}")
-        known = {design for trial in trials if (design := read_design(trial)) is not None}
+        known = set(self._designs.values())
         front = _list_front(measured)
         parents = [trials[number].params for number in dict.fromkeys(number for number, _, _ in front)]
         candidates, distributions = _draw(self._space, self._config.study.candidates, parents, known, generator)
@@ -80,6 +84,14 @@ class Chooser:
         gains = expect_gains(model, rows, [candidate.costs for candidate in candidates], points, reference)
         return candidates[int(np.argmax(gains))].params
 
+    def _read(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
+        """What is new since it was last asked."""
+        for trial in trials:
+            if trial.number not in self._designs and (design := read_design(trial)) is not None:
+                self._designs[trial.number] = design
+        new = load_measured_trials(self._database, study, self._measured)
+        self._measured = {trial.trial_number: trial for trial in sorted([*self._measured.values(), *new], key=_number)}
+
     def _find_least_accuracy(self) -> float:
         """The accuracy up to which a network adds nothing: that of a guess, or the study's bound."""
         bound = self._config.constraints.accuracy
@@ -90,6 +102,10 @@ class Chooser:
         bound = self._config.constraints.inference_cost
         highest = REFERENCE_FACTOR * max(point.inference_cost for trial in measured for point in trial.points)
         return highest if bound is None else min(highest, bound.at_most)
+
+
+def _number(trial: MeasuredTrial) -> int:
+    return trial.trial_number
 
 
 def _draw(
