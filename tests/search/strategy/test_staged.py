@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path, PurePosixPath
 
 import pytest
+from rich.console import Console
 
+from dashboards.report_page import report_page
 from search.budget import Limits
 from search.loop import Search, StopReason, run_search
 from search.measured_trials import MeasuredTrial, load_measured_trials
+from search.reports.formats import report_as_json
+from search.reports.lineage import list_lineage
 from search.reports.study_report import load_study_report
+from search.reports.tables import print_tables
 from search.strategy.staged import Campaign
 from search.study import ask_trial
 from spaces.campaign_stages import SelectPart, choose
 from spaces.study_config import ConfigError, StudyConfig, parse_study_config
 from storage.database import Database
+from storage.studies import load_study_record
 from tests.search.search_study import complete, fail, make_search, pool_of, small_config
 from workers.pool import Done
 from workers.requests import EvaluationRequest
@@ -90,6 +97,37 @@ def test_a_round_of_pruning_goes_on_from_the_weights_of_its_base(sqlite: Databas
         assert request.seed == base.seed
         assert request.design.stages[:-1] == base.design.stages
         assert request.design.architecture == base.design.architecture
+
+
+def test_report_has_the_campaign_as_a_tree(sqlite: Database, tmp_path: Path) -> None:
+    search = run_staged(sqlite, tmp_path)
+    report = load_study_report(sqlite, "small")
+    rows = list_lineage(report)
+    assert sorted(row.point.trial_number for row in rows) == list(range(11))
+    above: list[int] = []
+    for row in rows:
+        del above[row.depth :]
+        assert row.point.trial.base == (above[-1] if above else None)
+        above.append(row.point.trial_number)
+    assert [row.point.trial_number for row in rows if row.is_chosen] == list(report.chosen)
+    params = [trial.params for trial in search.study.trials]
+    for row in rows:
+        first, last = row.point.trial.points[0], row.point
+        assert row.compression == first.cost.weight_bits / last.cost.weight_bits
+        expected = params[row.point.trial_number].get(f"pruning.stages[{len(last.design.stages) - 1}].epsilon")
+        assert row.epsilon == expected
+    as_json = report_as_json(report)
+    assert isinstance(as_json["lineage"], list)
+    assert [one["trial"] for one in as_json["lineage"]] == [row.point.trial_number for row in rows]
+    console = Console(width=120, record=True, file=io.StringIO())
+    print_tables(report, console)
+    text = console.export_text()
+    assert f"pruning 2, trial {report.chosen[3]} *" in text
+    record = load_study_record(sqlite, "small")
+    assert record is not None
+    page = report_page(report, record)
+    assert "Stages of the campaign" in page
+    assert f"bit widths, trial {report.chosen[1]} *" in page
 
 
 def test_a_campaign_goes_on_where_it_stopped(sqlite: Database, tmp_path: Path) -> None:
