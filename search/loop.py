@@ -33,7 +33,7 @@ from search.study import (
     tell_unbuildable,
 )
 from search.training_requests import TrainingPlace
-from search.trial_attributes import BASE
+from search.trial_attributes import BASE, PARENT
 from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
 from spaces.search_space import Design
 from spaces.study_config import StudyConfig
@@ -156,8 +156,7 @@ def run_search(search: Search) -> SearchOutcome:
             staged = None if search.campaign is None else search.campaign.find_next(search.study)
             if search.campaign is not None and staged is None:
                 break  # the next stage begins when all trials of this one are told
-            values = _choose_values(search) if staged is None else staged.values
-            attributes = None if staged is None else staged.attributes
+            values, attributes = _choose_values(search) if staged is None else (staged.values, staged.attributes)
             asked = ask_trial(search.study, search.config.search_space, values, attributes)
             if asked is not None:
                 _start(search, asked)
@@ -175,16 +174,19 @@ def run_search(search: Search) -> SearchOutcome:
     return outcome
 
 
-def _choose_values(search: Search) -> Mapping[str, object] | None:
-    """The values of the next trial; None: those that are enqueued, or the sampler's."""
+def _choose_values(search: Search) -> tuple[Mapping[str, object] | None, Mapping[str, object]]:
+    """The values of the next trial, and its attributes. Without values it has those enqueued, or the sampler's."""
     has_enqueued = count_trials(search.study).waiting > 0
     if search.config.study.candidates == 0 or has_enqueued:
-        return None
+        return None, {}
     if search.chooser is None:
         from search.strategy.choosing import Chooser  # imports scikit-learn, which takes a second
 
         search.chooser = Chooser(search.config, search.database)
-    return search.chooser.choose(search.study)
+    chosen = search.chooser.choose(search.study)
+    if chosen is None:
+        return None, {}
+    return chosen.params, {} if chosen.parent is None else {PARENT: chosen.parent}
 
 
 def _wait(search: Search) -> Done | None:
@@ -271,15 +273,24 @@ def _copy_result(search: Search, trial: RunningTrial, original: int) -> None:
 def _submit(search: Search, trial: RunningTrial) -> None:
     number, design = trial.number, trial.design
     until = search.early_stopping.find_next(number, design)
-    base = _find_base(search, trial)
-    seed = search.config.study.seed + number if base is None else base.seed
+    base, parent = _find_base(search, trial), _find_parent(search, trial)
+    first = base or parent
+    seed = search.config.study.seed + number if first is None else first.seed
     request = search.place.request_trial(number, design, seed, until)
+    if parent is not None:
+        request = replace(request, parent=parent.checkpoint)
     if search.campaign is not None:
         folder = None if base is None else str(PurePosixPath(base.checkpoint).parent)
         request = replace(request, base=folder, goes_on=True)
     search.running[number] = trial
     search.requests[number] = request
     search.pool.submit(request)
+
+
+def _find_parent(search: Search, trial: RunningTrial) -> Evaluation | None:
+    """The first stage of the trial whose weights this one begins with; None where it begins with fresh ones."""
+    number = trial.trial.user_attrs.get(PARENT)
+    return None if number is None else load_trial_evaluations(search.database, search.config.study.name, number)[0]
 
 
 def _find_base(search: Search, trial: RunningTrial) -> Evaluation | None:

@@ -22,6 +22,7 @@ from search.trial_attributes import (
     ESTIMATE_KEY,
     FAILURE,
     MEASURED,
+    PARENT,
     ROUNDS,
     STOPPED,
     TRACEBACK,
@@ -136,6 +137,11 @@ def _draw_design(study: optuna.Study, trial: Trial, search_space: SearchSpace) -
     except ArchitectureError as error:
         tell_unbuildable(study, trial, str(error))
         return None
+    parent = trial.user_attrs.get(PARENT)
+    if parent is not None:
+        first = read_design(study.get_trials(deepcopy=False)[parent])
+        assert first is not None  # it was measured
+        design = make_child(design, first)
     reason = find_unreachable_target(design)
     if reason is not None:
         tell_unbuildable(study, trial, reason)
@@ -143,6 +149,11 @@ def _draw_design(study: optuna.Study, trial: Trial, search_space: SearchSpace) -
     trial.set_user_attr("architecture_id", design.architecture_id)
     trial.set_user_attr(DESIGN, design.model_dump_json())
     return RunningTrial(trial, design)
+
+
+def make_child(design: Design, parent: Design) -> Design:
+    """The design, to begin with the weights that the parent has before it is pruned, and the parent with its own's."""
+    return design.model_copy(update={"parent": parent.model_copy(update={"stages": ()})})
 
 
 def find_unreachable_target(design: Design) -> str | None:

@@ -31,6 +31,9 @@ CAMPAIGN_STAGE = "campaign_stage"
 ROUNDS = "pruning_rounds"
 """How many of the study's pruning stages the trial has; without it, all."""
 
+PARENT = "parent_trial"
+"""Number of the trial whose weights, trained but not pruned, this one begins with."""
+
 BASE = "base_trial"
 """Number of the trial whose network a stage of a campaign begins with."""
 

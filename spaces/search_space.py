@@ -52,6 +52,13 @@ class Design(FrozenModel):
     architecture: ArchitectureConfig
     training: TrainingSettings
     stages: tuple[PruningStage, ...] = ()
+    parent: Annotated[Design | None, Field(exclude_if=lambda value: value is None)] = None
+    """What it begins with the weights of, once that is trained; it has no stages. None: with fresh weights."""
+
+    @property
+    def generation(self) -> int:
+        """How many designs were trained one after another for the weights that it begins with."""
+        return 0 if self.parent is None else self.parent.generation + 1
 
     @property
     def n_epochs(self) -> int:

@@ -52,6 +52,16 @@ class StudyPart(Part):
     sampler: Literal["tpe", "gp", "nsga2", "random"] = "tpe"
     candidates: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Of so many draws the most promising one is trained; 0: the sampler's own suggestion is."""
+    inherits: bool = False
+    """Whether a draw near a trial of the front begins with that trial's weights."""
+
+    @model_validator(mode="after")
+    def _check_inherits(self) -> StudyPart:
+        if self.inherits and not self.candidates:
+            raise InvalidValueError(
+                [Problem(("inherits",), "true", "false where candidates is 0: no draw has parents")]
+            )
+        return self
 
 
 class AccuracyObjective(Part):
@@ -362,6 +372,8 @@ class StudyConfig(_StudyFile):
         content["space"] = self.space.model_dump(mode="json", exclude_defaults=True, exclude={"quantization"})
         if self.study.candidates:
             content["candidates"] = self.study.candidates
+        if self.study.inherits:
+            content["inherits"] = True
         if self.stages:
             content["stages"] = self.model_dump(mode="json", include={"stages"})["stages"]
         if self.early_stopping is not None:

@@ -73,6 +73,11 @@ def write_weights(path: Path, model: QuantizedNetwork) -> None:
         save_file(state, unfinished)
 
 
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Parameters and buffers by name, from `write_weights`' file."""
+    return dict(load_file(path))
+
+
 def load_weights(path: Path, model: QuantizedNetwork) -> None:
     """Fills the model from `write_weights`' file. Raises CheckpointError where it is missing or does not fit."""
     try:

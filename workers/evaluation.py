@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 from pydantic import TypeAdapter
+from torch import Tensor
 
 from spaces.architecture import InputQuantizer
 from spaces.search_space import Design
@@ -32,6 +33,7 @@ from workers.checkpoint import (
     load_checkpoint,
     load_state,
     load_weights,
+    read_weights,
     stage_file,
     weights_file,
     write_checkpoint,
@@ -39,6 +41,7 @@ from workers.checkpoint import (
 )
 from workers.cpu.allocator import keep_freed_memory
 from workers.inference_cost import count_cost
+from workers.inheritance import inherit_weights
 from workers.model import Network, QuantizedNetwork, build_model, measure_density
 from workers.pruning import list_kept
 from workers.requests import PROGRESS_FILE, DatasetRequest, EvaluationRequest
@@ -172,10 +175,23 @@ def _load_network(request: EvaluationRequest, finished: Sequence[Evaluation]) ->
     architecture = request.design.architecture
     if finished and finished[-1].architecture is not None:
         architecture = finished[-1].architecture
-    model = build_model(architecture, request.seed).to("cuda" if request.use_gpu else "cpu")
+    model = build_model(architecture, request.seed)
     if finished:
         load_weights(request.folder / weights_file(finished[-1].stage), model)
-    return Network(architecture, model)
+    elif request.design.parent is not None:
+        inherit_weights(model, _load_parent(request, request.design.parent))
+    return Network(architecture, model.to("cuda" if request.use_gpu else "cpu"))
+
+
+def _load_parent(request: EvaluationRequest, parent: Design) -> dict[str, Tensor]:
+    """Its weights, from where the request says they are, or else trained in a folder of their own."""
+    store = ArtifactStore(Path(request.artifacts))
+    if request.parent is not None and (path := store.path(request.parent)).is_file():
+        return read_weights(path)
+    own = replace(request, design=parent, until=None, base=None, parent=None)
+    own.folder.mkdir(parents=True, exist_ok=True)
+    _evaluate_stages(own)
+    return read_weights(own.folder / weights_file(0))
 
 
 def _load_finished_stages(folder: Path, n_stages: int) -> list[Evaluation]:

@@ -42,31 +42,36 @@ def inherit_weights(child: QuantizedNetwork, parent: Mapping[str, Tensor]) -> No
                 continue
             norm = f"{prefix}{name}_norm"
             layer = _Layer(f"{prefix}{name}.weight", norm if f"{norm}.weight" in state else None)
-            if layer.weight not in parent:
-                taken = None if state[layer.weight].shape[0] else taken
+            is_depthwise = name == "depthwise"
+            if not _has(parent, layer, f"{norm}.weight"):
+                taken = torch.full((state[layer.weight].shape[0],), -1)
                 continue
             is_last = name in ("pointwise", "project") and getattr(block, "is_residual", False)
-            taken = _inherit_layer(state, parent, layer, taken, same_as=entered if is_last else None)
+            same_as = taken if is_depthwise else entered if is_last else None
+            taken = _inherit_layer(state, parent, layer, None if is_depthwise else taken, same_as)
     for name, tensor in state.items():
         if "scaling_impl" in name and name in parent and parent[name].shape == tensor.shape:
             state[name] = parent[name]
     child.load_state_dict(state)
 
 
+def _has(parent: Mapping[str, Tensor], layer: _Layer, norm: str) -> bool:
+    """Whether the parent has the layer, with a norm where the child has one."""
+    return layer.weight in parent and (norm in parent) == (layer.norm is not None)
+
+
 def _inherit_layer(
-    state: dict[str, Tensor], parent: Mapping[str, Tensor], layer: _Layer, taken: Taken | None, same_as: Taken | None
-) -> Taken | None:
-    """Fills one layer and its norm. Returns which of the parent's channels leave it."""
+    state: dict[str, Tensor],
+    parent: Mapping[str, Tensor],
+    layer: _Layer,
+    entering: Taken | None,
+    same_as: Taken | None,
+) -> Taken:
+    """Fills one layer and its norm. Returns which of the parent's channels leave it: those of `same_as`, if given."""
     own, theirs = state[layer.weight], parent[layer.weight]
-    is_depthwise = own.dim() == 3 and own.shape[1] == 1 and theirs.shape[1] == 1 and taken is not None
-    if is_depthwise:
-        left = taken
-    elif same_as is not None:
-        left = same_as
-    else:
-        left = _pick_channels(own.shape[0], theirs, parent, layer.norm)
-    assert left is not None
-    entering = None if is_depthwise else taken
+    left = _pick_channels(own.shape[0], theirs, parent, layer.norm) if same_as is None else same_as
+    if int(left.max()) >= theirs.shape[0]:  # a pool stands where the parent has a layer: its channels are others
+        return torch.full_like(left, -1)
     state[layer.weight] = _take_weight(own, theirs, left, entering)
     if layer.norm is not None:
         for name in NORM_TENSORS:

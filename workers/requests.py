@@ -48,6 +48,8 @@ class EvaluationRequest:
 
     They are taken over from there instead of being trained again, with the same result.
     """
+    parent: str | None = None
+    """Artifact path of the weights of the design's parent, trained with the same seed; without them it is trained."""
     goes_on: bool = False
     """Whether what a trial needs to go on from its last stage is kept: then it may be the base of others."""
 

@@ -78,8 +78,8 @@ def measure(url: str, way: str, n_trials: int, n_asks: int) -> Latency:
     seconds: list[float] = []
     for number in range(n_asks + 1):
         started = time.perf_counter() if number else opened
-        values = None if chooser is None else chooser.choose(study)
-        ask_trial(study, config.search_space, values)
+        chosen = None if chooser is None else chooser.choose(study)
+        ask_trial(study, config.search_space, None if chosen is None else chosen.params)
         seconds.append(time.perf_counter() - started)
     return Latency(way, n_trials, seconds[0], statistics.median(seconds[1:]), max(seconds[1:]))
 

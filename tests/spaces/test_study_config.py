@@ -136,7 +136,7 @@ PARTS = (
     [
         ("buget", {}, f"is an unknown key; expected {PARTS} (did you mean budget?)"),
         ("notes", "x", f"is an unknown key; expected {PARTS}"),
-        ("study", None, "is empty; expected a mapping with the keys name, seed, sampler, candidates"),
+        ("study", None, "is empty; expected a mapping with the keys name, seed, sampler, candidates, inherits"),
         ("study.name", "a b", 'is "a b"; expected 1 to 64 letters, digits, _ . or -, a letter or digit first'),
         ("study.name", "../a", 'is "../a"; expected 1 to 64 letters, digits, _ . or -, a letter or digit first'),
         ("study.name", 7, "is 7; expected text"),

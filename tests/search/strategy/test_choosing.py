@@ -10,12 +10,14 @@ import pytest
 from search.budget import Limits
 from search.loop import Search, run_search
 from search.measured_trials import load_measured_trials
-from search.strategy.choosing import LEAST_TRIALS, MUTATION_RATE, Chooser, list_known_costs
+from search.reports.study_report import load_study_report
+from search.strategy.choosing import LEAST_TRIALS, MOST_GENERATIONS, MUTATION_RATE, Chooser, list_known_costs
 from search.strategy.recorded_draw import RecordedDraw
 from search.study import ask_trial
 from spaces.study_config import ConfigError, StudyConfig
 from storage.database import Database
-from tests.search.search_study import complete, hardware_config, make_search, small_config
+from storage.evaluations import load_trial_evaluations
+from tests.search.search_study import complete, hardware_config, make_search, pool_of, small_config
 from workers.inference_cost import count_cost
 from workers.requests import Completed, EvaluationRequest
 
@@ -70,9 +72,9 @@ def test_choice_depends_on_the_study_alone(sqlite: Database, tmp_path: Path) -> 
     first, again = (Chooser(search.config, sqlite).choose(search.study) for _ in range(2))
     assert first is not None
     assert first == again
-    asked = ask_trial(search.study, search.config.search_space, first)
+    asked = ask_trial(search.study, search.config.search_space, first.params)
     assert asked is not None
-    assert asked.trial.params == dict(first)
+    assert asked.trial.params == dict(first.params)
     other = Chooser(search.config, sqlite).choose(search.study)
     assert other != first, "what runs already is not tried again"
 
@@ -110,3 +112,52 @@ def test_study_without_candidates_is_the_same_as_before() -> None:
     assert (
         small_config(**{"sampler: random": "sampler: random, candidates: 0"}).fingerprint == small_config().fingerprint
     )
+
+
+def heirs_config(candidates: int = 60) -> StudyConfig:
+    return small_config(
+        **{
+            "seed: 3, sampler: random": f"seed: 3, sampler: random, candidates: {candidates}, inherits: true",
+            "{epsilon: {float: [0.01, 0.1]}, weight_decay: 0.0, epochs: 2}": TARGETS,
+        }
+    )
+
+
+def test_draws_near_the_front_begin_with_its_weights(sqlite: Database, tmp_path: Path) -> None:
+    search = make_search(heirs_config(), sqlite, tmp_path, prefer_stride_2, limits=Limits(30, 90, None))
+    run_search(search)
+    requests = {request.trial_number: request for request in pool_of(search).submitted}
+    designs = {trial.trial_number: trial.design for trial in load_measured_trials(sqlite, search.study)}
+    heirs = [trial for trial in search.study.trials if "parent_trial" in trial.user_attrs]
+    assert heirs
+    for trial in heirs:
+        parent = trial.user_attrs["parent_trial"]
+        request, theirs = requests[trial.number], requests[parent]
+        assert request.parent == load_trial_evaluations(sqlite, "small", parent)[0].checkpoint
+        assert request.seed == theirs.seed, "the parent's own: it is trained again with it where its weights are gone"
+        assert request.design == designs[trial.number]
+        assert request.design.parent == designs[parent].model_copy(update={"stages": ()})
+        assert request.design.generation == designs[parent].generation + 1 <= MOST_GENERATIONS
+    others = [request for number, request in requests.items() if number not in {trial.number for trial in heirs}]
+    assert all(request.parent is None and request.design.parent is None for request in others)
+    assert any(request.design.generation > 1 for request in requests.values()), "an heir has heirs"
+
+
+def test_heir_of_a_killed_run_keeps_its_parent(sqlite: Database, tmp_path: Path) -> None:
+    search = make_search(heirs_config(), sqlite, tmp_path, prefer_stride_2, limits=Limits(12, 90, None))
+    run_search(search)
+    best = load_study_report(sqlite, "small").front[-1].trial_number
+    asked = ask_trial(search.study, search.config.search_space, {}, {"parent_trial": best})
+    assert asked is not None
+    again = make_search(heirs_config(), sqlite, tmp_path, prefer_stride_2, limits=Limits(13, 90, None))
+    run_search(again)
+    request = next(one for one in pool_of(again).submitted if one.trial_number == asked.number)
+    assert request.design == asked.design
+    assert request.parent == load_trial_evaluations(sqlite, "small", best)[0].checkpoint
+
+
+def test_inheritance_needs_candidates() -> None:
+    with pytest.raises(ConfigError, match=r"study.inherits is true; expected false where candidates is 0"):
+        small_config(**{"seed: 3, sampler: random": "seed: 3, sampler: random, inherits: true"})
+    plain, heirs = choosing_config(), heirs_config()
+    assert plain.fingerprint != heirs.fingerprint
