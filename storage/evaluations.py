@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, select
+from sqlalchemy import RowMapping, Select, insert, select
 
 from spaces.architecture import ArchitectureConfig
 from storage.database import Database, insert_row
@@ -18,11 +19,17 @@ KEY = ("study_name", "trial_number", "stage")
 
 def record_evaluation(db: Database, evaluation: Evaluation) -> None:
     """Stores one evaluation; replaces one of the same study, trial and stage."""
-    values = to_row(evaluation)
+    values = _to_row(evaluation)
     measured = {name: value for name, value in values.items() if name not in KEY}
     statement = insert_row(db, evaluations, values).on_conflict_do_update(index_elements=KEY, set_=measured)
     with db.engine.begin() as connection:
         connection.execute(statement)
+
+
+def record_new_evaluations(db: Database, several: Sequence[Evaluation]) -> None:
+    """Stores many at once, of trials that have none yet."""
+    with db.engine.begin() as connection:
+        connection.execute(insert(evaluations), [_to_row(evaluation) for evaluation in several])
 
 
 def load_evaluations(db: Database, study_name: str, from_trial: int = 0) -> list[Evaluation]:
@@ -43,8 +50,7 @@ def _load(db: Database, query: Select[Any]) -> list[Evaluation]:
     return [_to_evaluation(row) for row in rows]
 
 
-def to_row(evaluation: Evaluation) -> dict[str, Any]:
-    """The values of its row, by column."""
+def _to_row(evaluation: Evaluation) -> dict[str, Any]:
     values = asdict(evaluation)
     cost: dict[str, Any] = values.pop("cost")
     smaller = evaluation.architecture

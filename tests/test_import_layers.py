@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "workers/benchmarks",
         "search",
         "search/processes",
+        "search/reports",
         "search/strategy",
     },
     "fpga": {SPACES, STORAGE, "fpga/toolchain", "fpga/rtl", "fpga/in_finn"},

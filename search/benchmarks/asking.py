@@ -17,7 +17,6 @@ from pathlib import Path
 
 import optuna
 from optuna.trial import FrozenTrial, create_trial
-from sqlalchemy import insert
 
 from search.objectives import study_objectives
 from search.optuna_storage import open_optuna_storage, open_optuna_study
@@ -28,9 +27,8 @@ from search.trial_attributes import DESIGN, MEASURED
 from spaces.study_config import StudyConfig, load_study_config
 from storage.command_options import parse_count
 from storage.database import Database, open_database
-from storage.evaluations import to_row
+from storage.evaluations import record_new_evaluations
 from storage.records import Evaluation
-from storage.tables import evaluations
 from workers.inference_cost import count_cost, list_mac_layers
 
 SPACE = Path(__file__).parents[2] / "spaces/dsc4.yaml"
@@ -87,15 +85,14 @@ def measure(url: str, way: str, n_trials: int, n_asks: int) -> Latency:
 def fill_study(database: Database, config: StudyConfig, n_trials: int) -> None:
     """A study with so many complete trials and their evaluations."""
     study = open_study(config, database, {})
-    rows: list[dict[str, object]] = []
+    evaluations: list[Evaluation] = []
     trials: list[FrozenTrial] = []
     for number in range(n_trials):
         trial, measured = _make_trial(config, number)
         trials.append(trial)
-        rows += [to_row(evaluation) for evaluation in measured]
+        evaluations += measured
     study.add_trials(trials)
-    with database.engine.begin() as connection:
-        connection.execute(insert(evaluations), rows)
+    record_new_evaluations(database, evaluations)
 
 
 def _make_trial(config: StudyConfig, number: int) -> tuple[FrozenTrial, list[Evaluation]]:
