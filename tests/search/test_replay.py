@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import optuna
 import pytest
 from sqlalchemy import select, update
 
 from search import replay, run
+from search.optuna_storage import open_optuna_storage
 from storage.database import open_database
 from storage.tables import evaluations, studies
+from workers import training_path
+from workers.training_path import PathName
 
 STUDY = """
 study: {name: tiny, seed: 1, sampler: random}
@@ -62,6 +66,51 @@ def test_replayed_trial_has_the_recorded_accuracies_bit_for_bit(study: str, caps
     out = capsys.readouterr().out
     assert "yes" in out
     assert "no" not in out.replace("now", "")
+
+
+@pytest.mark.parametrize("path", [PathName.NATIVE, PathName.CHANNELS_LAST, PathName.FUNCTIONAL])
+def test_each_training_path_is_replayed_bit_for_bit(
+    path: PathName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(training_path, "_choose_name", lambda model: path)
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(STUDY.replace("SCHEDULE", "hold").replace("trials: 2", "trials: 1"))
+    assert run.main(["tiny.yaml", "--local", "--no-build", "--no-dashboard"]) == 0
+    assert replay_all("0", capsys) == [path] * 3
+
+
+def test_heir_is_replayed_with_its_parent(study: str, capsys: pytest.CaptureFixture[str]) -> None:
+    storage = open_optuna_storage(open_database("sqlite:///runs/studies.db"))
+    optuna.load_study(study_name=study, storage=storage).enqueue_trial({}, user_attrs={"parent_trial": 0})
+    assert run.main(["tiny.yaml", "--local", "--no-build", "--no-dashboard", "--extend", "1"]) == 0
+    assert replay_all("2", capsys)
+    for weights in Path("runs/artifacts/tiny/trials").glob("00000-*/*.safetensors"):
+        weights.unlink()  # nothing but the record is needed
+    assert replay_all("2", capsys)
+
+
+def test_round_of_a_campaign_is_replayed_from_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stages = """stages:
+  - {name: network, draws: [out_channels, activation_bit_width], trials: 1}
+  - {name: pruning 1, draws: pruning, trials: 1}
+  - {name: pruning 2, draws: pruning, trials: 1}
+"""
+    text = STUDY.replace("SCHEDULE", "hold").replace("trials: 2", "trials: 3")
+    Path("tiny.yaml").write_text(text.replace("early_stopping: {first_rung: 0.4}\n", stages))
+    assert run.main(["tiny.yaml", "--local", "--no-build", "--no-dashboard"]) == 0
+    assert len(replay_all("2", capsys)) == 3
+
+
+def replay_all(trial: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The paths of the stages of a trial that is replayed bit for bit."""
+    capsys.readouterr()
+    assert replay.main(["tiny", trial, "--json"]) == 0
+    stages = json.loads(capsys.readouterr().out)["stages"]
+    assert all(stage["is_equal"] for stage in stages)
+    return [stage["path"] for stage in stages]
 
 
 def test_what_differs_is_told(study: str, capsys: pytest.CaptureFixture[str]) -> None:
