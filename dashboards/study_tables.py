@@ -85,7 +85,7 @@ def _front_row(report: StudyReport, point: MeasuredPoint, hardware: Sequence[Met
     return (
         *_name_cells(report, point.trial_number, point.stage),
         ACCURACY.number(point.accuracy),
-        "yes" if point.accuracy >= report.threshold else "no",
+        "yes" if report.reaches_threshold(point) else "no",
         *(metric.number(metric.read(point)) for metric in hardware),
         INFERENCE_COST.number(point.inference_cost),
         f"{point.cost.bit_ops:,.0f}",

@@ -22,12 +22,9 @@ SEED_STEP = 1_000_003
 
 WAIT_S = 1.0
 
-MAX_ATTEMPTS = 3
-"""Of a training whose machine fails."""
-
 
 class ConfirmationError(Exception):
-    """A network could not be trained again."""
+    """The machines failed, so that a network could not be trained again."""
 
 
 def list_missing(place: TrainingPlace, report: StudyReport, points: Sequence[MeasuredPoint]) -> list[EvaluationRequest]:
@@ -41,37 +38,55 @@ def list_missing(place: TrainingPlace, report: StudyReport, points: Sequence[Mea
 
 
 def train_again(
-    pool: Pool, requests: Sequence[EvaluationRequest], database: Database, on_step: Callable[[str], None]
+    pool: Pool,
+    requests: Sequence[EvaluationRequest],
+    database: Database,
+    max_attempts: int,
+    on_step: Callable[[str], None],
 ) -> None:
-    """Trains and records them. Finished ones stay recorded and checkpoints stay, whatever ends this process.
+    """Trains and records them, with what failed. What is finished stays recorded, whatever ends this process.
 
-    A training whose machine failed is tried again. Raises ConfirmationError where one fails.
+    One whose machine fails is tried again; raises ConfirmationError where that fails so often, after all others.
     """
-    left = {(request.trial_number, len(request.design.stages), request.seed): request for request in requests}
-    started, n_attempts = time.monotonic(), 0
-    while left:
-        n_attempts += 1
-        for request in left.values():
-            pool.submit(request)
-        n_pending = len(left)
-        lost: Failed | None = None
-        while n_pending:
-            on_step(_describe_progress(len(requests), len(left), time.monotonic() - started))
-            done = pool.next_done(WAIT_S)
-            if done is None:
-                continue
-            n_pending -= 1
-            match done:
-                case Completed(evaluations=evaluations):
-                    last = evaluations[-1]
-                    record_replicate(database, _make_replicate(evaluations))
-                    del left[last.trial_number, last.stage, last.seed]
-                case Failed():
-                    lost = done
-        if lost is not None and (not lost.is_infrastructure or n_attempts >= MAX_ATTEMPTS):
-            raise ConfirmationError(
-                f"trial {lost.trial_number} could not be trained with another seed: {lost.traceback.strip()}"
-            )
+    attempts = {request.identity: 1 for request in requests}
+    lost: list[Failed] = []
+    for request in requests:
+        pool.submit(request)
+    n_done, started = 0, time.monotonic()
+    while n_done < len(requests):
+        on_step(_describe_progress(len(requests), n_done, time.monotonic() - started))
+        done = pool.next_done(WAIT_S)
+        if isinstance(done, Failed) and done.is_infrastructure and attempts[done.request.identity] < max_attempts:
+            attempts[done.request.identity] += 1
+            pool.submit(done.request)
+            continue
+        if isinstance(done, Failed) and done.is_infrastructure:
+            lost.append(done)
+        elif isinstance(done, Failed):
+            record_replicate(database, _make_failed(done))
+        elif isinstance(done, Completed):
+            record_replicate(database, _make_replicate(done.evaluations))
+        n_done += done is not None
+    if lost:
+        raise ConfirmationError(
+            f"trial {lost[0].trial_number} could not be trained with seed {lost[0].request.seed}: "
+            f"its machine failed {max_attempts} times; {lost[0].traceback.strip().splitlines()[-1]}"
+        )
+
+
+def _make_failed(failed: Failed) -> Replicate:
+    request = failed.request
+    return Replicate(
+        study_name=request.study_name,
+        trial_number=request.trial_number,
+        stage=len(request.design.stages),
+        seed=request.seed,
+        accuracy=None,
+        inference_cost=None,
+        n_frames=0,
+        training_seconds=0.0,
+        failure=failed.traceback,
+    )
 
 
 def _make_replicate(evaluations: Sequence[Evaluation]) -> Replicate:
@@ -88,7 +103,6 @@ def _make_replicate(evaluations: Sequence[Evaluation]) -> Replicate:
     )
 
 
-def _describe_progress(n_all: int, n_left: int, seconds: float) -> str:
-    n_done = n_all - n_left
-    rest = f", about {seconds / n_done * n_left / 60:.0f} minutes left" if n_done else ""
+def _describe_progress(n_all: int, n_done: int, seconds: float) -> str:
+    rest = f", about {seconds / n_done * (n_all - n_done) / 60:.0f} minutes left" if n_done else ""
     return f"training winners with other seeds: {n_done} of {n_all} done{rest}"

@@ -24,6 +24,13 @@ class Judgement:
     accuracies: tuple[float, ...]
     """On validation frames, the search's own training first; 0 to 1, higher is better."""
     n_frames: int
+    n_failed: int = 0
+    """Trainings with other seeds that failed."""
+
+    @property
+    def n_trainings(self) -> int:
+        """Also those that failed."""
+        return len(self.accuracies) + self.n_failed
 
     @property
     def mean(self) -> float:
@@ -41,19 +48,21 @@ class Judgement:
         return find_interval(self.mean, self.n_frames)
 
     def passes(self, threshold: float, promotion: PromotionPart) -> bool:
-        """Whether what the study's rule asks for reaches the threshold."""
-        return (self.mean if promotion.rule == "mean" else self.interval[0]) >= threshold
+        """Whether what the study's rule asks for reaches the threshold, and no training failed."""
+        return not self.n_failed and (self.mean if promotion.rule == "mean" else self.interval[0]) >= threshold
 
     def __str__(self) -> str:
         low, high = self.interval
         spread = "" if self.deviation is None else f" ± {self.deviation:.2%} over {len(self.accuracies)} seeds"
-        return f"{self.mean:.2%}{spread} ({low:.2%} to {high:.2%})"
+        failed = "" if not self.n_failed else f"; {self.n_failed} more failed"
+        return f"{self.mean:.2%}{spread} ({low:.2%} to {high:.2%}{failed})"
 
 
 def judge(point: MeasuredPoint, replicates: Replicates) -> Judgement:
     """By its own training, and those with other seeds that there are."""
-    others = replicates.get(point.key, ())
-    return Judgement((point.accuracy, *(other.accuracy for other in others)), point.evaluation.n_frames)
+    others = [other.accuracy for other in replicates.get(point.key, ())]
+    known = [accuracy for accuracy in others if accuracy is not None]
+    return Judgement((point.accuracy, *known), point.evaluation.n_frames, len(others) - len(known))
 
 
 def find_interval(accuracy: float, n_frames: int) -> tuple[float, float]:

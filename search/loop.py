@@ -153,11 +153,10 @@ def run_search(search: Search) -> SearchOutcome:
     while (outcome := _find_outcome(search)) is None:
         search.lease.check()
         while _has_room(search):
-            staged = None if search.campaign is None else search.campaign.find_next(search.study)
-            if search.campaign is not None and staged is None:
-                break  # the next stage begins when all trials of this one are told
-            values, attributes = _choose_values(search) if staged is None else (staged.values, staged.attributes)
-            asked = ask_trial(search.study, search.config.search_space, values, attributes)
+            next_values = _find_next_values(search)
+            if next_values is None:
+                break  # the next stage of a campaign begins when all trials of this one are told
+            asked = ask_trial(search.study, search.config.search_space, *next_values)
             if asked is not None:
                 _start(search, asked)
             search.on_change(search)
@@ -174,10 +173,17 @@ def run_search(search: Search) -> SearchOutcome:
     return outcome
 
 
-def _choose_values(search: Search) -> tuple[Mapping[str, object] | None, Mapping[str, object]]:
-    """The values of the next trial, and its attributes. Without values it has those enqueued, or the sampler's."""
-    has_enqueued = count_trials(search.study).waiting > 0
-    if search.config.study.candidates == 0 or has_enqueued:
+def _find_next_values(search: Search) -> tuple[Mapping[str, object] | None, Mapping[str, object]] | None:
+    """The values of the next trial, and its attributes; None where none may start now.
+
+    Without values it has those that are enqueued, or the sampler's.
+    """
+    if count_trials(search.study).waiting > 0:  # by a user, at the start, or by a run that was killed
+        return None, {}
+    if search.campaign is not None:
+        staged = search.campaign.find_next(search.study)
+        return None if staged is None else (staged.values, staged.attributes)
+    if search.config.study.candidates == 0:
         return None, {}
     if search.chooser is None:
         from search.strategy.choosing import Chooser  # imports scikit-learn, which takes a second
@@ -212,7 +218,7 @@ def _find_outcome(search: Search) -> SearchOutcome | None:
     if not search.running and not search.waiting and not limits.wants_more(counts):
         return SearchOutcome(StopReason.BUDGET, describe_budget(counts, limits))
     if search.campaign is not None and not search.waiting and search.campaign.is_over(search.study):
-        return SearchOutcome(StopReason.BUDGET, "all stages are done")
+        return SearchOutcome(StopReason.BUDGET, search.campaign.describe_end(search.study))
     return None
 
 

@@ -10,6 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from search import trial_attributes
+from search.objectives import keeps_all, study_constraints
 from spaces.architecture import ArchitectureConfig
 from spaces.campaign_stages import choose
 from spaces.search_space import Design
@@ -138,13 +139,18 @@ def load_measured_trials(
 
 
 def list_chosen(trials: Iterable[MeasuredTrial], config: StudyConfig) -> list[int | None]:
-    """Of each stage of a campaign the trial whose network it hands on; None where it has none yet."""
+    """Of each stage of a campaign the trial whose network it hands on; None where it has none yet.
+
+    Networks that break a constraint are handed on only where no other is there.
+    """
+    constraints = study_constraints(config)
     by_stage: dict[int | None, list[MeasuredTrial]] = {}
     for trial in trials:
         by_stage.setdefault(trial.campaign_stage, []).append(trial)
     numbers: list[int | None] = []
     for index, stage in enumerate(config.stages):
-        own = by_stage.get(index, [])
+        measured = by_stage.get(index, [])
+        own = [trial for trial in measured if keeps_all(constraints, trial.last)] or measured
         networks = [(trial.last.accuracy, trial.last.inference_cost) for trial in own]
         chosen = choose(networks, stage.select, 1 / config.space.n_classes)
         numbers.append(None if chosen is None else own[chosen].trial_number)

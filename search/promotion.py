@@ -59,7 +59,7 @@ def choose_winners(report: StudyReport) -> Winners:
     contributions = measure_contributions(report.objectives, useful)
     order = sorted(range(len(useful)), key=lambda index: -contributions[index])
     winners = tuple(useful[index] for index in order[: promotion.top])
-    unconfirmed = tuple(point for point in winners if len(report.judge(point).accuracies) < promotion.seeds)
+    unconfirmed = tuple(point for point in winners if report.judge(point).n_trainings < promotion.seeds)
     return Winners(winners, f"{len(winners)} of {len(useful)} points above the threshold are promoted", unconfirmed)
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from search.stored_point import StoredPoint, open_stored_point
-from search.study import StudyError
+from search.study import StudyError, list_differences
 from search.study_data import request_frames
 from search.training_requests import TrainingPlace
 from spaces.study_config import ConfigError
@@ -26,9 +26,7 @@ from storage.artifacts import ArtifactError
 from storage.command_options import add_network_options
 from storage.database import DatabaseError
 from storage.dataset.radioml import DatasetError
-from storage.provenance import collect_provenance
 from storage.records import Evaluation
-from storage.studies import load_study_record
 
 EXIT_DIFFERENT = 1
 
@@ -58,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         stored = open_stored_point(args.storage, args.artifacts, args.study, args.trial, args.stage)
-        differences = list_differences(stored)
+        differences = list_differences(stored.database, stored.study_name)
         for line in differences:
             print(line, file=sys.stderr)
         stages = replay(stored)
@@ -83,15 +81,6 @@ def replay(stored: StoredPoint) -> list[ReplayedStage]:
         replayed = evaluate_design(place.request_point(stored.point, stored.point.evaluation.seed))
     recorded = [point.evaluation for point in stored.point.trial.points]
     return [_compare(before, now) for before, now in zip(recorded, replayed, strict=False)]
-
-
-def list_differences(stored: StoredPoint) -> list[str]:
-    """In what this machine differs from the one on which the study was started, a line each."""
-    record = load_study_record(stored.database, stored.study_name)
-    assert record is not None  # open_stored_point raises before
-    here = collect_provenance()
-    names = [name for name in here if name in record.provenance and here[name] != record.provenance[name]]
-    return [f"{name} is {here[name]} here; the study was started with {record.provenance[name]}" for name in names]
 
 
 def _check_device(stored: StoredPoint) -> None:

@@ -39,7 +39,7 @@ from search.reports.study_report import count_trials
 from search.reports.tables import open_console
 from search.run_results import print_results
 from search.strategy.warm_start import check_warm_start, enqueue_first_trials
-from search.study import StudyError, match_study, open_study
+from search.study import StudyError, list_differences, match_study, open_study
 from search.study_data import (
     check_input_quantizer,
     describe_dataset,
@@ -48,7 +48,7 @@ from search.study_data import (
     request_frames,
 )
 from search.study_run import StudyRun
-from spaces.study_config import ConfigError, load_study_config
+from spaces.study_config import ConfigError, StudyConfig, load_study_config
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import load_build, load_builds
 from storage.database import DatabaseError, open_database
@@ -111,16 +111,18 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     database = open_database(args.storage)
     config = match_study(config, database, describe_dataset(file))
     check_warm_start(config, database)
+    check_options(config, args)
     with show_work(console) as on_progress:
         prepare_shared_frames(config, file, on_progress)
     interrupts = Interrupts()
     with hold_study(database, config.study.name) as lease, interrupts.watch():
+        changed = list_differences(database, config.study.name)
         study = open_study(config, database, {**collect_provenance(), **describe_dataset(file)})
         first = enqueue_first_trials(study, config, database)
         limits = choose_limits(study, config, args.trials, args.extend, args.time_limit)
         display, report = ProgressDisplay(console), LiveReport(database, study, config)
-        if first is not None:
-            display.notice(first)
+        for line in (*changed, *([first] if first is not None else [])):
+            display.notice(line)
         dataset = request_frames(config, file)
         search = Search(
             config, study, database, artifacts, dataset, lease, interrupts, limits, on_notice=display.notice
@@ -129,6 +131,15 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
             return _drive_to_results(StudyRun(args, file, search, display, report), console)
         except KeyboardInterrupt:
             raise StudyInterrupted from None
+
+
+def check_options(config: StudyConfig, args: argparse.Namespace) -> None:
+    """Raises StudyError for options that do not go with the study."""
+    given = next((name for name in ("trials", "extend") if getattr(args, name) is not None), None)
+    if config.stages and given is not None:
+        raise StudyError(
+            f"--{given} is {getattr(args, given)}; expected left out for a study with stages, which say their trials"
+        )
 
 
 def _drive_to_results(run: StudyRun, console: Console) -> int:
@@ -149,7 +160,8 @@ def drive_study(run: StudyRun) -> int:
         stack.enter_context(run.display)
         if is_finished:
             run.display.notice(f"study {run.study_name} is complete: {describe_budget(counts, limits)}")
-            run.display.notice("--extend N adds N trials to it")
+            if not run.search.config.stages:
+                run.display.notice("--extend N adds N trials to it")
         elif not _search(run):
             return EXIT_FAILED
         with run.search.interrupts.breakable():
@@ -196,11 +208,16 @@ def _confirm(run: StudyRun) -> Winners:
     if not winners.unconfirmed:
         return winners
     search, args = run.search, run.args
+
+    def on_step(activity: str) -> None:
+        search.lease.check()
+        run.begin(activity)
+
     with closing(open_pool(search.config.workers, args.local, args.ray_address)) as pool:
         search.interrupts.install()  # Ray has handlers of its own
         while winners.unconfirmed:
             missing = list_missing(search.place, run.report.load(), winners.unconfirmed)
-            train_again(pool, missing, search.database, run.begin)
+            train_again(pool, missing, search.database, search.config.workers.max_attempts, on_step)
             report = run.report.reload()
             for point in winners.unconfirmed:
                 run.display.notice(f"{point.name} has {report.judge(point)}")

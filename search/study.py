@@ -35,6 +35,7 @@ from spaces.architecture import ArchitectureError
 from spaces.search_space import Design, SearchSpace
 from spaces.study_config import StudyConfig, StudyPart, read_as_before
 from storage.database import Database
+from storage.provenance import collect_provenance
 from storage.studies import forget_study, load_study_record, record_study, update_study_text
 from workers.inference_cost import LEAST_KEPT, find_least_cost
 
@@ -88,7 +89,8 @@ def match_study(config: StudyConfig, database: Database, data: Mapping[str, str]
         raise StudyError(
             f"study.name is {config.study.name}; this study was started on {record.created_at:%Y-%m-%d} with another "
             "space, data set, training, pruning, objectives, constraints, FPGA, seed, sampler, candidates, "
-            "early stopping or number of epochs; expected a new name, or those settings as they were"
+            "inheritance, early stopping, stages or number of epochs; expected a new name, "
+            "or those settings as they were"
         )
     before = record.provenance
     if any(before.get(key) != data[key] for key in ("data_set", "data_frames")):
@@ -97,6 +99,16 @@ def match_study(config: StudyConfig, database: Database, data: Mapping[str, str]
             f"expected {_name_data(before)}, on which study {config.study.name} was started"
         )
     return same
+
+
+def list_differences(database: Database, study_name: str) -> list[str]:
+    """In what this machine and code differ from those on which the study was started, a line each."""
+    record = load_study_record(database, study_name)
+    if record is None:
+        return []
+    here = collect_provenance()
+    names = [name for name in here if name in record.provenance and here[name] != record.provenance[name]]
+    return [f"{name} is {here[name]} here; the study was started with {record.provenance[name]}" for name in names]
 
 
 def ask_trial(

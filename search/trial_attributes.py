@@ -1,7 +1,7 @@
 """A trial's user attributes in Optuna: a view for Optuna dashboard, and the few facts that have no other home.
 
 Evaluations and estimates are read from our tables. From here are read: the design, which trial it was copied from, the
-keys of its estimates, its place in a campaign, why it was stopped or failed, and how often its worker died.
+keys of its estimates, its parent, its place in a campaign, why it was stopped or failed, and how often its worker died.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator
 from pydantic_core import to_jsonable_python
 
+from spaces.architecture import ArchitectureError
 from spaces.block_space import draw_blocks
 from spaces.distributions import Scalar
 from spaces.problems import InvalidValueError, Problem, format_value
@@ -27,7 +29,7 @@ def _check_stage_name(name: str) -> str:
 
 
 def _parse_draws(value: object) -> tuple[str, ...] | str:
-    if value == PRUNING:
+    if value in (PRUNING, [PRUNING]):
         return PRUNING
     if not isinstance(value, list | tuple) or not value or not all(isinstance(name, str) for name in value):
         raise InvalidValueError(
@@ -94,8 +96,13 @@ def find_stage_problems(stages: Sequence[CampaignStagePart], space: SearchSpace,
                 expected = f"pruning, or a field that is a range in this study: {', '.join(ranges) or 'none is'}"
                 yield Problem(place, name, expected)
             elif name in drawn:
-                yield Problem(place, name, f"a field that no other stage draws; stages[{drawn[name]}] does")
+                where = "here" if drawn[name] == index else f"in stages[{drawn[name]}]"
+                yield Problem(place, name, f"each field once; it is drawn {where} already")
             drawn.setdefault(name, index)
+    names = [stage.name for stage in stages]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield Problem(("stages", index, "name"), name, "a name of its own for each stage")
     missing = [name for name in ranges if name not in drawn]
     if missing:
         yield Problem(("stages",), "a list that never draws " + ", ".join(missing), "each range drawn by one stage")
@@ -107,6 +114,7 @@ def find_stage_problems(stages: Sequence[CampaignStagePart], space: SearchSpace,
     if n_rounds != len(space.pruning.stages):
         expected = f"{len(space.pruning.stages)}, one for each of pruning.stages"
         yield Problem(("stages",), f"a list with {n_rounds} rounds of pruning", expected)
+    yield from _find_empty_stages(stages, space)
     total = sum(stage.trials for stage in stages)
     if total != n_trials:
         yield Problem(("budget", "trials"), str(n_trials), f"{total}, the sum of the trials of all stages")
@@ -115,18 +123,63 @@ def find_stage_problems(stages: Sequence[CampaignStagePart], space: SearchSpace,
 def choose(networks: Sequence[tuple[float, float]], rule: SelectPart, guess: float) -> int | None:
     """Index of the network that a stage hands on, of their accuracies and inference costs; None where there is none.
 
-    `guess` is the accuracy of guessing.
+    `guess` is the accuracy of guessing. A network without any weights is none.
     """
-    if not networks:
+    indices = [index for index, (_, cost) in enumerate(networks) if cost > 0]
+    if not indices:
         return None
-    indices = range(len(networks))
     accurate = [index for index in indices if networks[index][0] >= (rule.accuracy_at_least or 0.0)]
     if not accurate or rule.best == "accuracy":
         return max(indices, key=lambda index: (networks[index][0], -networks[index][1]))
     if rule.best == "inference_cost":
         return min(accurate, key=lambda index: (networks[index][1], -networks[index][0]))
     corner = 2 * max(cost for _, cost in networks)
-    return max(accurate, key=lambda index: (networks[index][0] - guess) * math.log(corner / networks[index][1]))
+    return max(accurate, key=lambda index: max(networks[index][0] - guess, 0) * math.log(corner / networks[index][1]))
+
+
+_N_TRIES = 50
+
+
+def _find_empty_stages(stages: Sequence[CampaignStagePart], space: SearchSpace) -> Iterator[Problem]:
+    """Stages of which no draw can be built, with those values at their largest that are not drawn yet."""
+    largest = list_largest(space)
+    drawn: set[str] = set()
+    for index, stage in enumerate(stages):
+        if stage.prunes:
+            return
+        drawn |= set(stage.draws)
+        held = {path: value for path, value in largest.items() if find_field(path) not in drawn}
+        reasons: list[str] = []
+        for number in range(_N_TRIES):
+            try:
+                space.shorten(0).suggest(_HeldTrial(random.Random(number), held))
+                break
+            except ArchitectureError as error:
+                reasons.append(str(error))
+        else:
+            given = f"a stage of which {_N_TRIES} draws gave no network, with the largest value of what comes later"
+            yield Problem(("stages", index), given, f"values that fit together; the last problem: {reasons[-1]}")
+
+
+@dataclass(frozen=True)
+class _HeldTrial:
+    """Draws at random what is not held."""
+
+    generator: random.Random
+    held: Mapping[str, Scalar]
+
+    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
+        return self.held[name] if name in self.held else self.generator.choice(choices)
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int:
+        value = self.held.get(name, self.generator.randrange(low, high + 1, step))
+        assert isinstance(value, int)
+        return value
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        value = self.held.get(name, self.generator.uniform(low, high))
+        assert isinstance(value, int | float)
+        return float(value)
 
 
 @dataclass

@@ -92,14 +92,16 @@ class Replicate:
     trial_number: int
     stage: int
     seed: int
-    accuracy: float
-    """Fraction of validation frames classified rightly, all SNRs; 0 to 1, higher is better."""
-    inference_cost: float
-    """The challenge's score."""
+    accuracy: float | None
+    """Fraction of validation frames classified rightly, all SNRs; 0 to 1, higher is better. None: it failed."""
+    inference_cost: float | None
+    """The challenge's score; None: it failed."""
     n_frames: int
     """Validation frames measured."""
     training_seconds: float
     """Device seconds, all stages up to this one."""
+    failure: str | None = None
+    """The traceback of a training that failed."""
 
 
 def name_network(trial_number: int, stage: int) -> str:

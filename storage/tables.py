@@ -219,10 +219,11 @@ replicates = Table(
     Column("trial_number", Integer, primary_key=True, autoincrement=False),
     Column("stage", Integer, primary_key=True, autoincrement=False),
     Column("seed", BigInteger, primary_key=True, autoincrement=False),
-    Column("accuracy", Double, nullable=False),
-    Column("inference_cost", Double, nullable=False),
+    Column("accuracy", Double),
+    Column("inference_cost", Double),
     Column("n_frames", BigInteger, nullable=False),
     Column("training_seconds", Double, nullable=False),
+    Column("failure", Text),
 )
 
 leases = Table(

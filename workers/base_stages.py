@@ -21,8 +21,8 @@ def take_over_stages(request: EvaluationRequest) -> None:
     base = store.path(request.base)
     n_stages = sum((base / stage_file(stage)).is_file() for stage in range(len(request.design.stages)))
     last = n_stages - 1
-    state = held_file(last) if request.design.training.schedule == "hold" else CHECKPOINT_FILE
-    needed = [state, *(weights_file(stage) for stage in range(n_stages))]
+    held = [held_file(last)] if request.design.training.schedule == "hold" else []
+    needed = [CHECKPOINT_FILE, *held, *(weights_file(stage) for stage in range(n_stages))]
     if last < 0 or (folder / stage_file(last)).exists() or not all((base / name).is_file() for name in needed):
         return
     for name in needed:

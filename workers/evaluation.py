@@ -189,8 +189,7 @@ def _load_parent(request: EvaluationRequest, parent: Design) -> dict[str, Tensor
     if request.parent is not None and (path := store.path(request.parent)).is_file():
         return read_weights(path)
     own = replace(request, design=parent, until=None, base=None, parent=None)
-    own.folder.mkdir(parents=True, exist_ok=True)
-    _evaluate_stages(own)
+    run_design(own)
     return read_weights(own.folder / weights_file(0))
 
 

@@ -72,7 +72,10 @@ def _inherit_layer(
     left = _pick_channels(own.shape[0], theirs, parent, layer.norm) if same_as is None else same_as
     if int(left.max()) >= theirs.shape[0]:  # a pool stands where the parent has a layer: its channels are others
         return torch.full_like(left, -1)
-    state[layer.weight] = _take_weight(own, theirs, left, entering)
+    weight = _take_weight(own, theirs, left, entering)
+    if weight is None:
+        return torch.full_like(left, -1)
+    state[layer.weight] = weight
     if layer.norm is not None:
         for name in NORM_TENSORS:
             key = f"{layer.norm}.{name}"
@@ -92,24 +95,27 @@ def _pick_channels(n_channels: int, weight: Tensor, parent: Mapping[str, Tensor]
     return saliency.topk(n_channels).indices.sort().values
 
 
-def _take_weight(own: Tensor, theirs: Tensor, left: Taken, entering: Taken | None) -> Tensor:
+def _take_weight(own: Tensor, theirs: Tensor, left: Taken, entering: Taken | None) -> Tensor | None:
+    """The child's weight with what fits of the parent's; None where nothing does."""
     if own.dim() == 2 and entering is not None and own.shape[1] != len(entering):  # flattened: (out, channels x length)
         length = own.shape[1] // len(entering)
         if theirs.shape[1] % length:
-            return own
+            return None
         own_3d, theirs_3d = (weight.reshape(weight.shape[0], -1, length) for weight in (own, theirs))
-        return _take_weight(own_3d, theirs_3d, left, entering).reshape(own.shape)
+        weight = _take_weight(own_3d, theirs_3d, left, entering)
+        return None if weight is None else weight.reshape(own.shape)
     if own.dim() == 3 and own.shape[2] != theirs.shape[2]:
         theirs = _fit_kernel(theirs, own.shape[2])
     rows = left >= 0
     taken = own.clone()
     if entering is None:
-        if own.shape[1] == theirs.shape[1]:
-            taken[rows] = theirs[left[rows]]
+        if own.shape[1] != theirs.shape[1] or not rows.any():
+            return None
+        taken[rows] = theirs[left[rows]]
         return taken
     columns = entering >= 0
-    if int(entering.max()) >= theirs.shape[1]:
-        return own
+    if not (rows.any() and columns.any()) or int(entering.max()) >= theirs.shape[1]:
+        return None
     picked = theirs[left[rows]][:, entering[columns]]
     inner = taken[rows]
     inner[:, columns] = picked

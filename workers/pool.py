@@ -78,7 +78,7 @@ class RayPool:
         self._actors: GpuActors[Done] | None = None
         if 0 < gpus_per_trial < 1:  # trials that share a GPU share a process, and so one copy of the frames
             self._actors = GpuActors(self._ray, run_request, trials_per_actor=int(1 / gpus_per_trial))
-        self._running: dict[Any, int] = {}
+        self._running: dict[Any, EvaluationRequest] = {}
         if self.capacity() < 1:
             resources = self._ray.cluster_resources()
             self.close()
@@ -95,7 +95,7 @@ class RayPool:
 
     def submit(self, request: EvaluationRequest) -> None:
         reference = self._actors.submit(request) if self._actors else self._task.remote(request)
-        self._running[reference] = request.trial_number
+        self._running[reference] = request
 
     def next_done(self, timeout_s: float) -> Done | None:
         if not self._running:
@@ -103,13 +103,13 @@ class RayPool:
         done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=timeout_s)
         if not done:
             return None
-        trial_number = self._running.pop(done[0])
+        request = self._running.pop(done[0])
         try:
             result: Done = self._ray.get(done[0])
         except self._ray.exceptions.RayError as error:  # the worker died: run_request itself lets nothing through
             if self._actors:
                 self._actors.replace(done[0])
-            return Failed(trial_number, type(error).__name__, traceback.format_exc(), is_infrastructure=True)
+            return Failed(request, type(error).__name__, traceback.format_exc(), is_infrastructure=True)
         if self._actors:
             self._actors.free(done[0])
         return result
@@ -129,7 +129,7 @@ def run_request(request: EvaluationRequest) -> Done:
             return Paused(request.trial_number, rung, evaluations)
         return Completed(request.trial_number, evaluations)
     except Exception as error:  # a trial may fail in any way; the search decides what that means
-        return Failed(request.trial_number, type(error).__name__, traceback.format_exc(), is_infrastructure=False)
+        return Failed(request, type(error).__name__, traceback.format_exc(), is_infrastructure=False)
 
 
 def start_ray(address: str | None) -> Any:

@@ -93,9 +93,14 @@ class Paused:
 class Failed:
     """A trial that raised, or whose worker died."""
 
-    trial_number: int
+    request: EvaluationRequest
     kind: str
     """Name of the exception's type."""
     traceback: str
     is_infrastructure: bool
     """Whether the machine failed rather than the trial: worth another attempt."""
+
+    @property
+    def trial_number(self) -> int:
+        """Of the request."""
+        return self.request.trial_number

@@ -2,7 +2,8 @@
 
 Each way has studies of its own, run by `search.run` one after another, with the same space, data, recipe, workers and
 minutes. What counts is the hypervolume of the points that it found. A peer's trial gives one point, that of its last
-stage, as it does there; ours gives one for each stage. A run that is stopped goes on with the study that it was at.
+stage, as it does there; ours gives one for each stage. Studies that are finished are not run again. One that was
+stopped begins anew.
 """
 
 from __future__ import annotations
@@ -87,17 +88,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_study(way: str, seed: int, minutes: float, frames_per_cell: int, folder: Path) -> Run:
     """Runs a study for so many minutes, unless that is done already. Raises BenchmarkError."""
     own = folder / f"{way.replace(' ', '-').replace(',', '')}-{seed}"
-    study, done = make_study(way, seed, frames_per_cell), own / "done"
-    if not done.exists():
+    done, what = own / "done", f"{minutes:g} minutes of\n{yaml.safe_dump(make_study(way, seed, frames_per_cell))}"
+    if not done.exists() or done.read_text() != what:
         shutil.rmtree(own, ignore_errors=True)  # of a run that was stopped: it would have more minutes than the others
         own.mkdir(parents=True)
-        (own / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+        (own / "study.yaml").write_text(what.partition("\n")[2])
         options = ["--no-build", "--no-dashboard", "--time-limit", f"{minutes:g}m"]
         command = [sys.executable, "-m", "search.run", "study.yaml", *options]
         ended = subprocess.run(command, cwd=own, env=module_environment(), capture_output=True, text=True, check=False)
         if ended.returncode != 0:
             raise BenchmarkError(f"{way}, seed {seed}: {ended.stdout[-2000:]}{ended.stderr[-2000:]}")
-        done.touch()
+        done.write_text(what)
     report = load_study_report(open_existing_database(f"sqlite:///{own}/runs/studies.db"), STUDY_NAME)
     return measure(way, seed, report)
 
@@ -124,7 +125,7 @@ def measure(way: str, seed: int, report: StudyReport) -> Run:
     """What a study found."""
     points = report.points if way in (OURS, WITHOUT_PARENTS) else tuple(trial.last for trial in report.complete_trials)
     volume = hypervolume(
-        [(point.accuracy, math.log10(point.inference_cost)) for point in points],
+        [(point.accuracy, math.log10(point.inference_cost)) for point in points if point.inference_cost],
         (CORNER[0], math.log10(CORNER[1])),
         ("maximize", "minimize"),
     )
@@ -155,7 +156,10 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=15, help="of each study; default 15")
     parser.add_argument("--frames-per-cell", type=parse_count, default=48, help="of the twin; default 48")
     parser.add_argument("--folder", type=Path, default=Path("runs/live_benchmark"), help="where the studies lie")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if not args.minutes > 0:
+        parser.error(f"--minutes is {args.minutes:g}; expected a number above 0")
+    return args
 
 
 if __name__ == "__main__":

@@ -122,7 +122,8 @@ def record_designs(
 ) -> None:
     """Trains the designs that the table does not have, and adds each to it as soon as it is trained.
 
-    Also a training that was killed goes on where it was, from the folder.
+    Also a training that was killed goes on where it was, from the folder. Where the training itself was changed, delete
+    the table first: its designs are then others.
     """
     twin = config.dataset.twin
     data = ensure_twin(twin.frames_per_cell, twin.seed, profile=twin.profile)

@@ -29,9 +29,10 @@ class LineageRow:
         return stages[-1] if stages else None
 
     @property
-    def compression(self) -> float:
-        """Weight bits of the network before any pruning, against those that are left."""
-        return self.point.trial.points[0].cost.weight_bits / self.point.cost.weight_bits
+    def compression(self) -> float | None:
+        """Weight bits of the network before any pruning, against those that are left; None where none are."""
+        left = self.point.cost.weight_bits
+        return self.point.trial.points[0].cost.weight_bits / left if left else None
 
     @property
     def weight_decay(self) -> float | None:
@@ -76,5 +77,5 @@ def lineage_cells(row: LineageRow) -> tuple[str, ...]:
         "" if row.epsilon is None else f"{row.epsilon:.3g}",
         f"{row.point.accuracy:.2%}",
         f"{row.point.inference_cost:.6f}",
-        f"{row.compression:.1f}",
+        "" if row.compression is None else f"{row.compression:.1f}",
     )

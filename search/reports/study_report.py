@@ -114,6 +114,10 @@ class StudyReport:
         """By all its trainings."""
         return judge(point, self.replicates)
 
+    def reaches_threshold(self, point: MeasuredPoint) -> bool:
+        """Whether it may go to hardware, by the study's rule and all its trainings."""
+        return self.judge(point).passes(self.threshold, self.promotion)
+
     @property
     def complete_trials(self) -> tuple[MeasuredTrial, ...]:
         """Those that were not stopped early: their last points are the trials' values in Optuna."""
@@ -127,7 +131,7 @@ class StudyReport:
     @property
     def best_feasible(self) -> MeasuredPoint | None:
         """The feasible point that is best in the second objective and reaches the threshold."""
-        return next((point for point in self.front if point.accuracy >= self.threshold), None)
+        return next((point for point in self.front if self.reaches_threshold(point)), None)
 
 
 def load_study_report(database: Database, study_name: str) -> StudyReport:

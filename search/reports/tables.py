@@ -49,7 +49,7 @@ def front_as_table(report: StudyReport) -> Table:
     for name in others:
         table.add_column({"bit_ops": "bit-ops"}.get(name, name.replace("_", " ")), justify="right")
     for point in report.front:
-        mark = "*" if point.accuracy >= report.threshold else " "
+        mark = "*" if report.reaches_threshold(point) else " "
         table.add_row(
             *_name_cells(report, point.trial_number, point.stage),
             f"{point.accuracy:.2%}{mark}",

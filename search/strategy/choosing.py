@@ -77,6 +77,8 @@ class Chooser:
         self._measured: dict[int, MeasuredTrial] = {}
         self._designs: dict[int, Design] = {}
         """Read once: in a long study that takes longer than all else."""
+        self._finished: set[int] = set()
+        """Numbers of the trials whose points, if they have any, were read."""
 
     def choose(self, study: optuna.Study) -> Candidate | None:
         """The most promising of `study.candidates` draws; None while too little is known."""
@@ -87,7 +89,7 @@ class Chooser:
             return None
         generator = random.Random(f"{self._config.study.seed} {len(trials)}")
         known = set(self._designs.values())
-        front = _list_front(measured)
+        front = [point for point in _list_front(measured) if point[2] > 0]
         parents = [trials[number] for number in dict.fromkeys(number for number, _, _ in front)]
         candidates, distributions = self._draw(parents, known, generator)
         if not candidates:
@@ -108,7 +110,9 @@ class Chooser:
         for trial in trials:
             if trial.number not in self._designs and (design := read_design(trial)) is not None:
                 self._designs[trial.number] = design
-        new = load_measured_trials(self._database, study, self._measured)
+        finished = {trial.number for trial in trials if trial.state.is_finished()}
+        new = load_measured_trials(self._database, study, self._finished)
+        self._finished = finished
         self._measured = {trial.trial_number: trial for trial in sorted([*self._measured.values(), *new], key=_number)}
 
     def _draw(
@@ -157,7 +161,9 @@ class Chooser:
         points: list[Point] = []
         for trial in latest:
             row = encoder.encode(trials[trial.trial_number].params, trial.design)
-            points += [Point(row, point.inference_cost, point.accuracy) for point in trial.points]
+            points += [
+                Point(row, point.inference_cost, point.accuracy) for point in trial.points if point.inference_cost
+            ]
             if len(points) >= MOST_POINTS:
                 break
         return points

@@ -58,6 +58,12 @@ class Campaign:
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return not running and self.find_next(study) is None
 
+    def describe_end(self, study: optuna.Study) -> str:
+        """That all stages are done, and which of them found no network."""
+        chosen = list_chosen(load_measured_trials(self._database, study), self._config)
+        empty = [stage.name for stage, number in zip(self._config.stages, chosen, strict=True) if number is None]
+        return f"all stages are done{'' if not empty else '; no network came of: ' + ', '.join(empty)}"
+
     def _begin(self, index: int, trials: Sequence[FrozenTrial], base: int | None) -> StagedTrial:
         stages = self._config.stages
         params = {} if base is None else trials[base].params

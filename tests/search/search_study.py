@@ -155,7 +155,7 @@ def complete(request: EvaluationRequest) -> Completed:
 
 def fail(request: EvaluationRequest, kind: str = "ValueError", is_infrastructure: bool = False) -> Failed:
     """A trial that raised, or whose worker died."""
-    return Failed(request.trial_number, kind, f"Traceback:\n{kind}: no luck", is_infrastructure)
+    return Failed(request, kind, f"Traceback:\n{kind}: no luck", is_infrastructure)
 
 
 def queue_small_build(database: Database, trial_number: int = 4, board: str = "ZCU111", *, stage: int = 0) -> Build:

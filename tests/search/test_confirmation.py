@@ -38,7 +38,7 @@ def test_missing_seeds_are_trained_up_to_the_points_stage_and_kept(sqlite: Datab
     ]
     assert len({request.folder for request in [*missing, *search.requests.values()]}) == 4 + 6
     steps: list[str] = []
-    train_again(FakePool(complete), missing, sqlite, steps.append)
+    train_again(FakePool(complete), missing, sqlite, 3, steps.append)
     assert steps[0] == "training winners with other seeds: 0 of 4 done"
     assert steps[-1].startswith("training winners with other seeds: 3 of 4 done, about 0 minutes left")
     again = load_study_report(sqlite, "small")
@@ -47,36 +47,60 @@ def test_missing_seeds_are_trained_up_to_the_points_stage_and_kept(sqlite: Datab
     assert judgement.accuracies == (lineage[1].accuracy,) * 3, "the pool measures by formula"
 
 
-def test_what_is_trained_stays_where_another_training_fails(sqlite: Database, tmp_path: Path) -> None:
+def test_network_of_which_a_training_fails_makes_room_for_the_next(sqlite: Database, tmp_path: Path) -> None:
     search = run_small(sqlite, tmp_path)
     report = load_study_report(sqlite, "small")
-    missing = list_missing(search.place, report, [report.trials[1].last])
+    point = report.trials[1].last
+    missing = list_missing(search.place, report, [point])
 
     def fail_second(request: EvaluationRequest) -> Done:
         return fail(request) if request.seed == missing[1].seed else complete(request)
 
-    with pytest.raises(ConfirmationError, match=r"trial 1 could not be trained with another seed: Traceback"):
-        train_again(FakePool(fail_second), missing, sqlite, print)
+    train_again(FakePool(fail_second), missing, sqlite, 3, print)
     kept = load_replicates(sqlite, "small")[1, 1]
-    assert [replicate.seed for replicate in kept] == [missing[0].seed]
-    left = list_missing(search.place, load_study_report(sqlite, "small"), [report.trials[1].last])
-    assert [request.seed for request in left] == [missing[1].seed]
+    assert [(replicate.seed, replicate.accuracy is None) for replicate in kept] == [
+        (missing[0].seed, False),
+        (missing[1].seed, True),
+    ]
+    assert kept[1].failure == "Traceback:\nValueError: no luck"
+    again = load_study_report(sqlite, "small")
+    assert list_missing(search.place, again, [point]) == [], "it would fail again"
+    judgement = again.judge(point)
+    assert (len(judgement.accuracies), judgement.n_trainings) == (2, 3)
+    assert str(judgement).endswith("; 1 more failed)")
+    assert not judgement.passes(0.01, PromotionPart(rule="mean"))
 
 
-def test_training_whose_machine_failed_is_tried_again(sqlite: Database, tmp_path: Path) -> None:
+def test_training_whose_machine_fails_is_tried_as_often_as_a_trial(sqlite: Database, tmp_path: Path) -> None:
+    search = run_small(sqlite, tmp_path)
+    report = load_study_report(sqlite, "small")
+    missing = list_missing(search.place, report, [report.trials[0].last, report.trials[3].last])
+    attempts: list[int] = []
+
+    def lose_each_twice(request: EvaluationRequest) -> Done:
+        attempts.append(request.seed)
+        is_lost = attempts.count(request.seed) < 3
+        return fail(request, is_infrastructure=True) if is_lost else complete(request)
+
+    train_again(FakePool(lose_each_twice), missing, sqlite, 3, print)
+    assert sorted(attempts) == sorted(request.seed for request in missing for _ in range(3))
+    assert list_missing(search.place, load_study_report(sqlite, "small"), [report.trials[3].last]) == []
+
+
+def test_rest_is_trained_where_a_machine_fails_too_often(sqlite: Database, tmp_path: Path) -> None:
     search = run_small(sqlite, tmp_path)
     report = load_study_report(sqlite, "small")
     missing = list_missing(search.place, report, [report.trials[0].last])
-    attempts: list[int] = []
 
-    def fail_once(request: EvaluationRequest) -> Done:
-        attempts.append(request.seed)
-        return fail(request, is_infrastructure=True) if len(attempts) == 1 else complete(request)
+    def lose_first(request: EvaluationRequest) -> Done:
+        return fail(request, is_infrastructure=True) if request.seed == missing[0].seed else complete(request)
 
-    train_again(FakePool(fail_once), missing, sqlite, print)
-    assert attempts == [missing[0].seed, missing[1].seed, missing[0].seed]
-    with pytest.raises(ConfirmationError):
-        train_again(FakePool(lambda request: fail(request, is_infrastructure=True)), missing, sqlite, print)
+    with pytest.raises(
+        ConfirmationError, match=r"trial 0 could not be trained with seed .*: its machine failed 2 times"
+    ):
+        train_again(FakePool(lose_first), missing, sqlite, 2, print)
+    left = list_missing(search.place, load_study_report(sqlite, "small"), [report.trials[0].last])
+    assert [request.seed for request in left] == [missing[0].seed]
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 50), (1, 50), (29, 50), (49, 50), (50, 50), (28_000, 49_920)])

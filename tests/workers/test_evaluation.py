@@ -66,6 +66,17 @@ HELD = Design(
 """With the schedule that holds the rate, and each kind of pruning that the other design has not."""
 
 
+AT_ONCE = HELD.model_copy(
+    update={
+        "stages": (
+            CostAwareStage(inference_cost=0.0012, ramp="one_shot", epochs=0),
+            CostAwareStage(inference_cost=0.0006, epochs=1),
+        )
+    }
+)
+"""Its first round of pruning trains nothing, and judges the weights by what the optimizer knows from before."""
+
+
 @pytest.fixture
 def request_(twin_path: Path, tmp_path: Path) -> EvaluationRequest:
     return EvaluationRequest(
@@ -179,7 +190,10 @@ def test_a_trial_that_pauses_at_each_epoch_ends_as_an_unbroken_one(request_: Eva
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
-@pytest.mark.parametrize(("design", "n_taken"), [*((DESIGN, n) for n in (0, 1)), *((HELD, n) for n in (0, 1, 2, 3))])
+@pytest.mark.parametrize(
+    ("design", "n_taken"),
+    [*((DESIGN, n) for n in (0, 1)), *((HELD, n) for n in (0, 1, 2, 3)), *((AT_ONCE, n) for n in (0, 1))],
+)
 def test_a_trial_that_takes_over_the_stages_of_another_ends_as_one_that_trained_them(
     request_: EvaluationRequest, design: Design, n_taken: int
 ) -> None:

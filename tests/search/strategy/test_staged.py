@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -140,6 +141,47 @@ def test_a_campaign_goes_on_where_it_stopped(sqlite: Database, tmp_path: Path) -
     assert search.study.trials[running].state.name == "COMPLETE"
 
 
+def test_trial_that_a_killed_run_had_only_enqueued_is_the_next_of_its_stage(sqlite: Database, tmp_path: Path) -> None:
+    first = run_staged(sqlite, tmp_path, n_trials=6)
+    staged = Campaign(first.config, sqlite).find_next(first.study)
+    assert staged is not None
+    first.study.enqueue_trial(dict(staged.values), user_attrs=dict(staged.attributes))
+    search = run_staged(sqlite, tmp_path)
+    stages = by_stage(search)
+    assert [len(stages[index]) for index in (0, 1, 2, 3, None)] == [4, 3, 2, 2, 0]
+    assert {trial.state.name for trial in search.study.trials} == {"COMPLETE"}
+
+
+def test_network_without_weights_is_not_handed_on(sqlite: Database, tmp_path: Path) -> None:
+    def prune_to_nothing(request: EvaluationRequest) -> Done:
+        done = complete(request)
+        if request.design.stages:
+            last = done.evaluations[-1]
+            empty = replace(last, cost=replace(last.cost, bit_ops=0.0, weight_bits=0.0, inference_cost=0.0))
+            done = replace(done, evaluations=(*done.evaluations[:-1], empty))
+        return done
+
+    search = make_search(staged_config(), sqlite, tmp_path, prune_to_nothing, limits=Limits(11, 33, None))
+    outcome = run_search(search)
+    assert outcome.reason is StopReason.BUDGET
+    report = load_study_report(sqlite, "small")
+    assert report.chosen[2:] == (None, None)
+    assert [row.compression for row in list_lineage(report) if row.depth > 1] == [None] * 4
+
+
+def test_network_that_breaks_a_constraint_is_handed_on_only_where_no_other_is(sqlite: Database, tmp_path: Path) -> None:
+    bound = "constraints: {inference_cost: {at_most: 0.003}}\n"
+    config = staged_config(bound + STAGES)
+    search = make_search(config, sqlite, tmp_path, complete, limits=Limits(11, 33, None))
+    run_search(search)
+    report = load_study_report(sqlite, "small")
+    for index, number in enumerate(report.chosen):
+        own = [trial.last for trial in report.trials if trial.campaign_stage == index]
+        chosen = next(point for point in own if point.trial_number == number)
+        assert report.is_feasible(chosen) or not any(map(report.is_feasible, own))
+    assert any(report.is_feasible(trial.last) for trial in report.trials)
+
+
 def ask_next(search: Search) -> int:
     """As a run does that is killed just after."""
     staged = Campaign(search.config, search.database).find_next(search.study)
@@ -159,7 +201,7 @@ def test_trials_that_fail_are_asked_anew_and_a_stage_without_any_ends_the_campai
 
     search = make_search(staged_config(), sqlite, tmp_path, fail_pruned, limits=Limits(11, 33, None))
     outcome = run_search(search)
-    assert outcome.message == "all stages are done"
+    assert outcome.message == "all stages are done; no network came of: pruning 1, pruning 2"
     stages = by_stage(search)
     assert [len(stages[index]) for index in (0, 1, 2, 3)] == [4, 3, 0, 0]
     asked = [trial.user_attrs["campaign_stage"] for trial in search.study.trials]
@@ -189,7 +231,9 @@ def test_rule_of_a_stage_chooses(best: str, least: float | None, chosen: int) ->
     [
         (("[stride, out_channels]", "[stride]"), "stages is a list that never draws out_channels; expected each"),
         (("[stride, out_channels]", "[stride, kernel_size, out_channels]"), r"stages\[0\].draws\[1\] is kernel_size"),
-        (("[weight_bit_width,", "[stride, weight_bit_width,"), r"stages\[1\].draws\[0\] is stride; expected a field"),
+        (("[weight_bit_width,", "[stride, weight_bit_width,"), r"is stride; expected each .* drawn in stages\[0\]"),
+        (("[stride, out", "[stride, stride, out"), r"draws\[1\] is stride; expected each field once; .* here already"),
+        (("name: pruning 2", "name: pruning 1"), r"stages\[3\].name is pruning 1; expected a name of its own"),
         (("{name: pruning 2, draws: pruning, trials: 2}", ""), "1 rounds of pruning; expected 2, one for each"),
         (("trials: 4", "trials: 5"), "budget.trials is 11; expected 12, the sum of the trials of all stages"),
         (("best: accuracy", "best: cost"), r"stages\[0\].select.best is \"cost\"; expected one of balance"),
@@ -218,6 +262,15 @@ def test_what_cannot_be_had_beside_stages_is_told(old: str, new: str, place: str
     assert old in text
     with pytest.raises(ConfigError, match=f"{place} is set; expected left out"):
         parse_study_config(text.replace(old, new, 1), "small.yaml")
+
+
+def test_stage_that_gives_no_network_with_what_comes_later_is_told() -> None:
+    """The largest stride of a later stage leaves no sample for the pool."""
+    stages = STAGES.replace("[stride, out_channels]", "[out_channels]").replace(
+        "[weight_bit_width,", "[stride, weight_bit_width,"
+    )
+    with pytest.raises(ConfigError, match=r"stages\[0\] is a stage of which 50 draws gave no network"):
+        staged_config(stages, pool_kernel_size="128", **{"stride: {choices: [1, 2]}": "stride: {choices: [1, 16]}"})
 
 
 def test_stages_belong_to_what_a_study_is() -> None:
