@@ -96,6 +96,7 @@ class StudyInterrupted(KeyboardInterrupt):
 def run_study(args: argparse.Namespace, console: Console) -> int:
     """Checks all input before it writes the first file, then runs the study."""
     config = load_study_config(args.study_file)
+    check_options(config, args)
     if args.ray_address is None:
         check_machine(config.workers)
     else:
@@ -111,7 +112,6 @@ def run_study(args: argparse.Namespace, console: Console) -> int:
     database = open_database(args.storage)
     config = match_study(config, database, describe_dataset(file))
     check_warm_start(config, database)
-    check_options(config, args)
     with show_work(console) as on_progress:
         prepare_shared_frames(config, file, on_progress)
     interrupts = Interrupts()

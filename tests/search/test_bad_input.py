@@ -194,6 +194,19 @@ def test_option_that_cannot_work_is_refused_before_the_database_is_made(
     ("url", "message"),
     [("mysql://me:secret@host/db", "expected sqlite:///FILE or postgresql"), ("sqlite://", "expected sqlite:///FILE")],
 )
+@pytest.mark.parametrize("option", ["--extend", "--trials"])
+def test_number_of_trials_beside_stages_is_refused(
+    option: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A campaign's stages say how many trials they have."""
+    text = STUDY_FILE.replace("out_channels: 8", "out_channels: {choices: [8, 16]}")
+    (folder / "bad.yaml").write_text(f"{text}stages: [{{name: channels, draws: [out_channels], trials: 2}}]\n")
+    assert main(["bad.yaml", option, "3"]) == 2
+    expected = f"{option} is 3; expected left out for a study with stages, which say their trials\n"
+    assert capsys.readouterr().err == expected
+    assert not (folder / "runs").exists()
+
+
 def test_bad_storage_url_is_refused_without_its_password(
     folder: Path, capsys: pytest.CaptureFixture[str], url: str, message: str
 ) -> None:
