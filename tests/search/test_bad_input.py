@@ -190,10 +190,6 @@ def test_option_that_cannot_work_is_refused_before_the_database_is_made(
     assert not (folder / "runs").exists()
 
 
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [("mysql://me:secret@host/db", "expected sqlite:///FILE or postgresql"), ("sqlite://", "expected sqlite:///FILE")],
-)
 @pytest.mark.parametrize("option", ["--extend", "--trials"])
 def test_number_of_trials_beside_stages_is_refused(
     option: str, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -207,6 +203,10 @@ def test_number_of_trials_beside_stages_is_refused(
     assert not (folder / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [("mysql://me:secret@host/db", "expected sqlite:///FILE or postgresql"), ("sqlite://", "expected sqlite:///FILE")],
+)
 def test_bad_storage_url_is_refused_without_its_password(
     folder: Path, capsys: pytest.CaptureFixture[str], url: str, message: str
 ) -> None:
