@@ -80,7 +80,9 @@ def test_last_stages_of_an_old_study_have_the_same_front_and_hypervolume(old: Da
     front = tuple(last[index] for index in find_front(report.objectives, last))
     told = report_as_json(replace(report, front=front))["front"]
     assert len(front) == 3
-    assert told == [{**entry, "stage": 1, "target_inference_cost": None} for entry in expected["front"]]
+    assert isinstance(told, list)
+    for one, entry in zip(told, expected["front"], strict=True):
+        assert one.items() >= {**entry, "stage": 1, "target_inference_cost": None}.items()
     assert measure_hypervolume(report.objectives, last) == expected["hypervolume"]
 
 

@@ -186,7 +186,7 @@ def test_sums_are_those_of_float64_and_of_qonnx(
     is_untied = is_equal & has_untied_classes(sums)
     assert np.array_equal(scores.argmax(axis=1)[is_untied], sums.argmax(axis=1)[is_untied])
     assert np.count_nonzero(is_untied) > 0.7 * N_FRAMES
-    assert len(np.unique(sums.argmax(axis=1))) > 3
+    assert len(np.unique(sums.argmax(axis=1))) >= 3
 
 
 def test_these_networks_have_negative_gains_and_residual_sums(name: str, trained: QuantizedNetwork) -> None:
