@@ -42,6 +42,7 @@ from workers.checkpoint import (
 from workers.cpu.allocator import keep_freed_memory
 from workers.inference_cost import count_cost
 from workers.inheritance import inherit_weights
+from workers.layers import keep_signs
 from workers.model import Network, QuantizedNetwork, build_model, measure_density
 from workers.pruning import list_kept
 from workers.requests import PROGRESS_FILE, DatasetRequest, EvaluationRequest
@@ -176,6 +177,8 @@ def _load_network(request: EvaluationRequest, finished: Sequence[Evaluation]) ->
     if finished and finished[-1].architecture is not None:
         architecture = finished[-1].architecture
     model = build_model(architecture, request.seed)
+    if request.design.training.schedule == "hold":
+        keep_signs(model.blocks)
     if finished:
         load_weights(request.folder / weights_file(finished[-1].stage), model)
     elif request.design.parent is not None:

@@ -7,7 +7,7 @@ residual branches share one quantizer, a global pool is a chain of small pools, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import brevitas.nn as qnn
 import torch
@@ -179,7 +179,7 @@ SIGNED_NORM = 0.75, 1.4
 
 
 @torch.no_grad()
-def keep_signs(blocks: Sequence[nn.Module]) -> None:
+def keep_signs(blocks: Iterable[nn.Module]) -> None:
     """Begins a depthwise block that reads the frames themselves so that its ReLU does not take half of the signal.
 
     I and Q, alike in distribution, begin with the same filter. Else a training may end with one of them half lost.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spaces.architecture import ArchitectureConfig, infer_shapes
-from workers.layers import QuantizedBlock, keep_signs, make_block
+from workers.layers import QuantizedBlock, make_block
 
 
 class QuantizedNetwork(nn.Module):
@@ -22,7 +22,6 @@ class QuantizedNetwork(nn.Module):
         self.blocks = nn.ModuleList(
             make_block(block, shape) for block, shape in zip(architecture.blocks, shapes, strict=True)
         )
-        keep_signs(list(self.blocks))
 
     def forward(self, x: Tensor) -> Tensor:
         input_quantizer: nn.Module | None = None

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from spaces.architecture import ArchitectureConfig, Block, Conv, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
-from workers.layers import DepthwiseSeparableBlock
+from workers.layers import DepthwiseSeparableBlock, keep_signs
 from workers.model import build_model
 
 FIRST = DepthwiseSeparable(kernel_size=9, stride=2, out_channels=8, weight_bit_width=4, activation_bit_width=4)
@@ -17,6 +17,7 @@ END = (GlobalPool(), Linear(out_features=24, weight_bit_width=4))
 @pytest.mark.parametrize("blocks", [(InputQuantizer(), FIRST, FIRST, *END), (FIRST, FIRST, *END)])
 def test_block_that_reads_frames_lets_both_signs_of_both_channels_through(blocks: tuple[Block, ...]) -> None:
     model = build_model(ArchitectureConfig(blocks=blocks), seed=3)
+    keep_signs(model.blocks)
     first, second = (block for block in model.blocks if isinstance(block, DepthwiseSeparableBlock))
     filters = first.depthwise.get_parameter("weight")
     assert torch.equal(filters[0], filters[1])
@@ -30,6 +31,7 @@ def test_block_that_reads_frames_lets_both_signs_of_both_channels_through(blocks
 
 def test_other_first_blocks_begin_as_drawn() -> None:
     model = build_model(ArchitectureConfig(blocks=(InputQuantizer(), CONV, FIRST, *END)), seed=3)
+    keep_signs(model.blocks)
     (later,) = (block for block in model.blocks if isinstance(block, DepthwiseSeparableBlock))
     filters = later.depthwise.get_parameter("weight")
     assert not torch.equal(filters[0], filters[1])
