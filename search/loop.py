@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import optuna
@@ -15,11 +14,11 @@ import optuna
 from search.budget import Limits, describe_budget
 from search.hardware_estimates import HardwareEstimates
 from search.measured_trials import MeasuredTrial
+from search.next_trials import NextTrials
 from search.processes.driver_lease import DriverLease
 from search.processes.interrupts import Interrupts, SearchInterrupted
 from search.reports.study_report import count_trials
 from search.strategy.early_stopping import EarlyStopping
-from search.strategy.staged import Campaign
 from search.study import (
     RunningTrial,
     adopt_trials,
@@ -33,7 +32,6 @@ from search.study import (
     tell_unbuildable,
 )
 from search.training_requests import TrainingPlace
-from search.trial_attributes import BASE, PARENT
 from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
 from spaces.search_space import Design
 from spaces.study_config import StudyConfig
@@ -44,8 +42,7 @@ from storage.records import Estimate, EstimateState, Evaluation
 from storage.studies import load_study_record
 from workers.requests import Completed, DatasetRequest, EvaluationRequest, Paused
 
-if TYPE_CHECKING:  # these import torch and scikit-learn, which a finished study needs not
-    from search.strategy.choosing import Chooser
+if TYPE_CHECKING:  # it imports torch, which a finished study needs not
     from workers.pool import Done, Pool
 
 WAIT_S = 1.0
@@ -112,10 +109,8 @@ class Search:
     """Set before the search begins; a finished study needs none."""
     early_stopping: EarlyStopping = field(init=False)
     """Set before the search begins."""
-    chooser: Chooser | None = None
-    """Made with the first choice among candidates."""
-    campaign: Campaign | None = field(init=False)
-    """Set before the search begins; None where the study has no stages."""
+    next_trials: NextTrials = field(init=False)
+    """Set before the search begins."""
     designs: dict[Design, int] = field(default_factory=dict)
     """Number of the first complete trial of each design."""
     stopped: dict[Design, int] = field(default_factory=dict)
@@ -146,17 +141,17 @@ def run_search(search: Search) -> SearchOutcome:
     """
     search.designs, search.stopped = completed_designs(search.study), stopped_designs(search.study)
     search.early_stopping = EarlyStopping(search.database, search.config)
-    search.campaign = Campaign(search.config, search.database) if search.config.stages else None
+    search.next_trials = NextTrials(search.config, search.database)
     for trial in adopt_trials(search.study, search.config.search_space):
         search.on_notice(f"trial {trial.number} goes on where an earlier run left it")
         _start(search, trial)
     while (outcome := _find_outcome(search)) is None:
         search.lease.check()
         while _has_room(search):
-            next_values = _find_next_values(search)
-            if next_values is None:
+            following = search.next_trials.find(search.study)
+            if following is None:
                 break  # the next stage of a campaign begins when all trials of this one are told
-            asked = ask_trial(search.study, search.config.search_space, *next_values)
+            asked = ask_trial(search.study, search.config.search_space, following.values, following.attributes)
             if asked is not None:
                 _start(search, asked)
             search.on_change(search)
@@ -171,28 +166,6 @@ def run_search(search: Search) -> SearchOutcome:
         _settle_waiting(search)
         search.on_change(search)
     return outcome
-
-
-def _find_next_values(search: Search) -> tuple[Mapping[str, object] | None, Mapping[str, object]] | None:
-    """The values of the next trial, and its attributes; None where none may start now.
-
-    Without values it has those that are enqueued, or the sampler's.
-    """
-    if count_trials(search.study).waiting > 0:  # by a user, at the start, or by a run that was killed
-        return None, {}
-    if search.campaign is not None:
-        staged = search.campaign.find_next(search.study)
-        return None if staged is None else (staged.values, staged.attributes)
-    if search.config.study.candidates == 0:
-        return None, {}
-    if search.chooser is None:
-        from search.strategy.choosing import Chooser  # imports scikit-learn, which takes a second
-
-        search.chooser = Chooser(search.config, search.database)
-    chosen = search.chooser.choose(search.study)
-    if chosen is None:
-        return None, {}
-    return chosen.params, {} if chosen.parent is None else {PARENT: chosen.parent}
 
 
 def _wait(search: Search) -> Done | None:
@@ -217,8 +190,8 @@ def _find_outcome(search: Search) -> SearchOutcome | None:
     counts = count_trials(search.study)
     if not search.running and not search.waiting and not limits.wants_more(counts):
         return SearchOutcome(StopReason.BUDGET, describe_budget(counts, limits))
-    if search.campaign is not None and not search.waiting and search.campaign.is_over(search.study):
-        return SearchOutcome(StopReason.BUDGET, search.campaign.describe_end(search.study))
+    if not search.running and not search.waiting and (end := search.next_trials.describe_end(search.study)):
+        return SearchOutcome(StopReason.BUDGET, end)
     return None
 
 
@@ -277,35 +250,12 @@ def _copy_result(search: Search, trial: RunningTrial, original: int) -> None:
 
 
 def _submit(search: Search, trial: RunningTrial) -> None:
-    number, design = trial.number, trial.design
-    until = search.early_stopping.find_next(number, design)
-    base, parent = _find_base(search, trial), _find_parent(search, trial)
-    first = base or parent
-    seed = search.config.study.seed + number if first is None else first.seed
-    request = search.place.request_trial(number, design, seed, until)
-    if parent is not None:
-        request = replace(request, parent=parent.checkpoint)
-    if search.campaign is not None:
-        folder = None if base is None else str(PurePosixPath(base.checkpoint).parent)
-        request = replace(request, base=folder, goes_on=True)
+    number = trial.number
+    until = search.early_stopping.find_next(number, trial.design)
+    request = search.place.request_next(trial, search.database, until)
     search.running[number] = trial
     search.requests[number] = request
     search.pool.submit(request)
-
-
-def _find_parent(search: Search, trial: RunningTrial) -> Evaluation | None:
-    """The first stage of the trial whose weights this one begins with; None where it begins with fresh ones."""
-    number = trial.trial.user_attrs.get(PARENT)
-    return None if number is None else load_trial_evaluations(search.database, search.config.study.name, number)[0]
-
-
-def _find_base(search: Search, trial: RunningTrial) -> Evaluation | None:
-    """The last stage of the trial whose network this one goes on from; None where it is trained from its beginning."""
-    number = trial.trial.user_attrs.get(BASE)
-    if number is None:
-        return None
-    last = load_trial_evaluations(search.database, search.config.study.name, number)[-1]
-    return last if last.stage < len(trial.design.stages) else None
 
 
 def _settle(search: Search, done: Done) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from spaces.goals import ConstraintsPart, ObjectivesPart
 from spaces.metrics import HARDWARE_METRICS, METRICS, Metric
-from spaces.study_config import ConstraintsPart, ObjectivesPart
 
 
 def test_each_metric_may_be_an_objective_in_this_order() -> None:

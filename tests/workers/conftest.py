@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
+from spaces.search_space import Design
 from storage.dataset.frames import Frames
 from storage.twin.cached_twin import ensure_twin
+from workers.requests import DatasetRequest, EvaluationRequest
 
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,6 +26,21 @@ def dsc(kernel_size: int, stride: int, channels: int, weight_bits: int, activati
         out_channels=channels,
         weight_bit_width=weight_bits,
         activation_bit_width=activation_bits,
+    )
+
+
+def make_request(design: Design, data: Path, folder: Path) -> EvaluationRequest:
+    """A trial on a small data file, whose artifacts lie in the folder."""
+    return EvaluationRequest(
+        study_name="tones",
+        trial_number=3,
+        design=design,
+        seed=11,
+        dataset=DatasetRequest(str(data), None, min_training_snr_db=-6, validation_fraction=0.2),
+        artifacts=str(folder / "artifacts"),
+        study_started="2026-01-01",
+        n_threads=1,
+        use_gpu=False,
     )
 
 

@@ -20,7 +20,7 @@ from spaces.search_space import Design, TrainingSettings
 from storage.dataset.radioml import DatasetError
 from storage.records import Evaluation, Rung
 from storage.twin.cached_twin import ensure_twin
-from tests.workers.conftest import dsc
+from tests.workers.conftest import dsc, make_request
 from workers.checkpoint import CheckpointError, load_weights, weights_file
 from workers.evaluation import evaluate_design, load_frames, run_design
 from workers.inference_cost import score_qonnx_file
@@ -79,17 +79,7 @@ AT_ONCE = HELD.model_copy(
 
 @pytest.fixture
 def request_(twin_path: Path, tmp_path: Path) -> EvaluationRequest:
-    return EvaluationRequest(
-        study_name="tones",
-        trial_number=3,
-        design=DESIGN,
-        seed=11,
-        dataset=DatasetRequest(str(twin_path), None, min_training_snr_db=-6, validation_fraction=0.2),
-        artifacts=str(tmp_path / "artifacts"),
-        study_started="2026-01-01",
-        n_threads=1,
-        use_gpu=False,
-    )
+    return make_request(DESIGN, twin_path, tmp_path)
 
 
 def without_time(evaluations: tuple[Evaluation, ...]) -> list[Evaluation]:

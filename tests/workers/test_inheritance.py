@@ -23,11 +23,11 @@ from spaces.architecture import (
 )
 from spaces.pruning_stages import CostAwareStage
 from spaces.search_space import Design, TrainingSettings
+from tests.workers.conftest import make_request
 from workers.checkpoint import weights_file
 from workers.evaluation import evaluate_design
 from workers.inheritance import inherit_weights
 from workers.model import QuantizedNetwork, build_model
-from workers.requests import DatasetRequest, EvaluationRequest
 
 
 def dsc(kernel: int, stride: int, channels: int, bits: int = 6) -> DepthwiseSeparable:
@@ -166,17 +166,7 @@ def test_a_child_is_trained_from_its_parents_weights_or_trains_the_parent_first(
     stages = (CostAwareStage(inference_cost=0.0008, epochs=1),)
     parent = first.model_copy(update={"stages": stages})
     child = Design(architecture=network_of_frames(11, 10), training=training, stages=stages, parent=first)
-    request = EvaluationRequest(
-        study_name="heirs",
-        trial_number=1,
-        design=parent,
-        seed=7,
-        dataset=DatasetRequest(str(twin_path), None, min_training_snr_db=-6, validation_fraction=0.2),
-        artifacts=str(tmp_path / "artifacts"),
-        study_started="2026-01-01",
-        n_threads=1,
-        use_gpu=False,
-    )
+    request = make_request(parent, twin_path, tmp_path)
     theirs = evaluate_design(request)
     heir = dataclasses.replace(request, trial_number=2, design=child)
     path = theirs[0].checkpoint
