@@ -107,6 +107,12 @@ def configure_sqlite(engine: Engine) -> None:
     engine.dispose()
 
 
+def write_sqlite_file(database: Database, path: Path) -> None:
+    """Writes a whole SQLite database, also what lies in its log, to one new file."""
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM INTO ?", (str(path),))
+
+
 def hide_password(url: str) -> str:
     """The URL without user, password and query."""
     if url.startswith("sqlite"):

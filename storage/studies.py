@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import delete, select, update
 
 from storage.database import Database, insert_row
-from storage.tables import builds, evaluations, replicates, rungs, studies
+from storage.tables import builds, estimates, evaluations, replicates, rungs, studies
 
 
 class StudyRecordError(Exception):
@@ -64,6 +64,26 @@ def forget_study(db: Database, name: str) -> None:
         for table in (evaluations, rungs, replicates, builds):
             connection.execute(delete(table).where(table.c.study_name == name))
         connection.execute(delete(studies).where(studies.c.name == name))
+
+
+def copy_study_rows(source: Database, target: Database, name: str, estimate_keys: Collection[str]) -> None:
+    """Copies a study's rows and the estimates of these keys to a database that has none of its name.
+
+    Builds are left out: their files are elsewhere.
+    """
+    with source.engine.connect() as connection:
+        rows = {
+            table: connection.execute(select(table).where(table.c.study_name == name)).mappings().all()
+            for table in (evaluations, rungs, replicates)
+        }
+        rows[studies] = connection.execute(select(studies).where(studies.c.name == name)).mappings().all()
+        finished = select(estimates).where(estimates.c.finished_at.is_not(None))
+        rows[estimates] = [row for row in connection.execute(finished).mappings() if row["key"] in estimate_keys]
+    with target.engine.begin() as connection:
+        for table, several in rows.items():
+            for row in several:
+                statement = insert_row(target, table, dict(row))
+                connection.execute(statement.on_conflict_do_nothing() if table is estimates else statement)
 
 
 def list_studies(db: Database) -> list[str]:
