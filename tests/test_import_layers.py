@@ -75,6 +75,7 @@ LIVES_IN: dict[str, set[str]] = {
     "optuna": {"search", "dashboards"},
     "optuna_dashboard": {"dashboards"},
     "sklearn": {"search/strategy"},
+    "matplotlib": {"search/benchmarks"},
     "syne_tune": {"search/benchmarks"},
     "plotly": {"dashboards", "storage/twin/signal_page.py", "fpga/sweep.py"},
     "starlette": {"dashboards"},

@@ -8,13 +8,11 @@ design with all targets. What counts is the hypervolume over the epochs that wer
 from __future__ import annotations
 
 import argparse
-import math
 import random
-import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,14 +34,11 @@ from search.benchmarks.recorded_designs import (
     record_designs,
     recorded_study,
 )
-from search.pareto import hypervolume
+from search.benchmarks.strategy_curves import REFERENCE, Trace, format_table, measure_curve, plot, write_section
 from search.strategy.choosing import LEAST_TRIALS, REFERENCE_FACTOR, list_known_costs
 from search.strategy.early_stopping import goes_on
 from search.strategy.surrogate import AccuracyModel, Encoder, Point, expect_gains
 from storage.records import RungResult
-
-REFERENCE = (1 / 24, 0.03)
-"""Accuracy of a guess, and a cost above that of all designs."""
 
 TARGET = "target"
 """The peers' parameter: after which stage their trial ends."""
@@ -61,24 +56,6 @@ KNOWN_DESIGN = {
 
 MAX_REPEATED = 5
 """After so many suggestions in a row that were trained before, one that was not is drawn at random."""
-
-
-@dataclass
-class Trace:
-    """What one run of a strategy trained, and what it found when."""
-
-    epochs: int = 0
-    found: list[tuple[int, float, float]] = field(default_factory=list)
-    """Epochs trained by then, accuracy, inference cost."""
-
-    def add(self, accuracy: float, inference_cost: float) -> None:
-        """A point that is known now."""
-        self.found.append((self.epochs, accuracy, inference_cost))
-
-    @property
-    def points(self) -> list[tuple[float, float]]:
-        """All that was found, as accuracy and cost."""
-        return [(accuracy, cost) for _, accuracy, cost in self.found]
 
 
 class Table:
@@ -282,19 +259,8 @@ OURS: Mapping[str, Strategy] = {
 }
 
 
-def measure_curve(trace: Trace, at: Sequence[int]) -> list[float]:
-    """The hypervolume of what was found by each of these numbers of epochs."""
-    curve = []
-    for epochs in at:
-        points = [(accuracy, math.log10(cost)) for spent, accuracy, cost in trace.found if spent <= epochs]
-        corner = REFERENCE[0], math.log10(REFERENCE[1])
-        curve.append(hypervolume(points, corner, ("maximize", "minimize")))
-    return curve
-
-
-def find_epochs(curve: Sequence[float], at: Sequence[int], volume: float) -> int | None:
-    """The first of these numbers of epochs at which the curve has the volume; None where it never does."""
-    return next((epochs for epochs, value in zip(at, curve, strict=True) if value >= volume), None)
+SHOWN = [*PEERS, *list(OURS)[-2:]]
+"""In the plot."""
 
 
 def replay(name: str, table: Table, budget: int, n_seeds: int, at: Sequence[int]) -> list[list[float]]:
@@ -302,25 +268,6 @@ def replay(name: str, table: Table, budget: int, n_seeds: int, at: Sequence[int]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     strategy = {**PEERS, **OURS}[name]
     return [measure_curve(strategy(table, budget, seed), at) for seed in range(n_seeds)]
-
-
-def format_table(curves: Mapping[str, Sequence[Sequence[float]]], at: Sequence[int]) -> str:
-    """Of each strategy the final volume, and the epochs to the best peer's."""
-    finals = {name: statistics.median(curve[-1] for curve in several) for name, several in curves.items()}
-    best = max((name for name in curves if name in PEERS), key=finals.__getitem__)
-    lines = [
-        f"| strategy | hypervolume after {at[-1]} epochs, quartiles | epochs to {finals[best]:.4f} | share |",
-        "|---|--:|--:|--:|",
-    ]
-    for name, several in curves.items():
-        volumes = _quartiles([curve[-1] for curve in several])
-        epochs = [find_epochs(curve, at, finals[best]) or math.inf for curve in several]
-        needed = _quartiles(epochs)
-        lines.append(
-            f"| {name} | {volumes[1]:.4f} ({volumes[0]:.4f} to {volumes[2]:.4f}) "
-            f"| {needed[1]:.0f} ({needed[0]:.0f} to {needed[2]:.0f}) | {needed[1] / at[-1]:.2f} |"
-        )
-    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -339,17 +286,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ProcessPoolExecutor(args.processes) as pool:
         names = list({**PEERS, **OURS})
         curves = dict(zip(names, pool.map(partial(_replay, table, args.budget, args.seeds, at), names), strict=True))
-    print(format_table(curves, at))
+    text = format_table(curves, at, PEERS)
+    print(text)
+    if args.write:
+        plot(curves, at, PEERS, SHOWN)
+        write_section(text)
     return 0
 
 
 def _replay(table: Table, budget: int, n_seeds: int, at: Sequence[int], name: str) -> list[list[float]]:
     return replay(name, table, budget, n_seeds, at)
-
-
-def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    low, middle, high = np.quantile(np.array(values), [0.25, 0.5, 0.75], method="nearest")
-    return float(low), float(middle), float(high)
 
 
 def _say(line: str) -> None:
@@ -364,5 +310,6 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=20, help="of replay; default 20")
     parser.add_argument("--budget", type=int, default=800, help="epochs that each strategy trains; default 800")
     parser.add_argument("--processes", type=int, default=2, help="at once, of one thread each; default 2")
+    parser.add_argument("--write", action="store_true", help="of replay: also the plot and the table in the README")
     parser.add_argument("--folder", type=Path, default=Path("runs/recorded_designs"), help="where trainings lie")
     return parser.parse_args(arguments)

@@ -10,11 +10,13 @@ import yaml
 
 from search.benchmarks.live import (
     CORNER,
+    JOINT,
     LADDER,
     NSGA,
     OURS,
+    SAMPLERS,
+    STAGED,
     TPE,
-    WAYS,
     WITHOUT_PARENTS,
     Run,
     format_runs,
@@ -28,7 +30,7 @@ from storage.database import Database
 from tests.search.search_study import complete, make_search, small_config
 
 
-@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.parametrize("way", list(SAMPLERS))
 def test_study_of_each_way_can_be_run_and_differs_in_its_own_parts_alone(way: str) -> None:
     config = parse_study_config(yaml.safe_dump(make_study(way, 2, 48)), "live")
     peer = parse_study_config(yaml.safe_dump(make_study(TPE, 2, 48)), "live")
@@ -43,10 +45,20 @@ def test_study_of_each_way_can_be_run_and_differs_in_its_own_parts_alone(way: st
     assert config.study.sampler == ("nsga2" if way == NSGA else "tpe")
 
 
+def test_joint_search_has_the_space_and_data_of_the_campaign() -> None:
+    joint, staged = (parse_study_config(yaml.safe_dump(make_study(way, 2, 96)), "live") for way in (JOINT, STAGED))
+    for part in ("dataset", "space", "objectives", "workers"):
+        assert getattr(joint, part) == getattr(staged, part)
+    assert joint.budget.epochs == staged.budget.epochs
+    assert staged.stages
+    assert not joint.stages
+    assert joint.study.inherits
+
+
 def test_peers_have_the_last_point_of_each_trial_and_ours_has_all(sqlite: Database, tmp_path: Path) -> None:
     run_search(make_search(small_config(), sqlite, tmp_path, complete))
     report = load_study_report(sqlite, "small")
-    ours, peer = measure(OURS, 1, report), measure(TPE, 1, report)
+    ours, peer = measure(OURS, 1, report, 2.0), measure(TPE, 1, report, 2.0)
     assert (ours.n_points, peer.n_points) == (12, 6)
     assert ours.n_trials == peer.n_trials == 6
     assert ours.hypervolume >= peer.hypervolume > 0
@@ -56,10 +68,15 @@ def test_peers_have_the_last_point_of_each_trial_and_ours_has_all(sqlite: Databa
 
 
 def test_table_has_each_seed_and_their_mean() -> None:
-    runs = [Run(OURS, 1, 0.3, 9, 30), Run(OURS, 2, 0.5, 11, 40), Run(TPE, 2, 0.25, 5, 5), Run(TPE, 1, 0.2, 6, 6)]
+    runs = [
+        Run(OURS, 1, 0.3, 9, 30, 5),
+        Run(OURS, 2, 0.5, 11, 40, 6),
+        Run(TPE, 2, 0.25, 5, 5, 5),
+        Run(TPE, 1, 0.2, 6, 6, 5),
+    ]
     assert format_runs(runs).splitlines() == [
-        "| way | seed 1 | seed 2 | mean | trials | points |",
-        "|---|--:|--:|--:|--:|--:|",
-        "| ours | 0.3000 | 0.5000 | 0.4000 | 10 | 35 |",
-        "| Optuna TPE | 0.2000 | 0.2500 | 0.2250 | 6 | 6 |",
+        "| way | seed 1 | seed 2 | mean | trials | points | minutes |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+        "| ours | 0.3000 | 0.5000 | 0.4000 | 10 | 35 | 5.5 |",
+        "| Optuna TPE | 0.2000 | 0.2500 | 0.2250 | 6 | 6 | 5.0 |",
     ]

@@ -24,11 +24,8 @@ from search.benchmarks.strategies import (
     Ours,
     Strategy,
     Table,
-    Trace,
-    find_epochs,
-    format_table,
-    measure_curve,
 )
+from search.benchmarks.strategy_curves import Trace, find_epochs, format_table, measure_curve
 from workers.inference_cost import count_cost
 
 TARGETS = (0.008, 0.0055, 0.004, 0.003)
@@ -124,8 +121,8 @@ def test_share_is_of_the_best_peers_training() -> None:
         "Optuna TPE": [[0.1, 0.2, 0.3], [0.1, 0.3, 0.3], [0.1, 0.2, 0.2]],
         "all": [[0.3, 0.3, 0.4], [0.2, 0.3, 0.4], [0.3, 0.3, 0.4]],
     }
-    random_, tpe, ours = format_table(curves, at).splitlines()[2:]
-    assert random_ == "| random | 0.2500 (0.2000 to 0.2500) | inf (inf to inf) | inf |"
+    random_, tpe, ours = format_table(curves, at, PEERS).splitlines()[2:]
+    assert random_ == "| random | 0.2500 (0.2000 to 0.2500) | never |  |"
     assert tpe.startswith("| Optuna TPE | 0.3000 (")
     assert ours == "| all | 0.4000 (0.4000 to 0.4000) | 20 (20 to 40) | 0.33 |"
 
