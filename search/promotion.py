@@ -14,8 +14,11 @@ from search.objectives import measure_contributions
 from search.reports.study_report import StudyReport
 from search.stored_point import StoredPoint
 from search.study_data import study_split
+from spaces.architecture import ArchitectureConfig
+from spaces.study_config import StudyConfig
 from storage.builds import load_build, load_builds, queue_build, record_test_accuracy
 from storage.dataset.frames import load_validation_sample
+from storage.dataset.radioml import RadioMLFile
 from storage.records import Build, BuildRequest, BuildState
 
 if TYPE_CHECKING:  # it imports torch, which only a promotion needs
@@ -90,17 +93,26 @@ def promote_point(stored: StoredPoint, on_step: Callable[[str], None]) -> Build:
 
 def measure_test(stored: StoredPoint) -> Accuracy:
     """Accuracy of the network on the test part: for reports, never to choose by. Raises PromotionError."""
-    from workers.accuracy import measure_test_accuracy  # imports torch, which only a promotion needs
-    from workers.checkpoint import CheckpointError, load_weights
-    from workers.model import build_model
+    from workers.checkpoint import CheckpointError  # imports torch, which only a promotion needs
 
-    model = build_model(stored.point.architecture, seed=0)
     try:
-        load_weights(_find_checkpoint(stored), model)
+        return measure_weights(stored.point.architecture, _find_checkpoint(stored), stored.config, stored.file)
     except CheckpointError as error:
         raise PromotionError(f"{stored.name}: {error}") from error
+
+
+def measure_weights(
+    architecture: ArchitectureConfig, weights: Path, config: StudyConfig, file: RadioMLFile
+) -> Accuracy:
+    """The same for weights that are of no study. `config` splits the file. Raises CheckpointError."""
+    from workers.accuracy import measure_test_accuracy  # imports torch, which only a promotion needs
+    from workers.checkpoint import load_weights
+    from workers.model import build_model
+
+    model = build_model(architecture, seed=0)
+    load_weights(weights, model)
     n_threads = max(1, (os.cpu_count() or 1) - 1)  # FINN builds meanwhile
-    return measure_test_accuracy(model, stored.file, study_split(stored.config, stored.file), n_threads)
+    return measure_test_accuracy(model, file, study_split(config, file), n_threads)
 
 
 def _explain_no_winner(report: StudyReport, *, has_quantized: bool) -> str:

@@ -24,6 +24,7 @@ COMMANDS = (
     "search.ask_benchmark",
     "search.estimate_benchmark",
     "search.hardware_table",
+    "search.judge_winners",
     "search.live_benchmark",
     "search.pack",
     "search.promote",

@@ -73,17 +73,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     networks = list_networks(config)
     for number, network in enumerate(networks):
         queue_network(database, store, config, number, network, args.epochs)
-    log = args.folder / "build-worker.log"
-    worker = Service("build worker", ["fpga.run", "--database", url, "--artifacts", str(store.root), "--drain"], log)
-    _print_progress(f"building {len(networks)} networks; log: {log}")
+    build_all(database, store, args.folder / "build-worker.log")
+    builds = {build.trial_number: build for build in load_builds(database, STUDY_NAME)}  # the last of each
+    print(describe_builds(networks, builds))
+    return 0 if all(number in builds and builds[number].report for number in range(len(networks))) else 1
+
+
+def build_all(database: Database, store: ArtifactStore, log: Path) -> None:
+    """Builds what is queued, and waits for it."""
+    options = ["--database", database.url, "--artifacts", str(store.root), "--drain"]
+    worker = Service("build worker", ["fpga.run", *options], log)
+    _print_progress(f"building; log: {log}")
     try:
         while worker.exit_code is None:
             time.sleep(POLL_S)
     finally:
         worker.stop()
-    builds = {build.trial_number: build for build in load_builds(database, STUDY_NAME)}  # the last of each
-    print(describe_builds(networks, builds))
-    return 0 if all(number in builds and builds[number].report for number in range(len(networks))) else 1
 
 
 def list_networks(config: StudyConfig) -> list[ExampleNetwork]:

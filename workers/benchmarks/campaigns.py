@@ -14,9 +14,6 @@ from storage.records import Evaluation
 from workers.evaluation import evaluate_design
 from workers.requests import DatasetRequest, EvaluationRequest
 
-MIN_TRAINING_SNR_DB = -6
-VALIDATION_FRACTION = 0.2
-
 
 @dataclass(frozen=True)
 class Campaign:
@@ -24,8 +21,7 @@ class Campaign:
 
     ways: Mapping[str, Design]
     n_seeds: int
-    data: Path
-    """A data file."""
+    dataset: DatasetRequest
     folder: Path
     """Trainings that are finished or under way lie here, and are not begun anew."""
     processes: int = 1
@@ -56,13 +52,13 @@ def run_campaign(campaign: Campaign, on_line: Callable[[str], None]) -> Results:
 def _request(campaign: Campaign, way: str, seed: int) -> EvaluationRequest:
     """The folder of a training is named by its design, seed and data: a changed way is another training."""
     return EvaluationRequest(
-        study_name=hashlib.sha256(str(campaign.data).encode()).hexdigest()[:8],
+        study_name=hashlib.sha256(campaign.dataset.path.encode()).hexdigest()[:8],
         trial_number=seed,
         design=campaign.ways[way],
         seed=seed,
-        dataset=DatasetRequest(str(campaign.data), None, MIN_TRAINING_SNR_DB, VALIDATION_FRACTION),
+        dataset=campaign.dataset,
         artifacts=str(campaign.folder.resolve()),
-        study_started=campaign.data.name,
+        study_started=Path(campaign.dataset.path).name,
         n_threads=1,
         use_gpu=False,
     )

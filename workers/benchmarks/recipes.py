@@ -19,6 +19,7 @@ from spaces.search_space import Design, TrainingSettings
 from storage.records import Evaluation
 from storage.twin.cached_twin import ensure_twin
 from workers.benchmarks.campaigns import Campaign, Results, run_campaign
+from workers.requests import DatasetRequest
 
 BACALHAUNET, MIXED_BITS = KNOWN_ARCHITECTURES["bacalhaunet"], KNOWN_ARCHITECTURES["bacalhaunet_mixed_bits"]
 
@@ -29,6 +30,8 @@ EPSILONS = (0.1, 0.2, 0.25, 0.3)
 """Of the threshold stages, up to beyond the papers' 0.25."""
 
 FIRST_EPOCHS, STAGE_EPOCHS = 6, 2
+
+MIN_TRAINING_SNR_DB, VALIDATION_FRACTION = -6, 0.2
 
 
 def pruning_ways() -> Mapping[str, Design]:
@@ -141,7 +144,9 @@ def interpolate(curve: Sequence[Evaluation], cost: float) -> float | None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit code."""
     args = _parse_arguments(arguments)
-    data = ensure_twin(args.frames_per_cell, seed=2018)
+    data = DatasetRequest(
+        str(ensure_twin(args.frames_per_cell, seed=2018)), None, MIN_TRAINING_SNR_DB, VALIDATION_FRACTION
+    )
 
     def run(ways: Mapping[str, Design]) -> Results:
         return run_campaign(Campaign(ways, args.seeds, data, args.folder, args.processes), _say)

@@ -23,6 +23,7 @@ from workers.benchmarks.recipes import (
     recipe_ways,
     small_net_ways,
 )
+from workers.requests import DatasetRequest
 
 TINY = ArchitectureConfig(
     blocks=(InputQuantizer(), dsc(9, 16, 8, 4, 4), GlobalPool(), Linear(out_features=24, weight_bit_width=4))
@@ -88,7 +89,7 @@ def test_campaign_trains_each_way_once(tmp_path: Path, twin_path: Path) -> None:
     training = TrainingSettings(epochs=1, batch_size=256, restart_epochs=None, schedule="hold")
     stages = (CostAwareStage(inference_cost=0.0008, epochs=1),)
     ways = {"one": Design(architecture=TINY, training=training, stages=stages)}
-    campaign = Campaign(ways, 2, twin_path, tmp_path, processes=2)
+    campaign = Campaign(ways, 2, DatasetRequest(str(twin_path), None, -6, 0.2), tmp_path, processes=2)
     lines: list[str] = []
     results = run_campaign(campaign, lines.append)
     assert [len(stages) for stages in results["one"]] == [2, 2]

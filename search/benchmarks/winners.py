@@ -1,0 +1,269 @@
+"""Networks that a study found against BacalhauNet: `python -m search.judge_winners STUDY TRIAL:STAGE ...`.
+
+Each is trained with several seeds on the study's data, BacalhauNet by its paper's method. They are measured on test
+frames, and on those of a twin that no search has seen. The training of median validation accuracy is exported, and
+built with FINN.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import optuna
+
+from search.benchmarks.hardware_table import ExampleNetwork, build_all, describe_builds
+from search.hardware_estimates import study_target
+from search.promotion import N_REFERENCE_FRAMES, measure_weights
+from search.reports.study_report import StudyReport, load_study_report
+from search.stored_point import find_point
+from search.study import StudyError
+from search.study_data import open_dataset, request_frames, study_split
+from spaces.search_space import Design
+from spaces.study_config import ConfigError, StudyConfig, parse_study_config
+from storage.artifacts import ArtifactStore, write_bytes_atomically, write_text_atomically
+from storage.builds import load_builds, queue_build
+from storage.command_options import add_storage_option, parse_count
+from storage.database import Database, DatabaseError, open_database, open_existing_database
+from storage.dataset.frames import load_validation_sample
+from storage.dataset.radioml import DatasetError, RadioMLFile, inspect_radioml
+from storage.records import Build, BuildRequest, Evaluation
+from storage.studies import load_study_record
+from storage.twin.cached_twin import ensure_twin
+
+BASELINE = "BacalhauNet, its paper's method"
+
+STUDY_NAME = "winners"
+
+FRESH_SEED = 2026
+"""Of the twin that no search has seen."""
+
+
+@dataclass(frozen=True)
+class JudgedSeed:
+    """One training, as it is at the end of its last stage."""
+
+    seed: int
+    inference_cost: float
+    validation: float
+    test: float
+    fresh: float
+    """On the test frames of the fresh twin."""
+    n_frames: int
+    """Of each of the two tests."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One network with all its trainings."""
+
+    name: str
+    design: Design
+    trainings: tuple[tuple[Evaluation, ...], ...]
+    """For each seed the evaluations of its stages."""
+    seeds: tuple[JudgedSeed, ...]
+
+    @property
+    def inference_cost(self) -> float:
+        """Mean of the seeds."""
+        return statistics.mean(one.inference_cost for one in self.seeds)
+
+    @property
+    def median(self) -> int:
+        """Which training has the median validation accuracy; of two in the middle the lower one."""
+        order = sorted(range(len(self.seeds)), key=lambda index: self.seeds[index].validation)
+        return order[(len(order) - 1) // 2]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints two tables. Exit code 1 where a build failed, 2 where study, trial or data are missing. Resumes."""
+    args = _parse_arguments(arguments)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        database = open_existing_database(args.storage)
+        report = load_study_report(database, args.study)
+        designs = {f"trial {trial}, stage {stage}": find_design(report, trial, stage) for trial, stage in args.points}
+        record = load_study_record(database, args.study)
+        assert record is not None  # load_study_report raises before
+        config = parse_study_config(record.text, f"study {args.study}")
+        file, fresh = open_dataset(config), _open_fresh(config)
+    except (ConfigError, DatabaseError, DatasetError, StudyError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    judged = judge_designs(designs, config, file, fresh, args.folder, args.seeds, args.processes)
+    print(format_judged(judged))
+    write_text_atomically(args.folder / "winners.json", _as_json(judged))
+    exported = [export_winner(one, config, file, args.folder) for one in judged]
+    if args.no_build:
+        return 0
+    builds = build_winners(judged, exported, config, args.folder)
+    print("\n" + describe_builds([_example(one, config) for one in judged], builds))
+    return 0 if all(number in builds and builds[number].report for number in range(len(judged))) else 1
+
+
+def find_design(report: StudyReport, trial: int, stage: int) -> Design:
+    """A trial's design up to this stage. Raises StudyError where it has none, or began with a parent's weights."""
+    point = find_point(report, trial, stage)
+    if point.design.parent is not None:
+        raise StudyError(f"trial {trial} began with the weights of another; expected one that was trained from nothing")
+    return point.design.model_copy(update={"stages": point.design.stages[:stage]})
+
+
+def judge_designs(
+    designs: Mapping[str, Design],
+    config: StudyConfig,
+    file: RadioMLFile,
+    fresh: RadioMLFile,
+    folder: Path,
+    n_seeds: int,
+    processes: int,
+) -> list[Judged]:
+    """Trains what is not trained yet, the baseline first, and measures it."""
+    from workers.benchmarks.campaigns import Campaign, run_campaign  # import torch, which a wrong name does not need
+    from workers.benchmarks.recipes import small_net_ways
+
+    ways = {BASELINE: small_net_ways()[BASELINE], **designs}
+    campaign = Campaign(ways, n_seeds, request_frames(config, file), folder, processes)
+    results = run_campaign(campaign, _say)
+    judged = []
+    for name, design in ways.items():
+        _say(f"measuring {name} on test frames")
+        seeds = tuple(_judge_seed(design, stages[-1], config, file, fresh, folder) for stages in results[name])
+        judged.append(Judged(name, design, tuple(results[name]), seeds))
+    return judged
+
+
+def export_winner(judged: Judged, config: StudyConfig, file: RadioMLFile, folder: Path) -> Path:
+    """Writes weights, QONNX and reference vectors of the median training to a folder of their own, which it returns."""
+    from workers.qonnx_export import export_evaluation  # imports torch
+
+    last = judged.trainings[judged.median][-1]
+    own = folder / "artifacts" / judged.name.replace(",", "").replace("'", "").replace(" ", "-")
+    own.mkdir(parents=True, exist_ok=True)
+    weights = ArtifactStore(folder).path(last.checkpoint)
+    architecture = last.architecture or judged.design.architecture
+    write_text_atomically(own / "architecture.json", architecture.model_dump_json(indent=1))
+    write_bytes_atomically(own / "weights.safetensors", weights.read_bytes())
+    frames = load_validation_sample(file, study_split(config, file), N_REFERENCE_FRAMES)
+    export_evaluation(architecture, weights, frames, own)
+    return own
+
+
+def build_winners(
+    judged: Sequence[Judged], exported: Sequence[Path], config: StudyConfig, folder: Path
+) -> dict[int, Build]:
+    """Builds the exported networks for the study's board, and writes FINN's report beside each. By its place."""
+    database = open_database(f"sqlite:///{folder.resolve()}/builds.db")
+    store = ArtifactStore(folder / "artifacts")
+    for number, (one, own) in enumerate(zip(judged, exported, strict=True)):
+        _queue(database, store, number, one, own, config)
+    build_all(database, store, folder / "build-worker.log")
+    builds = {build.trial_number: build for build in load_builds(database, STUDY_NAME)}  # the last of each
+    for number, build in builds.items():
+        if build.report is not None:
+            write_text_atomically(exported[number] / "finn_report.json", json.dumps(asdict(build.report), indent=1))
+    return builds
+
+
+def format_judged(judged: Sequence[Judged]) -> str:
+    """A Markdown table: mean and standard error over the seeds in percent, and the share of the baseline's cost."""
+    frames = judged[0].seeds[0].n_frames
+    lines = [
+        f"| network | inference cost | share | epochs | validation, % | test, {frames} frames | test, fresh twin "
+        "| lowest seed, test |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for one in judged:
+        share = one.inference_cost / judged[0].inference_cost
+        values = [_format_mean(one, lambda seed: seed.validation), _format_mean(one, lambda seed: seed.test)]
+        values.append(_format_mean(one, lambda seed: seed.fresh))
+        lowest = 100 * min(seed.test for seed in one.seeds)
+        lines.append(
+            f"| {one.name} | {one.inference_cost:.5f} | {share:.2f} | {one.design.n_epochs} | {' | '.join(values)} "
+            f"| {lowest:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def _judge_seed(
+    design: Design, last: Evaluation, config: StudyConfig, file: RadioMLFile, fresh: RadioMLFile, folder: Path
+) -> JudgedSeed:
+    weights = ArtifactStore(folder).path(last.checkpoint)
+    architecture = last.architecture or design.architecture
+    test, other = (measure_weights(architecture, weights, config, of) for of in (file, fresh))
+    cost = last.cost.inference_cost
+    return JudgedSeed(last.seed, cost, last.accuracy, test.overall, other.overall, test.n_frames)
+
+
+def _open_fresh(config: StudyConfig) -> RadioMLFile:
+    twin = config.dataset.twin
+    _say(f"a twin of seed {FRESH_SEED}, which takes minutes where it is not there yet")
+    return inspect_radioml(ensure_twin(twin.frames_per_cell, FRESH_SEED, profile=twin.profile))
+
+
+def _queue(
+    database: Database, store: ArtifactStore, number: int, judged: Judged, folder: Path, config: StudyConfig
+) -> None:
+    queue_build(
+        database,
+        BuildRequest(
+            study_name=STUDY_NAME,
+            trial_number=number,
+            stage=len(judged.design.stages),
+            model=store.relative(folder.resolve() / "model.onnx"),
+            reference_vectors=store.relative(folder.resolve() / "proof.npz"),
+            target=study_target(config),
+            timeout_s=config.fpga.timeout_s,
+            is_below_threshold=False,
+            test_accuracy=judged.seeds[judged.median].test,
+        ),
+    )
+
+
+def _example(judged: Judged, config: StudyConfig) -> ExampleNetwork:
+    return ExampleNetwork(judged.name, judged.design.architecture, study_target(config))
+
+
+def _as_json(judged: Sequence[Judged]) -> str:
+    rows = [
+        {"name": one.name, "design": one.design.model_dump(mode="json"), "seeds": [asdict(seed) for seed in one.seeds]}
+        for one in judged
+    ]
+    return json.dumps(rows, indent=1)
+
+
+def _format_mean(judged: Judged, read: Callable[[JudgedSeed], float]) -> str:
+    values = [100 * read(seed) for seed in judged.seeds]
+    mean = f"{statistics.mean(values):.2f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values) / math.sqrt(len(values)):.2f}"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _parse_point(text: str) -> tuple[int, int]:
+    trial, _, stage = text.partition(":")
+    if not (trial.isdecimal() and stage.isdecimal()):
+        raise argparse.ArgumentTypeError(f"it is {text}; expected TRIAL:STAGE, such as 12:3")
+    return int(trial), int(stage)
+
+
+def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m search.judge_winners", description="Networks that a study found against BacalhauNet."
+    )
+    parser.add_argument("study", help="name of the study")
+    parser.add_argument("points", nargs="+", type=_parse_point, metavar="TRIAL:STAGE", help="networks of its front")
+    parser.add_argument("--seeds", type=parse_count, default=3, help="trainings of each network; default 3")
+    parser.add_argument("--processes", type=parse_count, default=1, help="trainings at once; default 1")
+    parser.add_argument("--no-build", action="store_true", help="no FINN")
+    parser.add_argument("--folder", type=Path, default=Path("runs/winners"), help="where all lies (%(default)s)")
+    add_storage_option(parser)
+    return parser.parse_args(arguments)
