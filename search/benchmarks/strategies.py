@@ -165,11 +165,13 @@ class Ours:
     """Of many draws the one is trained that the surrogate expects most of; else TPE's own draw."""
     starts_warm: bool = True
     """The first trial is the design that is known to be good."""
+    promotes: bool = False
+    """A trial that was stopped goes on once it is among the best of its rung, for the rung has got worse since."""
 
     def __call__(self, table: Table, budget: int, seed: int) -> Trace:
         run = _OurRun(self, table, seed)
         while run.trace.epochs < budget and len(run.trained) < len(table.designs):
-            run.train(run.suggest())
+            run.train_next()
         return run.trace
 
 
@@ -187,6 +189,7 @@ class _OurRun:
         self.rungs: dict[int, list[RungResult]] = {epoch: [] for epoch in RUNG_EPOCHS}
         self.points: list[Point] = []
         self.trained: set[int] = set()
+        self.stopped: list[_Stopped] = []
         self.n_repeated = 0
 
     def suggest(self) -> optuna.Trial:
@@ -214,32 +217,61 @@ class _OurRun:
         gains = expect_gains(model, rows, costs, self.trace.points, (REFERENCE[0], highest))
         return dict(left[int(np.argmax(gains))].params)
 
-    def train(self, trial: optuna.Trial) -> None:
-        choices = self.table.choices
-        params = {name: trial.suggest_categorical(name, several) for name, several in choices.items()}
-        design = self.table.find(params)
+    def train_next(self) -> None:
+        """One trial up to where it is stopped."""
+        stopped = next((one for one in self.stopped if self.goes_on(one.last, one.trial)), None)
+        if stopped is not None:
+            self.stopped.remove(stopped)
+            self.climb(stopped.trial, stopped.design, stopped.last.epoch)
+            return
+        trial, choices = self.suggest(), self.table.choices
+        design = self.table.find({name: trial.suggest_categorical(name, several) for name, several in choices.items()})
         is_new = id(design) not in self.trained
         self.n_repeated = 0 if is_new else self.n_repeated + 1
         self.trained.add(id(design))
-        before = 0
+        if is_new:
+            self.climb(trial, design, 0)
+        else:  # a design that was trained before is answered from the record
+            self.tell(trial, design)
+
+    def climb(self, trial: optuna.Trial, design: RecordedDesign, epoch: int) -> None:
+        """Trains from this epoch to the rung where the trial is stopped, or to its end."""
         for one in design.measurements:
-            if is_new:  # a design that was trained before is answered from the record
-                self.trace.epochs += one.epoch - before
-            before = one.epoch
-            if one.stage is not None and is_new:
+            if one.epoch <= epoch:
+                continue
+            self.trace.epochs += one.epoch - epoch
+            epoch = one.epoch
+            if one.stage is not None:
                 self.trace.add(one.accuracy, one.inference_cost)
-                row = self.encoder.encode(params)
+                row = self.encoder.encode(design.params)
                 self.points.append(Point(row, one.inference_cost, one.accuracy))
-            if self.parts.stops and one.epoch in self.rungs and is_new:
-                own = RungResult("", trial.number, 0, one.epoch, one.accuracy, one.inference_cost)
-                others = self.rungs[one.epoch]
-                is_kept = goes_on(own, others, KEPT)
-                others.append(own)
-                if not is_kept:
-                    self.study.tell(trial, state=TrialState.PRUNED)
+            if self.parts.stops and one.epoch in self.rungs:
+                self.rungs[one.epoch].append(RungResult("", trial.number, 0, epoch, one.accuracy, one.inference_cost))
+                if not self.goes_on(one, trial):
+                    if self.parts.promotes:
+                        self.stopped.append(_Stopped(trial, design, one))
+                    else:
+                        self.study.tell(trial, state=TrialState.PRUNED)
                     return
+        self.tell(trial, design)
+
+    def goes_on(self, at: Measurement, trial: optuna.Trial) -> bool:
+        """Whether the trial is among the best of its rung by now."""
+        several = self.rungs[at.epoch]
+        own = next(one for one in several if one.trial_number == trial.number)
+        return goes_on(own, [one for one in several if one is not own], KEPT)
+
+    def tell(self, trial: optuna.Trial, design: RecordedDesign) -> None:
+        """The values of the last point."""
         last = design.points[-1]
         self.study.tell(trial, [last.accuracy, last.inference_cost])
+
+
+@dataclass(frozen=True)
+class _Stopped:
+    trial: optuna.Trial
+    design: RecordedDesign
+    last: Measurement
 
 
 PEERS: Mapping[str, Strategy] = {
@@ -255,11 +287,12 @@ OURS: Mapping[str, Strategy] = {
     "and stopping": Ours(chooses=False, starts_warm=False),
     "and choosing, without stopping": Ours(stops=False, starts_warm=False),
     "and choosing and stopping": Ours(starts_warm=False),
-    "all": Ours(),
+    "and starting warm": Ours(),
+    "and promoting what was stopped": Ours(promotes=True),
 }
 
 
-SHOWN = [*PEERS, *list(OURS)[-2:]]
+SHOWN = [*PEERS, "TPE, all points of a trial", "and starting warm"]
 """In the plot."""
 
 
