@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +111,6 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 def _find_best(curves: Curves, peers: Collection[str]) -> tuple[str, float]:
     """The peer whose median is highest at the end, and that median."""
-    finals = {name: statistics.median(curve[-1] for curve in several) for name, several in curves.items()}
+    finals = {name: quartiles([curve[-1] for curve in several])[1] for name, several in curves.items()}
     best = max((name for name in curves if name in peers), key=finals.__getitem__)
     return best, finals[best]
