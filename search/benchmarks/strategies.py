@@ -283,16 +283,16 @@ PEERS: Mapping[str, Strategy] = {
 }
 
 OURS: Mapping[str, Strategy] = {
-    "TPE, all points of a trial": Ours(stops=False, chooses=False, starts_warm=False),
-    "and stopping": Ours(chooses=False, starts_warm=False),
-    "and choosing, without stopping": Ours(stops=False, starts_warm=False),
-    "and choosing and stopping": Ours(starts_warm=False),
-    "and starting warm": Ours(),
-    "and promoting what was stopped": Ours(promotes=True),
+    "ours: TPE with all points of a trial": Ours(stops=False, chooses=False, starts_warm=False),
+    "ours: and stopping": Ours(chooses=False, starts_warm=False),
+    "ours: and choosing, without stopping": Ours(stops=False, starts_warm=False),
+    "ours: and choosing and stopping": Ours(starts_warm=False),
+    "ours: and a warm start": Ours(),
+    "ours: and promotion of stopped trials": Ours(promotes=True),
 }
 
 
-SHOWN = [*PEERS, "TPE, all points of a trial", "and starting warm"]
+SHOWN = [*PEERS, "ours: TPE with all points of a trial", "ours: and choosing and stopping"]
 """In the plot."""
 
 

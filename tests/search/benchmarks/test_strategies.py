@@ -110,7 +110,7 @@ def test_choosing_needs_less_training_than_the_sampler_alone(table: Table) -> No
     def mean_volume(strategy: Strategy) -> float:
         return sum(measure_curve(strategy(table, 300, seed), at)[-1] for seed in range(2)) / 2
 
-    assert mean_volume(OURS["and choosing, without stopping"]) > mean_volume(PEERS["random"])
+    assert mean_volume(OURS["ours: and choosing, without stopping"]) > mean_volume(PEERS["random"])
 
 
 def test_volume_is_of_what_was_known_by_then() -> None:
