@@ -23,6 +23,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
+from search.benchmarks.pictures import MISSING, can_draw
 from search.benchmarks.recorded_designs import (
     TABLE,
     Measurement,
@@ -309,6 +310,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.action == "record":
         record_designs(recorded_study(), args.folder, args.processes, _say)
         return 0
+    if args.write and not can_draw():
+        print(MISSING, file=sys.stderr)
+        return 2
     designs = read_table() if TABLE.is_file() else []
     n_designs = sum(1 for _ in list_designs(recorded_study()))
     if len(designs) < n_designs:

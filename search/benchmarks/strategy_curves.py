@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from search.benchmarks.pictures import make_figure, save_figure
 from search.pareto import hypervolume
-from storage.artifacts import write_by_rename, write_text_atomically
+from storage.artifacts import write_text_atomically
 
 REFERENCE = (1 / 24, 0.03)
 """Accuracy of a guess, and a cost above that of all designs."""
@@ -76,10 +77,8 @@ def format_table(curves: Curves, at: Sequence[int], peers: Collection[str]) -> s
 
 def plot(curves: Curves, at: Sequence[int], peers: Collection[str], shown: Collection[str], path: Path = PLOT) -> None:
     """Median and quartiles of these strategies over epochs, with the best peer's end as a line."""
-    from matplotlib.figure import Figure  # in the extra benchmark
-
     best, volume = _find_best(curves, peers)
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    figure = make_figure(9, 5)
     axes = figure.add_subplot(xlabel="epochs trained", ylabel="hypervolume: accuracy x decades of inference cost")
     for name in shown:
         low, middle, high = np.quantile(np.array(curves[name]), [0.25, 0.5, 0.75], axis=0)
@@ -91,8 +90,7 @@ def plot(curves: Curves, at: Sequence[int], peers: Collection[str], shown: Colle
     low = min(float(np.median(np.array(curves[name])[:, len(at) // 10])) for name in shown)
     axes.set_ylim(bottom=low)
     axes.legend(loc="lower right", frameon=False)
-    with write_by_rename(path) as unfinished:
-        figure.savefig(unfinished, dpi=130)
+    save_figure(figure, path)
 
 
 def write_section(text: str, path: Path = README) -> None:

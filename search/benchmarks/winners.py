@@ -19,6 +19,8 @@ from pathlib import Path
 import optuna
 
 from search.benchmarks.hardware_table import ExampleNetwork, build_all, describe_builds
+from search.benchmarks.pictures import MISSING, can_draw
+from search.benchmarks.winners_plot import plot_winners
 from search.hardware_estimates import study_target
 from search.promotion import N_REFERENCE_FRAMES, measure_weights
 from search.reports.study_report import StudyReport, load_study_report
@@ -85,6 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints two tables. Exit code 1 where a build failed, 2 where study, trial or data are missing. Resumes."""
     args = _parse_arguments(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if not can_draw():
+        print(MISSING, file=sys.stderr)
+        return 2
     try:
         database = open_existing_database(args.storage)
         report = load_study_report(database, args.study)
@@ -99,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     judged = judge_designs(designs, config, file, fresh, args.folder, args.seeds, args.processes)
     print(format_judged(judged))
     write_text_atomically(args.folder / "winners.json", _as_json(judged))
+    plot_winners(report, {one.name: one.trainings for one in judged}, args.folder / "winners.png")
     exported = [export_winner(one, config, file, args.folder) for one in judged]
     if args.no_build:
         return 0

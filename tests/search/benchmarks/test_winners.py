@@ -59,6 +59,7 @@ def test_winner_and_baseline_are_judged_on_the_same_frames(
     _, _, baseline, winner = capsys.readouterr().out.splitlines()
     assert baseline.startswith(f"| {BASELINE} |")
     assert winner.startswith("| trial 0, stage 1 |")
+    assert Path("runs/winners/winners.png").read_bytes().startswith(b"\x89PNG")
     judged = json.loads(Path("runs/winners/winners.json").read_text())
     assert [len(one["seeds"]) for one in judged] == [2, 2]
     assert [one["design"]["architecture"] for one in judged][1] == json.loads(
