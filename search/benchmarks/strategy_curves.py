@@ -59,36 +59,39 @@ def find_epochs(curve: Sequence[float], at: Sequence[int], volume: float) -> int
     return next((epochs for epochs, value in zip(at, curve, strict=True) if value >= volume), None)
 
 
-def format_table(curves: Curves, at: Sequence[int], peers: Collection[str]) -> str:
-    """Of each strategy the final volume, and the epochs to the best peer's."""
-    best, volume = _find_best(curves, peers)
+def format_table(curves: Curves, at: Sequence[int], opponents: Sequence[str]) -> str:
+    """Of each strategy the final volume, and the epochs to the final volume of each opponent, with their share."""
+    volumes = {name: _end(curves[name]) for name in opponents}
     lines = [
-        f"| strategy | hypervolume after {at[-1]} epochs, quartiles | epochs to {best}'s {volume:.4f} | share |",
-        "|---|--:|--:|--:|",
+        f"| strategy | hypervolume after {at[-1]} epochs, quartiles | "
+        + " | ".join(f"epochs to {name}'s {volume:.4f} | share" for name, volume in volumes.items())
+        + " |",
+        f"|---|--:|{'--:|--:|' * len(volumes)}",
     ]
     for name, several in curves.items():
-        volumes = quartiles([curve[-1] for curve in several])
-        needed = quartiles([find_epochs(curve, at, volume) or math.inf for curve in several])
-        epochs = "never" if math.isinf(needed[1]) else f"{needed[1]:.0f} ({needed[0]:.0f} to {needed[2]:.0f})"
-        share = "" if math.isinf(needed[1]) else f"{needed[1] / at[-1]:.2f}"
-        lines.append(f"| {name} | {volumes[1]:.4f} ({volumes[0]:.4f} to {volumes[2]:.4f}) | {epochs} | {share} |")
-    return "\n".join(line.replace("inf", "never") for line in lines)
+        low, middle, high = quartiles([curve[-1] for curve in several])
+        needed = [_describe_epochs(several, at, volume) for volume in volumes.values()]
+        lines.append(f"| {name} | {middle:.4f} ({low:.4f} to {high:.4f}) | {' | '.join(needed)} |")
+    return "\n".join(lines)
 
 
-def plot(curves: Curves, at: Sequence[int], peers: Collection[str], shown: Collection[str], path: Path = PLOT) -> None:
-    """Median and quartiles of these strategies over epochs, with the best peer's end as a line."""
-    best, volume = _find_best(curves, peers)
+def find_best(curves: Curves, names: Collection[str]) -> str:
+    """Of these strategies the one whose median is highest at the end."""
+    return max(names, key=lambda name: _end(curves[name]))
+
+
+def plot(curves: Curves, at: Sequence[int], peers: Collection[str], opponent: str, path: Path = PLOT) -> None:
+    """Median and quartiles over epochs, peers dashed, with the opponent's end as a line."""
     figure = make_figure(9, 5)
     axes = figure.add_subplot(xlabel="epochs trained", ylabel="hypervolume: accuracy x decades of inference cost")
-    for name in shown:
-        low, middle, high = np.quantile(np.array(curves[name]), [0.25, 0.5, 0.75], axis=0)
+    for name, several in curves.items():
+        low, middle, high = np.quantile(np.array(several), [0.25, 0.5, 0.75], axis=0)
         (line,) = axes.plot(at, middle, linestyle="--" if name in peers else "-", label=name)
         axes.fill_between(at, low, high, alpha=0.15, color=line.get_color(), linewidth=0)
-    axes.axhline(volume, color="gray", linewidth=0.8)
-    axes.annotate(f"{best} at its end", (at[-1], volume), ha="right", va="bottom", color="gray")
+    axes.axhline(_end(curves[opponent]), color="gray", linewidth=0.8)
+    axes.annotate(f"{opponent} at its end", (at[0] / 2, _end(curves[opponent])), va="bottom", color="gray")
     axes.set_xlim(0, at[-1])
-    low = min(float(np.median(np.array(curves[name])[:, len(at) // 10])) for name in shown)
-    axes.set_ylim(bottom=low)
+    axes.set_ylim(bottom=min(float(np.median(np.array(several)[:, len(at) // 10])) for several in curves.values()))
     axes.legend(loc="lower right", frameon=False)
     save_figure(figure, path)
 
@@ -107,8 +110,15 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return float(low), float(middle), float(high)
 
 
-def _find_best(curves: Curves, peers: Collection[str]) -> tuple[str, float]:
-    """The peer whose median is highest at the end, and that median."""
-    finals = {name: quartiles([curve[-1] for curve in several])[1] for name, several in curves.items()}
-    best = max((name for name in curves if name in peers), key=finals.__getitem__)
-    return best, finals[best]
+def _end(several: Sequence[Sequence[float]]) -> float:
+    """The median over the seeds at the end."""
+    return quartiles([curve[-1] for curve in several])[1]
+
+
+def _describe_epochs(several: Sequence[Sequence[float]], at: Sequence[int], volume: float) -> str:
+    """Two cells: quartiles of the epochs to this volume, and their median's share of all."""
+    low, middle, high = quartiles([find_epochs(curve, at, volume) or math.inf for curve in several])
+    if math.isinf(middle):
+        return "not reached | "
+    upper = "not reached" if math.isinf(high) else f"{high:.0f}"
+    return f"{middle:.0f} ({low:.0f} to {upper}) | {middle / at[-1]:.2f}"

@@ -25,7 +25,7 @@ from search.benchmarks.strategies import (
     Strategy,
     Table,
 )
-from search.benchmarks.strategy_curves import Trace, find_epochs, format_table, measure_curve
+from search.benchmarks.strategy_curves import Trace, find_best, find_epochs, format_table, measure_curve
 from workers.inference_cost import count_cost
 
 TARGETS = (0.008, 0.0055, 0.004, 0.003)
@@ -76,10 +76,11 @@ def test_peers_find_one_point_at_the_end_of_each_trial(name: str, table: Table) 
         pytest.importorskip("syne_tune", reason="it is in the extra benchmark")
     trace = PEERS[name](table, 200, 3)
     assert 200 <= trace.epochs < 214
-    known = {(p.accuracy, p.inference_cost) for design in table.designs.values() for p in design.points}
+    known = {(p.accuracy, p.inference_cost) for design in table.designs.values() for p in design.measurements}
     assert set(trace.points) <= known
     spent = [epochs for epochs, _, _ in trace.found]
-    assert all(later - before >= 6 for before, later in itertools.pairwise(spent))
+    least = 3 if name == "Syne Tune MO-ASHA" else 6  # its first rung, and a network that is not pruned
+    assert all(later - before >= least for before, later in itertools.pairwise(spent))
     again = PEERS[name](table, 200, 3)
     assert again.found == trace.found, "the same seed gives the same run"
 
@@ -124,17 +125,22 @@ def test_volume_is_of_what_was_known_by_then() -> None:
     assert find_epochs(curve, [9, 10, 20, 25], 0.4) is None
 
 
-def test_share_is_of_the_best_peers_training() -> None:
+def test_share_is_of_the_opponents_training() -> None:
     at = [20, 40, 60]
     curves = {
         "random": [[0.1, 0.2, 0.25], [0.1, 0.2, 0.25], [0.1, 0.1, 0.2]],
         "Optuna TPE": [[0.1, 0.2, 0.3], [0.1, 0.3, 0.3], [0.1, 0.2, 0.2]],
         "all": [[0.3, 0.3, 0.4], [0.2, 0.3, 0.4], [0.3, 0.3, 0.4]],
     }
-    random_, tpe, ours = format_table(curves, at, PEERS).splitlines()[2:]
-    assert random_ == "| random | 0.2500 (0.2000 to 0.2500) | never |  |"
-    assert tpe.startswith("| Optuna TPE | 0.3000 (")
-    assert ours == "| all | 0.4000 (0.4000 to 0.4000) | 20 (20 to 40) | 0.33 |"
+    assert find_best(curves, ["random", "Optuna TPE"]) == "Optuna TPE"
+    head, _, random_, tpe, ours = format_table(curves, at, ["random", "Optuna TPE"]).splitlines()
+    assert "| epochs to random's 0.2500 | share | epochs to Optuna TPE's 0.3000 | share |" in head
+    assert random_ == "| random | 0.2500 (0.2000 to 0.2500) | 60 (60 to not reached) | 1.00 | not reached |  |"
+    assert (
+        tpe
+        == "| Optuna TPE | 0.3000 (0.2000 to 0.3000) | 60 (40 to not reached) | 1.00 | 60 (40 to not reached) | 1.00 |"
+    )
+    assert ours == "| all | 0.4000 (0.4000 to 0.4000) | 20 (20 to 40) | 0.33 | 20 (20 to 40) | 0.33 |"
 
 
 def test_known_design_is_tried_first(table: Table) -> None:

@@ -24,6 +24,6 @@ def test_section_alone_is_replaced(tmp_path: Path) -> None:
 
 
 def test_plot_is_a_picture(tmp_path: Path) -> None:
-    plot(CURVES, [10, 20], {"random"}, list(CURVES), tmp_path / "plot.png")
+    plot(CURVES, [10, 20], {"random"}, "random", tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     assert [file.name for file in tmp_path.iterdir()] == ["plot.png"]
