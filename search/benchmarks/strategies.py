@@ -175,8 +175,6 @@ class Ours:
     """Of many draws the one is trained that the surrogate expects most of; else TPE's own draw."""
     starts_warm: bool = True
     """The first trial is the design that is known to be good."""
-    promotes: bool = False
-    """A trial that was stopped goes on once it is among the best of its rung, for the rung has got worse since."""
 
     def __call__(self, table: Table, budget: int, seed: int) -> Trace:
         run = _OurRun(self, table, seed)
@@ -199,7 +197,6 @@ class _OurRun:
         self.rungs: dict[int, list[RungResult]] = {epoch: [] for epoch in RUNG_EPOCHS}
         self.points: list[Point] = []
         self.trained: set[int] = set()
-        self.stopped: list[_Stopped] = []
         self.n_repeated = 0
 
     def suggest(self) -> optuna.Trial:
@@ -229,59 +226,42 @@ class _OurRun:
 
     def train_next(self) -> None:
         """One trial up to where it is stopped."""
-        stopped = next((one for one in self.stopped if self.goes_on(one.last, one.trial)), None)
-        if stopped is not None:
-            self.stopped.remove(stopped)
-            self.climb(stopped.trial, stopped.design, stopped.last.epoch)
-            return
         trial, choices = self.suggest(), self.table.choices
         design = self.table.find({name: trial.suggest_categorical(name, several) for name, several in choices.items()})
         is_new = id(design) not in self.trained
         self.n_repeated = 0 if is_new else self.n_repeated + 1
         self.trained.add(id(design))
         if is_new:
-            self.climb(trial, design, 0)
+            self.climb(trial, design)
         else:  # a design that was trained before is answered from the record
             self.tell(trial, design)
 
-    def climb(self, trial: optuna.Trial, design: RecordedDesign, epoch: int) -> None:
-        """Trains from this epoch to the rung where the trial is stopped, or to its end."""
+    def climb(self, trial: optuna.Trial, design: RecordedDesign) -> None:
+        """Trains to the rung where the trial is stopped, or to its end."""
+        before = 0
         for one in design.measurements:
-            if one.epoch <= epoch:
-                continue
-            self.trace.epochs += one.epoch - epoch
-            epoch = one.epoch
+            self.trace.epochs += one.epoch - before
+            before = one.epoch
             if one.stage is not None:
                 self.trace.add(one.accuracy, one.inference_cost)
                 row = self.encoder.encode(design.params)
                 self.points.append(Point(row, one.inference_cost, one.accuracy))
-            if self.parts.stops and one.epoch in self.rungs:
-                self.rungs[one.epoch].append(RungResult("", trial.number, 0, epoch, one.accuracy, one.inference_cost))
-                if not self.goes_on(one, trial):
-                    if self.parts.promotes:
-                        self.stopped.append(_Stopped(trial, design, one))
-                    else:
-                        self.study.tell(trial, state=TrialState.PRUNED)
-                    return
+            if self.parts.stops and one.epoch in self.rungs and not self.goes_on(trial, one):
+                self.study.tell(trial, state=TrialState.PRUNED)
+                return
         self.tell(trial, design)
 
-    def goes_on(self, at: Measurement, trial: optuna.Trial) -> bool:
-        """Whether the trial is among the best of its rung by now."""
-        several = self.rungs[at.epoch]
-        own = next(one for one in several if one.trial_number == trial.number)
-        return goes_on(own, [one for one in several if one is not own], KEPT)
+    def goes_on(self, trial: optuna.Trial, at: Measurement) -> bool:
+        """Whether the trial is among the best that reached this rung so far."""
+        own, others = RungResult("", trial.number, 0, at.epoch, at.accuracy, at.inference_cost), self.rungs[at.epoch]
+        decided = goes_on(own, others, KEPT)
+        others.append(own)
+        return decided
 
     def tell(self, trial: optuna.Trial, design: RecordedDesign) -> None:
         """The values of the last point."""
         last = design.points[-1]
         self.study.tell(trial, [last.accuracy, last.inference_cost])
-
-
-@dataclass(frozen=True)
-class _Stopped:
-    trial: optuna.Trial
-    design: RecordedDesign
-    last: Measurement
 
 
 WARM_PEER = "Optuna TPE, warm start"
@@ -301,7 +281,6 @@ OURS: Mapping[str, Strategy] = {
     "ours: and choosing, without stopping": Ours(stops=False, starts_warm=False),
     "ours: and choosing and stopping": Ours(starts_warm=False),
     "ours: and a warm start": Ours(),
-    "ours: and promotion of stopped trials": Ours(promotes=True),
 }
 
 

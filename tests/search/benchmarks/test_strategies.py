@@ -95,16 +95,6 @@ def test_ours_finds_the_points_of_all_stages_and_is_charged_for_stopped_trials(t
     assert ends == sorted(ends)
 
 
-def test_stopped_trials_are_promoted_when_their_rung_got_worse(table: Table) -> None:
-    stopped = Ours(chooses=False, starts_warm=False)(table, 400, 3)
-    promoted = Ours(chooses=False, starts_warm=False, promotes=True)(table, 400, 3)
-    assert promoted.found[:3] == stopped.found[:3], "the first ones are not stopped yet"
-    assert promoted.found != stopped.found
-    known = {(p.accuracy, p.inference_cost) for design in table.designs.values() for p in design.points}
-    assert set(promoted.points) <= known
-    assert len(set(promoted.points)) == len(promoted.points), "a trial that goes on is not trained from its start"
-
-
 def test_choosing_needs_less_training_than_the_sampler_alone(table: Table) -> None:
     at = list(range(20, 301, 10))
 
