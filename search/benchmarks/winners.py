@@ -1,8 +1,8 @@
 """Networks that a study found against BacalhauNet: `python -m search.judge_winners STUDY TRIAL:STAGE ...`.
 
-Each is trained with several seeds on the study's data, BacalhauNet by its paper's method. They are measured on test
-frames, and on those of a twin that no search has seen. The training of median validation accuracy is exported, and
-built with FINN.
+Each is trained with several seeds on the study's data for as many epochs in all, BacalhauNet by its paper's method. They
+are measured on test frames, and on those of a twin that no search has seen. The training of median validation accuracy
+is exported, and built with FINN.
 """
 
 from __future__ import annotations
@@ -121,6 +121,19 @@ def find_design(report: StudyReport, trial: int, stage: int) -> Design:
     return point.design.model_copy(update={"stages": point.design.stages[:stage]})
 
 
+def fill_epochs(design: Design, n_epochs: int) -> Design:
+    """The design trained for so many epochs in all: what it has less goes to its last stage, the one before, and so on.
+
+    A design that is trained longer stays as it is.
+    """
+    epochs = [design.training.epochs, *(stage.epochs for stage in design.stages)]
+    for index in range(n_epochs - sum(epochs)):
+        epochs[-1 - index % len(epochs)] += 1
+    stages = [stage.model_copy(update={"epochs": n}) for stage, n in zip(design.stages, epochs[1:], strict=True)]
+    training = design.training.model_copy(update={"epochs": epochs[0]})
+    return design.model_copy(update={"training": training, "stages": tuple(stages)})
+
+
 def judge_designs(
     designs: Mapping[str, Design],
     config: StudyConfig,
@@ -134,7 +147,8 @@ def judge_designs(
     from workers.benchmarks.campaigns import Campaign, run_campaign  # import torch, which a wrong name does not need
     from workers.benchmarks.recipes import small_net_ways
 
-    ways = {BASELINE: small_net_ways()[BASELINE], **designs}
+    baseline = small_net_ways()[BASELINE]
+    ways = {BASELINE: baseline, **{name: fill_epochs(one, baseline.n_epochs) for name, one in designs.items()}}
     campaign = Campaign(ways, n_seeds, request_frames(config, file), folder, processes)
     results = run_campaign(campaign, _say)
     judged = []

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from search import run
-from search.benchmarks.winners import BASELINE, Judged, JudgedSeed, find_design, format_judged, main
+from search.benchmarks.winners import BASELINE, Judged, JudgedSeed, fill_epochs, find_design, format_judged, main
 from search.reports.study_report import StudyReport, load_study_report
 from search.study import StudyError
 from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer, Linear
+from spaces.pruning_stages import CostAwareStage
 from spaces.search_space import Design, TrainingSettings
 from storage.database import open_database
 
@@ -83,6 +84,16 @@ def test_winner_is_trained_up_to_its_own_stage_and_from_nothing(report: StudyRep
     heir = replace(trial, design=trial.design.model_copy(update={"parent": trial.design}))
     with pytest.raises(StudyError, match="trial 0 began with the weights of another"):
         find_design(replace(report, trials=(heir,)), 0, 1)
+
+
+def test_winner_is_trained_as_long_as_the_baseline() -> None:
+    stage = CostAwareStage(inference_cost=0.01, epochs=2)
+    design = DESIGN.model_copy(update={"stages": (stage, stage)})
+    for n_epochs, expected in ((7, [3, 2, 2]), (5, [3, 2, 2]), (9, [3, 3, 3]), (11, [4, 3, 4])):
+        filled = fill_epochs(design, n_epochs)
+        assert [filled.training.epochs, *(one.epochs for one in filled.stages)] == expected
+        assert filled.architecture == design.architecture
+    assert fill_epochs(DESIGN, 5).training.epochs == 5
 
 
 def test_table_has_mean_and_standard_error_and_the_share_of_the_cost() -> None:
