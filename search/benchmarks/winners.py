@@ -1,8 +1,8 @@
 """Networks that a study found against BacalhauNet: `python -m search.judge_winners STUDY TRIAL:STAGE ...`.
 
-Each is trained with several seeds on the study's data for as many epochs in all, BacalhauNet by its paper's method. They
-are measured on test frames, and on those of a twin that no search has seen. The training of median validation accuracy
-is exported, and built with FINN.
+Each is trained with several seeds on the study's data for as many epochs in all: BacalhauNet by its paper's method, and
+once more in the way of the others, which shows what is due to the training. They are measured on test frames, and on
+those of a twin that no search has seen. The training of median validation accuracy is exported, and built with FINN.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ from storage.studies import load_study_record
 from storage.twin.cached_twin import ensure_twin
 
 BASELINE = "BacalhauNet, its paper's method"
+
+SAME_TRAINING = "BacalhauNet, trained as the others"
 
 STUDY_NAME = "winners"
 
@@ -143,12 +145,16 @@ def judge_designs(
     n_seeds: int,
     processes: int,
 ) -> list[Judged]:
-    """Trains what is not trained yet, the baseline first, and measures it."""
+    """Trains what is not trained yet, BacalhauNet first, and measures it."""
     from workers.benchmarks.campaigns import Campaign, run_campaign  # import torch, which a wrong name does not need
-    from workers.benchmarks.recipes import small_net_ways
+    from workers.benchmarks.recipes import bacalhaunet_by_targets, small_net_ways
 
     baseline = small_net_ways()[BASELINE]
-    ways = {BASELINE: baseline, **{name: fill_epochs(one, baseline.n_epochs) for name, one in designs.items()}}
+    ways = {
+        BASELINE: baseline,
+        SAME_TRAINING: bacalhaunet_by_targets(),
+        **{name: fill_epochs(one, baseline.n_epochs) for name, one in designs.items()},
+    }
     campaign = Campaign(ways, n_seeds, request_frames(config, file), folder, processes)
     results = run_campaign(campaign, _say)
     judged = []

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from search import run
-from search.benchmarks.winners import BASELINE, Judged, JudgedSeed, fill_epochs, find_design, format_judged, main
+from search.benchmarks.winners import (
+    BASELINE,
+    SAME_TRAINING,
+    Judged,
+    JudgedSeed,
+    fill_epochs,
+    find_design,
+    format_judged,
+    main,
+)
 from search.reports.study_report import StudyReport, load_study_report
 from search.study import StudyError
 from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer, Linear
@@ -57,19 +66,22 @@ def test_winner_and_baseline_are_judged_on_the_same_frames(
 ) -> None:
     capsys.readouterr()
     assert main(["tiny", "0:1", "--seeds", "2", "--no-build"]) == 0
-    _, _, baseline, winner = capsys.readouterr().out.splitlines()
+    _, _, baseline, in_our_way, winner = capsys.readouterr().out.splitlines()
     assert baseline.startswith(f"| {BASELINE} |")
+    assert in_our_way.startswith(f"| {SAME_TRAINING} |")
     assert winner.startswith("| trial 0, stage 1 |")
     assert Path("runs/winners/winners.png").read_bytes().startswith(b"\x89PNG")
     judged = json.loads(Path("runs/winners/winners.json").read_text())
-    assert [len(one["seeds"]) for one in judged] == [2, 2]
-    assert [one["design"]["architecture"] for one in judged][1] == json.loads(
+    assert [len(one["seeds"]) for one in judged] == [2, 2, 2]
+    assert [one["design"]["architecture"] for one in judged][2] == json.loads(
         report.trials[0].design.architecture.model_dump_json()
     )
     for one in judged:
         assert len({seed["n_frames"] for seed in one["seeds"]}) == 1
         assert one["seeds"][0] != one["seeds"][1]
-    assert judged[1]["seeds"][0]["inference_cost"] == pytest.approx(0.0005, rel=0.02)
+        design = Design.model_validate_json(json.dumps(one["design"]))
+        assert design.n_epochs == 15
+    assert judged[2]["seeds"][0]["inference_cost"] == pytest.approx(0.0005, rel=0.02)
     for folder in ("BacalhauNet-its-papers-method", "trial-0-stage-1"):
         files = {file.name for file in Path("runs/winners/artifacts", folder).iterdir()}
         assert files == {"architecture.json", "weights.safetensors", "model.onnx", "proof.npz"}
