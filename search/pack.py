@@ -9,20 +9,22 @@ from pathlib import Path
 
 import optuna
 
-from search.packing import pack_study
+from search.packing import PackError, pack_study
 from search.study import StudyError
+from spaces.study_config import ConfigError
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.command_options import add_artifacts_option, add_storage_option
 from storage.database import DatabaseError, open_existing_database
+from storage.leases import StudyLeaseError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints what the file holds. Exit code 2 where there is no such study, or the file cannot be written."""
+    """Prints what the file holds. Exit code 2 where there is no such study, a run drives it, or no file can be made."""
     args = _parse_arguments(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         packed = pack_study(open_existing_database(args.storage), ArtifactStore(args.artifacts), args.study, args.file)
-    except (ArtifactError, DatabaseError, StudyError) as error:
+    except (ArtifactError, ConfigError, DatabaseError, PackError, StudyError, StudyLeaseError) as error:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import optuna
 
-from search.packing import PackError, unpack_study
+from search.packing import PackError, open_pack, unpack_study
 from search.study import StudyError
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.command_options import add_artifacts_option, add_storage_option
 from storage.database import DatabaseError, open_database
+from storage.leases import StudyLeaseError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,9 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         store = ArtifactStore(args.artifacts)
         store.check_can_write()
-        unpacked = unpack_study(args.file, open_database(args.storage), store)
-    except (ArtifactError, DatabaseError, PackError, StudyError) as error:
+        with open_pack(args.file) as archive:
+            unpacked = unpack_study(archive, open_database(args.storage), store)
+    except (ArtifactError, DatabaseError, PackError, StudyError, StudyLeaseError) as error:
         print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"cannot write into {args.artifacts}: {error.strerror}", file=sys.stderr)
         return 2
     print(f"{unpacked.study_name}: {unpacked.n_trials} trials, {unpacked.n_files} files; search.run goes on with it")
     return 0

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
 
 from storage.database import Database, insert_row
 from storage.tables import builds, estimates, evaluations, replicates, rungs, studies
@@ -66,10 +66,13 @@ def forget_study(db: Database, name: str) -> None:
         connection.execute(delete(studies).where(studies.c.name == name))
 
 
-def copy_study_rows(source: Database, target: Database, name: str, estimate_keys: Collection[str]) -> None:
+def copy_study_rows(
+    source: Database, target: Database, name: str, estimate_keys: Collection[str], rename_from: str | None = None
+) -> None:
     """Copies a study's rows and the estimates of these keys to a database that has none of its name.
 
-    Builds are left out: their files are elsewhere.
+    All in one transaction; with `rename_from`, it also gives Optuna's study of that name this one. Builds are left out:
+    their files are elsewhere. Raises StudyRecordError where the target has other estimates of the same keys.
     """
     with source.engine.connect() as connection:
         rows = {
@@ -77,13 +80,24 @@ def copy_study_rows(source: Database, target: Database, name: str, estimate_keys
             for table in (evaluations, rungs, replicates)
         }
         rows[studies] = connection.execute(select(studies).where(studies.c.name == name)).mappings().all()
-        finished = select(estimates).where(estimates.c.finished_at.is_not(None))
-        rows[estimates] = [row for row in connection.execute(finished).mappings() if row["key"] in estimate_keys]
+        finished = connection.execute(select(estimates).where(estimates.c.finished_at.is_not(None))).mappings()
+        copied = {row["key"]: row for row in finished if row["key"] in estimate_keys}
     with target.engine.begin() as connection:
-        for table, several in rows.items():
+        for key, hardware in connection.execute(select(estimates.c.key, estimates.c.hardware)):
+            known = copied.pop(key, None)
+            if known is not None and hardware is not None and known["hardware"] != hardware:
+                raise StudyRecordError(
+                    f"the database has another estimate of {name}'s networks, by another FINN; "
+                    "expected another --storage"
+                )
+        for table, several in {**rows, estimates: list(copied.values())}.items():
             for row in several:
-                statement = insert_row(target, table, dict(row))
-                connection.execute(statement.on_conflict_do_nothing() if table is estimates else statement)
+                connection.execute(insert_row(target, table, dict(row)))
+        if rename_from is not None:  # Optuna has no call for it
+            connection.execute(
+                text("UPDATE studies SET study_name = :name WHERE study_name = :before"),
+                {"name": name, "before": rename_from},
+            )
 
 
 def list_studies(db: Database) -> list[str]:

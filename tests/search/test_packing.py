@@ -10,20 +10,26 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from sqlalchemy import delete, update
 
-from search import pack, run, unpack
+from search import pack, packing, run, unpack
 from search.budget import Limits
 from search.loop import run_search
+from search.optuna_storage import open_optuna_storage
+from search.processes.driver_lease import hold_study
 from search.reports.formats import report_as_json
 from search.reports.study_report import load_study_report
-from storage.database import Database, open_database
+from storage.database import open_database
 from storage.evaluations import load_evaluations
+from storage.tables import estimates, evaluations, studies
 from tests.search.estimate_maker import estimate_maker
-from tests.search.search_study import complete, hardware_config, make_search, small_config
+from tests.search.search_study import complete, hardware_config, make_search
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,53 +112,173 @@ def count_epochs(folder: Path, trial: int) -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class Place:
+    """A database and a folder of artifacts."""
+
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.folder}/studies.db"
+
+    @property
+    def options(self) -> list[str]:
+        return ["--storage", self.url, "--artifacts", str(self.folder / "artifacts")]
+
+    def report(self) -> dict[str, Any]:
+        return report_as_json(load_study_report(open_database(self.url), "small"))
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Place:
+    """With a study of hardware metrics in it."""
+    place = Place(tmp_path / "here")
+    database = open_database(place.url)
+    with estimate_maker(database):
+        config = hardware_config("lut: {}, latency_us: {}")
+        run_search(make_search(config, database, place.folder, complete, limits=Limits(4, 12, None)))
+    return place
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Place:
+    return Place(tmp_path / "there")
+
+
+@pytest.fixture
+def file(here: Place, tmp_path: Path) -> Path:
+    """The study, packed."""
+    path = tmp_path / "small.zip"
+    assert pack.main(["small", str(path), *here.options]) == 0
+    return path
+
+
 def test_study_of_hardware_metrics_has_the_same_report_elsewhere(
-    sqlite: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    here: Place, there: Place, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = hardware_config("lut: {}, latency_us: {}")
-    with estimate_maker(sqlite):
-        run_search(make_search(config, sqlite, tmp_path, complete, limits=Limits(4, 12, None)))
-    assert pack.main(["small", str(tmp_path / "small.zip"), "--storage", sqlite.url]) == 0
+    assert pack.main(["small", str(file), *here.options]) == 0
     assert "4 trials of small, 0 files" in capsys.readouterr().out
-    there = f"sqlite:///{tmp_path}/there.db"
-    options = ["--storage", there, "--artifacts", str(tmp_path / "there")]
-    assert unpack.main([str(tmp_path / "small.zip"), *options]) == 0
-    assert report_of(there) == report_of(sqlite.url)
-
-    assert unpack.main([str(tmp_path / "small.zip"), *options]) == 2
+    assert unpack.main([str(file), *there.options]) == 0
+    assert there.report() == here.report()
+    assert unpack.main([str(file), *there.options]) == 2
     assert "study small is in the database already" in capsys.readouterr().err
-    assert report_of(there) == report_of(sqlite.url)
+    assert there.report() == here.report()
 
 
-def report_of(url: str) -> dict[str, Any]:
-    return report_as_json(load_study_report(open_database(url), "small"))
+def test_rows_without_a_study_of_optunas_are_kept(here: Place, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As after the study was deleted in Optuna dashboard."""
+    storage = open_optuna_storage(open_database(here.url))
+    for name in optuna.study.get_all_study_names(storage):
+        optuna.delete_study(study_name=name, storage=storage)
+    before = len(load_evaluations(open_database(here.url), "small"))
+    assert unpack.main([str(file), *here.options]) == 2
+    assert "study small is in the database already" in capsys.readouterr().err
+    assert len(load_evaluations(open_database(here.url), "small")) == before == 8
 
 
-def test_missing_study_and_file_are_named(sqlite: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert pack.main(["none", str(tmp_path / "none.zip"), "--storage", sqlite.url]) == 2
+def test_process_that_is_killed_while_it_unpacks_leaves_no_study(
+    here: Place, there: Place, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(packing, "copy_study_rows", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            unpack.main([str(file), *there.options])
+    assert "small" not in optuna.study.get_all_study_names(open_optuna_storage(open_database(there.url)))
+    assert unpack.main([str(file), *there.options]) == 0
+    assert there.report() == here.report()
+    assert optuna.study.get_all_study_names(open_optuna_storage(open_database(there.url))) == ["small"]
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_study_that_is_driven_is_neither_packed_nor_unpacked(
+    here: Place, there: Place, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place, call in ((here, pack.main), (there, unpack.main)):
+        with hold_study(open_database(place.url), "small"):
+            arguments = ["small", str(file)] if place is here else [str(file)]
+            assert call([*arguments, *place.options]) == 2
+            assert "small" in capsys.readouterr().err
+    assert optuna.study.get_all_study_names(open_optuna_storage(open_database(there.url))) == []
+
+
+def test_other_estimates_of_the_same_networks_are_refused(
+    here: Place, there: Place, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert unpack.main([str(file), *there.options]) == 0
+    database = open_database(there.url)
+    with database.engine.begin() as connection:
+        for table in (evaluations, studies):
+            connection.execute(delete(table))
+        connection.execute(update(estimates).values(hardware={"lut": 1}))
+    storage = open_optuna_storage(database)
+    optuna.delete_study(study_name="small", storage=storage)
+    assert unpack.main([str(file), *there.options]) == 2
+    assert "another estimate of small's networks" in capsys.readouterr().err
+    assert "small" not in optuna.study.get_all_study_names(storage)
+
+
+def test_bad_files_are_named_and_leave_nothing(
+    here: Place, there: Place, tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pack.main(["none", str(tmp_path / "none.zip"), *here.options]) == 2
     assert "study is none" in capsys.readouterr().err
     assert not (tmp_path / "none.zip").exists()
-    assert unpack.main([str(tmp_path / "none.zip"), "--storage", sqlite.url]) == 2
-    assert "none.zip: [Errno 2]" in capsys.readouterr().err
-    (tmp_path / "text.zip").write_text("no archive")
-    assert unpack.main([str(tmp_path / "text.zip"), "--storage", sqlite.url]) == 2
-    assert "expected a file that search.pack wrote" in capsys.readouterr().err
+    assert pack.main(["small", str(tmp_path), *here.options]) == 2
+    assert "is a folder; expected a file" in capsys.readouterr().err
+
+    text = tmp_path / "notes.txt"
+    text.write_text("my notes")
+    assert pack.main(["small", str(text), *here.options]) == 2
+    assert text.read_text() == "my notes"
+    assert unpack.main([str(text), *there.options]) == 2
+    assert unpack.main([str(tmp_path / "none.zip"), *there.options]) == 2
+    damaged = bytearray(file.read_bytes())
+    damaged[200] ^= 255
+    (tmp_path / "damaged.zip").write_bytes(damaged)
+    assert unpack.main([str(tmp_path / "damaged.zip"), *there.options]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 4
+    assert all("expected a file that search.pack wrote" in error for error in errors)
+    assert not (there.folder / "artifacts").exists()
 
 
 @pytest.mark.parametrize(
-    "name", ["../../evil", "artifacts/../../evil", "artifacts/small/evil", "artifacts/other/trials/a"]
+    "name",
+    [
+        "../../evil",
+        "artifacts/../../evil",
+        "artifacts/small/evil",
+        "artifacts/other/trials/00000-01234567/evil",
+        "artifacts/small/trials/00000-01234567/../evil",
+        "artifacts/small/trials/00000-01234567/",
+        "artifacts/small/trials/evil/evil",
+    ],
 )
 def test_files_outside_the_study_are_refused_before_anything_is_written(
-    name: str, sqlite: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, there: Place, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_search(make_search(small_config(), sqlite, tmp_path, complete, limits=Limits(1, 3, None)))
-    file = tmp_path / "small.zip"
-    assert pack.main(["small", str(file), "--storage", sqlite.url]) == 0
     with zipfile.ZipFile(file, "a") as archive:
-        archive.writestr("artifacts/small/trials/00000-1/stage-0.safetensors", b"first")
+        archive.writestr("artifacts/small/trials/00000-01234567/stage-0.safetensors", b"first")
         archive.writestr(name, b"evil")
-    store, there = tmp_path / "there", f"sqlite:///{tmp_path}/there.db"
-    assert unpack.main([str(file), "--storage", there, "--artifacts", str(store)]) == 2
-    assert f"has the file {name}; expected" in capsys.readouterr().err
-    assert not store.exists()
-    assert not list(tmp_path.parent.rglob("evil"))
+    assert unpack.main([str(file), *there.options]) == 2
+    assert f"has the file {name}; expected artifacts/small/trials/TRIAL/FILE" in capsys.readouterr().err
+    assert not (there.folder / "artifacts").exists()
+    assert not list(there.folder.parent.parent.rglob("evil"))
+
+
+def test_file_that_is_there_is_not_replaced(there: Place, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    relative = "small/trials/00000-01234567/stage-0.safetensors"
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(f"artifacts/{relative}", b"packed")
+    path = there.folder / "artifacts" / relative
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"own")
+    assert unpack.main([str(file), *there.options]) == 2
+    assert "is there already with other content; expected another --artifacts" in capsys.readouterr().err
+    assert path.read_bytes() == b"own"
+    path.write_bytes(b"packed")
+    assert unpack.main([str(file), *there.options]) == 0
