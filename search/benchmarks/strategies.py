@@ -1,13 +1,15 @@
 """How much training search strategies need: `python -m search.strategy_benchmark record` and `replay`.
 
 Strategies are replayed on a table of designs that are all trained once. Each gets the same training and the same
-ladder of cost targets. The peers' trial is a design with one target and gives one point, as it does there; ours is a
-design with all targets. What counts is the hypervolume over the epochs that were trained.
+ladder of cost targets, and is told the logarithm of the cost. The peers' trial is a design with one target and gives
+one point, as it does there; ours is a design with all targets. So that it is seen what is due to that alone, the peers'
+samplers are also replayed with trials such as ours. What counts is the hypervolume over the epochs that were trained.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +49,7 @@ from search.benchmarks.strategy_curves import (
 from search.strategy.choosing import LEAST_TRIALS, REFERENCE_FACTOR, list_known_costs
 from search.strategy.early_stopping import goes_on
 from search.strategy.surrogate import AccuracyModel, Encoder, Point, expect_gains
+from storage.command_options import parse_count
 from storage.records import RungResult
 
 TARGET = "target"
@@ -62,6 +65,9 @@ KNOWN_DESIGN = {
 }
 """The member of the space that is most like the small network found by hand."""
 
+
+FIRST_EPOCHS = 20
+"""Where the curves begin."""
 
 MAX_REPEATED = 5
 """After so many suggestions in a row that were trained before, one that was not is drawn at random."""
@@ -102,7 +108,7 @@ def run_optuna(
 ) -> Trace:
     """Each suggestion is trained to its target, and gives one point. One that was trained before costs nothing."""
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler(seed))
-    trace, trained, generator = Trace(), set[Measurement](), random.Random(seed)
+    trace, trained, generator = Trace(), set[tuple[int, int]](), random.Random(seed)
     n_repeated = 0
     if starts_warm:
         study.enqueue_trial(KNOWN_DESIGN)
@@ -111,13 +117,14 @@ def run_optuna(
             study.enqueue_trial({**table.draw(generator), TARGET: generator.randrange(table.n_points)})
         trial = study.ask()
         params = {name: trial.suggest_categorical(name, several) for name, several in table.choices.items()}
-        point = table.find(params).points[trial.suggest_categorical(TARGET, range(table.n_points))]
-        n_repeated = n_repeated + 1 if point in trained else 0
-        if point not in trained:
-            trained.add(point)
+        design, target = table.find(params), trial.suggest_categorical(TARGET, range(table.n_points))
+        point, training = design.points[target], (id(design), target)
+        n_repeated = n_repeated + 1 if training in trained else 0
+        if training not in trained:
+            trained.add(training)
             trace.epochs += point.epoch
             trace.add(point.accuracy, point.inference_cost)
-        study.tell(trial, [point.accuracy, point.inference_cost])
+        study.tell(trial, [point.accuracy, math.log10(point.inference_cost)])
     return trace
 
 
@@ -154,7 +161,7 @@ def run_moasha(table: Table, budget: int, seed: int) -> Trace:
                 break
             trace.epochs += one.epoch - before
             before = one.epoch
-            result = {"epoch": one.epoch, "error": 1 - one.accuracy, "cost": one.inference_cost}
+            result = {"epoch": one.epoch, "error": 1 - one.accuracy, "cost": math.log10(one.inference_cost)}
             if one.epoch == end:
                 trace.add(one.accuracy, one.inference_cost)
                 trained.add((id(design), end))
@@ -175,6 +182,8 @@ class Ours:
     """Of many draws the one is trained that the surrogate expects most of; else TPE's own draw."""
     starts_warm: bool = True
     """The first trial is the design that is known to be good."""
+    sampler: Callable[[int], BaseSampler] = lambda seed: TPESampler(seed=seed)
+    """Of the trials that are not chosen."""
 
     def __call__(self, table: Table, budget: int, seed: int) -> Trace:
         run = _OurRun(self, table, seed)
@@ -191,7 +200,7 @@ class _OurRun:
     def __init__(self, parts: Ours, table: Table, seed: int) -> None:
         self.parts, self.table, self.trace = parts, table, Trace()
         self.generator, self.seed = random.Random(seed), seed
-        self.study = optuna.create_study(directions=["maximize", "minimize"], sampler=TPESampler(seed=seed))
+        self.study = optuna.create_study(directions=["maximize", "minimize"], sampler=parts.sampler(seed))
         distributions = {name: CategoricalDistribution(several) for name, several in table.choices.items()}
         self.encoder = Encoder(distributions)
         self.rungs: dict[int, list[RungResult]] = {epoch: [] for epoch in RUNG_EPOCHS}
@@ -261,37 +270,48 @@ class _OurRun:
     def tell(self, trial: optuna.Trial, design: RecordedDesign) -> None:
         """The values of the last point."""
         last = design.points[-1]
-        self.study.tell(trial, [last.accuracy, last.inference_cost])
+        self.study.tell(trial, [last.accuracy, math.log10(last.inference_cost)])
 
 
 WARM_PEER = "Optuna TPE, warm start"
 """It is told what ours is told at its start."""
 
-PEERS: Mapping[str, Strategy] = {
-    "random": partial(run_optuna, lambda seed: RandomSampler(seed=seed)),
-    "Optuna TPE": partial(run_optuna, lambda seed: TPESampler(seed=seed)),
-    WARM_PEER: partial(run_optuna, lambda seed: TPESampler(seed=seed), starts_warm=True),
-    "Optuna NSGA-II": partial(run_optuna, lambda seed: NSGAIISampler(seed=seed)),
-    "Syne Tune MO-ASHA": run_moasha,
+SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
+    "random": lambda seed: RandomSampler(seed=seed),
+    "Optuna TPE": lambda seed: TPESampler(seed=seed),
+    # The default of 50 would leave its first generation, which is random, when the training is nearly over.
+    "Optuna NSGA-II": lambda seed: NSGAIISampler(seed=seed, population_size=10),
 }
+
+PEERS: Mapping[str, Strategy] = {
+    **{name: partial(run_optuna, sampler) for name, sampler in SAMPLERS.items()},
+    "Syne Tune MO-ASHA": run_moasha,
+    WARM_PEER: partial(run_optuna, SAMPLERS["Optuna TPE"], starts_warm=True),
+}
+
+ALL_POINTS: Mapping[str, Strategy] = {
+    f"{name}, all points": Ours(stops=False, chooses=False, starts_warm=False, sampler=sampler)
+    for name, sampler in SAMPLERS.items()
+}
+"""Peers whose trials are pruned to all targets and give all points, as ours: what is left is due to the search."""
 
 OURS: Mapping[str, Strategy] = {
-    "ours: TPE with all points of a trial": Ours(stops=False, chooses=False, starts_warm=False),
-    "ours: and stopping": Ours(chooses=False, starts_warm=False),
-    "ours: and choosing, without stopping": Ours(stops=False, starts_warm=False),
-    "ours: and choosing and stopping": Ours(starts_warm=False),
-    "ours: and a warm start": Ours(),
+    "ours: stopping alone": Ours(chooses=False, starts_warm=False),
+    "ours: choosing alone": Ours(stops=False, starts_warm=False),
+    "ours: choosing and stopping": Ours(starts_warm=False),
+    "ours: with a warm start, too": Ours(),
 }
 
+STRATEGIES: Mapping[str, Strategy] = {**PEERS, **ALL_POINTS, **OURS}
 
-SHOWN = [*PEERS, "ours: TPE with all points of a trial", "ours: and choosing and stopping"]
+SHOWN = [*PEERS, "Optuna TPE, all points", "ours: choosing and stopping"]
 """In the plot."""
 
 
 def replay(name: str, table: Table, budget: int, n_seeds: int, at: Sequence[int]) -> list[list[float]]:
     """The curves of a strategy, one for each seed."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    strategy = {**PEERS, **OURS}[name]
+    strategy = STRATEGIES[name]
     return [measure_curve(strategy(table, budget, seed), at) for seed in range(n_seeds)]
 
 
@@ -310,15 +330,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{TABLE} has {len(designs)} designs; expected {n_designs}: run `record` first", file=sys.stderr)
         return 2
     table = Table(designs)
-    at = list(range(20, args.budget + 1, 10))
+    at = list(range(FIRST_EPOCHS, args.budget + 1, 10))
     with ProcessPoolExecutor(args.processes) as pool:
-        names = list({**PEERS, **OURS})
+        names = list(STRATEGIES)
         curves = dict(zip(names, pool.map(partial(_replay, table, args.budget, args.seeds, at), names), strict=True))
-    opponents = find_best(curves, [name for name in PEERS if name != WARM_PEER]), WARM_PEER
+    opponents = (
+        find_best(curves, [name for name in PEERS if name != WARM_PEER]),
+        WARM_PEER,
+        find_best(curves, ALL_POINTS),
+    )
     text = format_table(curves, at, opponents)
     print(text)
     if args.write:
-        plot({name: curves[name] for name in SHOWN}, at, PEERS, WARM_PEER)
+        plot({name: curves[name] for name in SHOWN}, at, {*PEERS, *ALL_POINTS}, opponents[0])
         write_section(text)
     return 0
 
@@ -336,9 +360,12 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m search.strategy_benchmark", description="How much training search strategies need."
     )
     parser.add_argument("action", choices=["record", "replay"])
-    parser.add_argument("--seeds", type=int, default=20, help="of replay; default 20")
-    parser.add_argument("--budget", type=int, default=800, help="epochs that each strategy trains; default 800")
-    parser.add_argument("--processes", type=int, default=2, help="at once, of one thread each; default 2")
+    parser.add_argument("--seeds", type=parse_count, default=20, help="of replay; default 20")
+    parser.add_argument("--budget", type=parse_count, default=800, help="epochs that each strategy trains; default 800")
+    parser.add_argument("--processes", type=parse_count, default=2, help="at once, of one thread each; default 2")
     parser.add_argument("--write", action="store_true", help="of replay: also the plot and the table in the README")
     parser.add_argument("--folder", type=Path, default=Path("runs/recorded_designs"), help="where trainings lie")
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.budget < FIRST_EPOCHS:
+        parser.error(f"--budget is {args.budget}; expected at least {FIRST_EPOCHS}")
+    return args

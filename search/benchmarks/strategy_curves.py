@@ -100,7 +100,8 @@ def write_section(text: str, path: Path = README) -> None:
     """Replaces what stands between the two comments of a README."""
     before, _, rest = path.read_text().partition(SECTION[0])
     _, end, after = rest.partition(SECTION[1])
-    assert end, f"{path} has no line {SECTION[0]} with {SECTION[1]} after it"
+    if not end:
+        raise ValueError(f"{path} has no line {SECTION[0]} with {SECTION[1]} after it")
     write_text_atomically(path, f"{before}{SECTION[0]}\n{text}\n{SECTION[1]}{after}")
 
 

@@ -18,12 +18,14 @@ from search.benchmarks.recorded_designs import (
     write_table,
 )
 from search.benchmarks.strategies import (
+    ALL_POINTS,
     KNOWN_DESIGN,
     OURS,
     PEERS,
     Ours,
     Strategy,
     Table,
+    main,
 )
 from search.benchmarks.strategy_curves import Trace, find_best, find_epochs, format_table, measure_curve
 from workers.inference_cost import count_cost
@@ -99,9 +101,22 @@ def test_choosing_needs_less_training_than_the_sampler_alone(table: Table) -> No
     at = list(range(20, 301, 10))
 
     def mean_volume(strategy: Strategy) -> float:
-        return sum(measure_curve(strategy(table, 300, seed), at)[-1] for seed in range(2)) / 2
+        return sum(measure_curve(strategy(table, 300, seed), at)[-1] for seed in range(3)) / 3
 
-    assert mean_volume(OURS["ours: and choosing, without stopping"]) > mean_volume(PEERS["random"])
+    assert mean_volume(OURS["ours: choosing alone"]) > mean_volume(ALL_POINTS["Optuna TPE, all points"])
+
+
+def test_peers_with_all_points_are_charged_as_ours(table: Table) -> None:
+    for name, strategy in ALL_POINTS.items():
+        trace = strategy(table, 200, 3)
+        assert len(trace.points) == trace.epochs / 14 * 5, name
+
+
+@pytest.mark.parametrize("options", [["--budget", "10"], ["--seeds", "0"], ["--processes", "none"]])
+def test_nonsense_is_refused(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["replay", *options])
+    assert "expected" in capsys.readouterr().err
 
 
 def test_volume_is_of_what_was_known_by_then() -> None:

@@ -18,7 +18,7 @@ def test_section_alone_is_replaced(tmp_path: Path) -> None:
     write_section("newer", readme)
     assert readme.read_text() == f"before\n{SECTION[0]}\nnewer\n{SECTION[1]}\nafter\n"
     readme.write_text("no section")
-    with pytest.raises(AssertionError, match="has no line"):
+    with pytest.raises(ValueError, match="has no line"):
         write_section("new", readme)
     assert readme.read_text() == "no section"
 
