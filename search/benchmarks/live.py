@@ -1,9 +1,11 @@
 """Ours against others at equal training time: `python -m search.live_benchmark samplers` or `staged`.
 
 The others are Optuna's samplers, or a staged campaign. Each way has studies of its own, run by `search.run` one after
-another, with the same space, data, recipe and minutes, one trial at a time. What counts is the hypervolume of the
-points that it found. A trial of Optuna's samplers gives one point, that of its last stage, as it does there; ours gives
-one for each stage, and so does a campaign. Finished studies are not run again. One that was stopped begins anew.
+another, with the same space, data and minutes, one trial at a time. What counts is the hypervolume of the points that
+it found. A trial of Optuna's samplers is pruned to one target, and gives one point, as it does there. Ours is pruned to
+one target after the other, and gives a point at each. So that it is seen what is due to that alone, TPE is also run
+with such trials, and a campaign with the joint search's training. Finished studies are not run again. One that was
+stopped begins anew.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,14 @@ from typing import Any
 import optuna
 import yaml
 
+from search.optuna_storage import open_optuna_storage
 from search.pareto import hypervolume
 from search.reports.study_report import StudyReport, load_study_report
 from spaces.study_config import load_study_config
+from storage.artifacts import write_text_atomically
 from storage.child_processes import module_environment
 from storage.command_options import parse_count
-from storage.database import open_existing_database
+from storage.database import Database, open_existing_database
 
 SPACES = Path(__file__).parents[2] / "spaces"
 
@@ -46,9 +49,14 @@ EPOCHS, STAGE_EPOCHS = 4, 2
 JOINT_LADDER = (0.0165, 0.0083, 0.0045, 0.0026)
 """Cost targets against the campaign, whose last rounds of pruning reach the lowest of them."""
 
-OURS, WITHOUT_PARENTS, TPE, NSGA = "ours", "ours, without inheritance", "Optuna TPE", "Optuna NSGA-II"
+OURS, WITHOUT_PARENTS = "ours", "ours, without inheritance"
 
-STAGED, JOINT = "staged campaign", "joint search"
+LADDER_TPE, TPE, NSGA = "Optuna TPE, our targets and points", "Optuna TPE", "Optuna NSGA-II"
+
+STAGED, STAGED_ANEW, JOINT = "staged campaign", "staged campaign, new training and pruning", "joint search"
+
+ROUNDS = ([0.012, 0.02], [0.006, 0.01], [0.0026, 0.005])
+"""Ranges of the cost targets in the campaign's rounds of pruning, where these are of the new kind."""
 
 OUR_PARTS: Mapping[str, object] = {
     "study": {"sampler": "tpe", "candidates": 300, "inherits": True},
@@ -58,11 +66,12 @@ OUR_PARTS: Mapping[str, object] = {
 SAMPLERS: Mapping[str, Mapping[str, object]] = {
     OURS: OUR_PARTS,
     WITHOUT_PARENTS: {"study": {"sampler": "tpe", "candidates": 300}, "early_stopping": {}},
+    LADDER_TPE: {"study": {"sampler": "tpe"}},
     TPE: {"study": {"sampler": "tpe"}},
     NSGA: {"study": {"sampler": "nsga2"}},
 }
 
-WAYS: Mapping[str, Sequence[str]] = {"samplers": list(SAMPLERS), "staged": [STAGED, JOINT]}
+WAYS: Mapping[str, Sequence[str]] = {"samplers": list(SAMPLERS), "staged": [STAGED, STAGED_ANEW, JOINT]}
 """Of each comparison, in the order in which they are run."""
 
 GIVE_ONE_POINT = (TPE, NSGA)
@@ -94,11 +103,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs: list[Run] = []
     try:
         for seed in range(1, args.seeds + 1):
-            minutes: float | None = args.minutes if args.against == "samplers" else None
+            minutes: float | None = None if args.against == "staged" else args.minutes
             for way in WAYS[args.against]:
                 runs.append(run_study(way, seed, minutes, args.frames_per_cell, args.folder.resolve()))
-                if way == STAGED:
-                    minutes = runs[-1].minutes
+                if way == STAGED_ANEW:
+                    minutes = max(run.minutes for run in runs if run.seed == seed)
                 print(f"{way}, seed {seed}: {runs[-1].hypervolume:.4f}", file=sys.stderr, flush=True)
     except BenchmarkError as error:
         print(error, file=sys.stderr)
@@ -120,30 +129,41 @@ def run_study(way: str, seed: int, minutes: float | None, frames_per_cell: int, 
         options = ["--local", "--no-build", "--no-dashboard"]
         options += [] if minutes is None else ["--time-limit", f"{minutes * 60:.0f}s"]
         command = [sys.executable, "-m", "search.run", "study.yaml", *options]
-        started = time.monotonic()
         ended = subprocess.run(command, cwd=own, env=module_environment(), capture_output=True, text=True, check=False)
         if ended.returncode != 0:
             raise BenchmarkError(f"{way}, seed {seed}: {ended.stdout[-2000:]}{ended.stderr[-2000:]}")
-        known = {**what, "took": (time.monotonic() - started) / 60}
-        done.write_text(json.dumps(known))
-    report = load_study_report(open_existing_database(f"sqlite:///{own}/runs/studies.db"), STUDY_NAME)
-    return measure(way, seed, report, known["took"])
+        write_text_atomically(done, json.dumps(what))
+    database = open_existing_database(f"sqlite:///{own}/runs/studies.db")
+    return measure(way, seed, load_study_report(database, STUDY_NAME), find_minutes(database))
+
+
+def find_minutes(database: Database, study_name: str = STUDY_NAME) -> float:
+    """From the start of a study's first trial to the end of its last one."""
+    trials = optuna.load_study(study_name=study_name, storage=open_optuna_storage(database)).get_trials(deepcopy=False)
+    starts = [trial.datetime_start for trial in trials if trial.datetime_start is not None]
+    ends = [trial.datetime_complete for trial in trials if trial.datetime_complete is not None]
+    return (max(ends) - min(starts)).total_seconds() / 60
 
 
 def make_study(way: str, seed: int, frames_per_cell: int) -> dict[str, object]:
     """The study of a way: a space of ours, and what the way has of its own."""
-    study = _load("staged" if way in (STAGED, JOINT) else "dsc4")
+    study = _load("staged" if way in WAYS["staged"] else "dsc4")
     own = json.loads(json.dumps(SAMPLERS.get(way, OUR_PARTS)))
     stage = {"kind": "cost_aware", "epochs": STAGE_EPOCHS}
-    if way == STAGED:
+    if way in (STAGED, STAGED_ANEW):
         own = {"study": {"sampler": "tpe"}}
+        if way == STAGED_ANEW:
+            rounds = [
+                {"kind": "cost_aware", "epochs": 3, "inference_cost": {"float": one, "log": True}} for one in ROUNDS
+            ]
+            own |= {"training": _load("dsc4")["training"], "pruning": {"stages": rounds}}
     elif way == JOINT:
         del study["stages"]
         own |= {"training": _load("dsc4")["training"], "budget": {"trials": 1000, "epochs": study["budget"]["epochs"]}}
         own["pruning"] = {"stages": [{**stage, "inference_cost": target} for target in JOINT_LADDER]}
     else:
-        drawn = {"float": [LADDER[-1], LADDER[0]], "log": True}
-        targets: Sequence[object] = [drawn] if way in GIVE_ONE_POINT else LADDER
+        one_target = {"float": [LADDER[-1], LADDER[0]], "log": True}
+        targets: Sequence[object] = [one_target] if way in GIVE_ONE_POINT else LADDER
         own["pruning"] = {"stages": [{**stage, "inference_cost": target} for target in targets]}
         own["budget"] = {"trials": 1000, "epochs": EPOCHS}
     study |= {**own, "study": {"name": STUDY_NAME, "seed": seed, **own["study"]}, "promotion": {"top": 0}}

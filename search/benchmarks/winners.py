@@ -8,8 +8,10 @@ those of a twin that no search has seen. The training of median validation accur
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
+import os
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -25,16 +27,17 @@ from search.hardware_estimates import study_target
 from search.promotion import N_REFERENCE_FRAMES, measure_weights
 from search.reports.study_report import StudyReport, load_study_report
 from search.stored_point import find_point
-from search.study import StudyError
-from search.study_data import open_dataset, request_frames, study_split
+from search.study import StudyError, match_study
+from search.study_data import describe_dataset, open_dataset, request_frames, study_split
 from spaces.search_space import Design
 from spaces.study_config import ConfigError, StudyConfig, parse_study_config
 from storage.artifacts import ArtifactStore, write_bytes_atomically, write_text_atomically
-from storage.builds import load_builds, queue_build
+from storage.builds import load_build, queue_build
 from storage.command_options import add_storage_option, parse_count
 from storage.database import Database, DatabaseError, open_database, open_existing_database
 from storage.dataset.frames import load_validation_sample
 from storage.dataset.radioml import DatasetError, RadioMLFile, inspect_radioml
+from storage.environment_variables import DATA_FILE_VARIABLE
 from storage.records import Build, BuildRequest, Evaluation
 from storage.studies import load_study_record
 from storage.twin.cached_twin import ensure_twin
@@ -44,9 +47,6 @@ BASELINE = "BacalhauNet, its paper's method"
 SAME_TRAINING = "BacalhauNet, trained as the others"
 
 STUDY_NAME = "winners"
-
-FRESH_SEED = 2026
-"""Of the twin that no search has seen."""
 
 
 @dataclass(frozen=True)
@@ -99,20 +99,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         record = load_study_record(database, args.study)
         assert record is not None  # load_study_report raises before
         config = parse_study_config(record.text, f"study {args.study}")
-        file, fresh = open_dataset(config), _open_fresh(config)
+        file = open_dataset(config)
+        config = match_study(config, database, describe_dataset(file))
+        ways = list_ways(designs)
+        fresh = _open_fresh(config, file)
     except (ConfigError, DatabaseError, DatasetError, StudyError) as error:
         print(error, file=sys.stderr)
         return 2
-    judged = judge_designs(designs, config, file, fresh, args.folder, args.seeds, args.processes)
+    judged = judge_designs(ways, config, file, fresh, args.folder, args.seeds, args.processes)
     print(format_judged(judged))
     write_text_atomically(args.folder / "winners.json", _as_json(judged))
-    plot_winners(report, {one.name: one.trainings for one in judged}, args.folder / "winners.png")
     exported = [export_winner(one, config, file, args.folder) for one in judged]
+    plot_winners(report, {one.name: one.trainings for one in judged}, args.folder / "winners.png")
     if args.no_build:
         return 0
     builds = build_winners(judged, exported, config, args.folder)
     print("\n" + describe_builds([_example(one, config) for one in judged], builds))
-    return 0 if all(number in builds and builds[number].report for number in range(len(judged))) else 1
+    return 0 if all(build.report for build in builds.values()) else 1
+
+
+def list_ways(designs: Mapping[str, Design]) -> dict[str, Design]:
+    """What is trained, BacalhauNet first. Raises StudyError for a design that is trained for longer than that."""
+    from workers.benchmarks.recipes import bacalhaunet_by_targets, small_net_ways  # import torch
+
+    baseline = small_net_ways()[BASELINE]
+    for name, design in designs.items():
+        if design.n_epochs > baseline.n_epochs:
+            raise StudyError(f"{name} has {design.n_epochs} epochs; expected at most {baseline.n_epochs}: {BASELINE}")
+    filled = {name: fill_epochs(one, baseline.n_epochs) for name, one in designs.items()}
+    return {BASELINE: baseline, SAME_TRAINING: bacalhaunet_by_targets(), **filled}
 
 
 def find_design(report: StudyReport, trial: int, stage: int) -> Design:
@@ -124,10 +139,7 @@ def find_design(report: StudyReport, trial: int, stage: int) -> Design:
 
 
 def fill_epochs(design: Design, n_epochs: int) -> Design:
-    """The design trained for so many epochs in all: what it has less goes to its last stage, the one before, and so on.
-
-    A design that is trained longer stays as it is.
-    """
+    """The design trained for so many epochs in all: what it lacks goes to its last stage, the one before, and so on."""
     epochs = [design.training.epochs, *(stage.epochs for stage in design.stages)]
     for index in range(n_epochs - sum(epochs)):
         epochs[-1 - index % len(epochs)] += 1
@@ -137,7 +149,7 @@ def fill_epochs(design: Design, n_epochs: int) -> Design:
 
 
 def judge_designs(
-    designs: Mapping[str, Design],
+    ways: Mapping[str, Design],
     config: StudyConfig,
     file: RadioMLFile,
     fresh: RadioMLFile,
@@ -145,16 +157,9 @@ def judge_designs(
     n_seeds: int,
     processes: int,
 ) -> list[Judged]:
-    """Trains what is not trained yet, BacalhauNet first, and measures it."""
+    """Trains what is not trained yet, and measures it."""
     from workers.benchmarks.campaigns import Campaign, run_campaign  # import torch, which a wrong name does not need
-    from workers.benchmarks.recipes import bacalhaunet_by_targets, small_net_ways
 
-    baseline = small_net_ways()[BASELINE]
-    ways = {
-        BASELINE: baseline,
-        SAME_TRAINING: bacalhaunet_by_targets(),
-        **{name: fill_epochs(one, baseline.n_epochs) for name, one in designs.items()},
-    }
     campaign = Campaign(ways, n_seeds, request_frames(config, file), folder, processes)
     results = run_campaign(campaign, _say)
     judged = []
@@ -187,10 +192,9 @@ def build_winners(
     """Builds the exported networks for the study's board, and writes FINN's report beside each. By its place."""
     database = open_database(f"sqlite:///{folder.resolve()}/builds.db")
     store = ArtifactStore(folder / "artifacts")
-    for number, (one, own) in enumerate(zip(judged, exported, strict=True)):
-        _queue(database, store, number, one, own, config)
+    queued = [_queue(database, store, *of_one, config) for of_one in zip(judged, exported, strict=True)]
     build_all(database, store, folder / "build-worker.log")
-    builds = {build.trial_number: build for build in load_builds(database, STUDY_NAME)}  # the last of each
+    builds = {number: load_build(database, build.build_id) for number, build in enumerate(queued)}
     for number, build in builds.items():
         if build.report is not None:
             write_text_atomically(exported[number] / "finn_report.json", json.dumps(asdict(build.report), indent=1))
@@ -227,20 +231,23 @@ def _judge_seed(
     return JudgedSeed(last.seed, cost, last.accuracy, test.overall, other.overall, test.n_frames)
 
 
-def _open_fresh(config: StudyConfig) -> RadioMLFile:
+def _open_fresh(config: StudyConfig, file: RadioMLFile) -> RadioMLFile:
+    """A twin of the next seed, which no search has seen."""
     twin = config.dataset.twin
-    _say(f"a twin of seed {FRESH_SEED}, which takes minutes where it is not there yet")
-    return inspect_radioml(ensure_twin(twin.frames_per_cell, FRESH_SEED, profile=twin.profile))
+    if config.dataset.path is not None or os.environ.get(DATA_FILE_VARIABLE):
+        raise StudyError(f"the study's data is {file.path}; expected its twin, of which a fresh one can be made")
+    _say(f"a twin of seed {twin.seed + 1}, which takes minutes where it is not there yet")
+    return inspect_radioml(ensure_twin(twin.frames_per_cell, twin.seed + 1, profile=twin.profile))
 
 
-def _queue(
-    database: Database, store: ArtifactStore, number: int, judged: Judged, folder: Path, config: StudyConfig
-) -> None:
-    queue_build(
+def _queue(database: Database, store: ArtifactStore, judged: Judged, folder: Path, config: StudyConfig) -> Build:
+    """Its build, or the one that these weights have already for the same target."""
+    weights = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()[:12]
+    return queue_build(
         database,
         BuildRequest(
-            study_name=STUDY_NAME,
-            trial_number=number,
+            study_name=f"{STUDY_NAME}-{weights}",
+            trial_number=0,
             stage=len(judged.design.stages),
             model=store.relative(folder.resolve() / "model.onnx"),
             reference_vectors=store.relative(folder.resolve() / "proof.npz"),

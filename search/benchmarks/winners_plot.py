@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.benchmarks.pictures import make_figure, save_figure
+from search.pareto import rank_fronts
 from search.reports.study_report import StudyReport
 from storage.records import Evaluation
 
@@ -21,7 +22,8 @@ def plot_winners(report: StudyReport, curves: Curves, path: Path) -> None:
     axes = figure.add_subplot(xlabel="inference cost (log)", ylabel="validation accuracy, %", xscale="log")
     costs, accuracies = zip(*[(p.inference_cost, 100 * p.accuracy) for p in report.points], strict=True)
     axes.scatter(costs, accuracies, s=14, color="lightgray", label=f"{report.study_name}, {len(costs)} networks")
-    front = sorted((point.inference_cost, 100 * point.accuracy) for point in report.front)
+    ranks = rank_fronts(list(zip(accuracies, costs, strict=True)), ("maximize", "minimize"))
+    front = sorted((cost, accuracy) for cost, accuracy, rank in zip(costs, accuracies, ranks, strict=True) if rank == 0)
     axes.step(*zip(*front, strict=True), where="post", color="gray", linewidth=1, label="its front, one training each")
     for number, (name, trainings) in enumerate(curves.items()):
         means = [_summarize(stage) for stage in zip(*trainings, strict=True)]

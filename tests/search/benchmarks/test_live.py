@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,16 @@ from search.benchmarks.live import (
     CORNER,
     JOINT,
     LADDER,
+    LADDER_TPE,
     NSGA,
     OURS,
     SAMPLERS,
     STAGED,
+    STAGED_ANEW,
     TPE,
     WITHOUT_PARENTS,
     Run,
+    find_minutes,
     format_runs,
     make_study,
     measure,
@@ -39,16 +43,20 @@ def test_study_of_each_way_can_be_run_and_differs_in_its_own_parts_alone(way: st
     for part in ("dataset", "space", "training", "objectives", "workers"):
         assert getattr(config, part) == getattr(peer, part)
     is_ours = way in (OURS, WITHOUT_PARENTS)
-    assert len(config.pruning.stages) == (len(LADDER) if is_ours else 1)
+    assert len(config.pruning.stages) == (len(LADDER) if is_ours or way == LADDER_TPE else 1)
     assert (config.early_stopping is not None) == is_ours
     assert config.study.inherits == (way == OURS)
     assert config.study.sampler == ("nsga2" if way == NSGA else "tpe")
 
 
 def test_joint_search_has_the_space_and_data_of_the_campaign() -> None:
-    joint, staged = (parse_study_config(yaml.safe_dump(make_study(way, 2, 96)), "live") for way in (JOINT, STAGED))
+    ways = (JOINT, STAGED, STAGED_ANEW)
+    joint, staged, anew = (parse_study_config(yaml.safe_dump(make_study(way, 2, 96)), "live") for way in ways)
     for part in ("dataset", "space", "objectives", "workers"):
-        assert getattr(joint, part) == getattr(staged, part)
+        assert getattr(joint, part) == getattr(staged, part) == getattr(anew, part)
+    assert anew.stages == staged.stages
+    assert anew.training == joint.training
+    assert {stage.kind for stage in anew.pruning.stages} == {stage.kind for stage in joint.pruning.stages}
     assert joint.budget.epochs == staged.budget.epochs
     assert staged.stages
     assert not joint.stages
@@ -61,10 +69,12 @@ def test_peers_have_the_last_point_of_each_trial_and_ours_has_all(sqlite: Databa
     ours, peer = measure(OURS, 1, report, 2.0), measure(TPE, 1, report, 2.0)
     assert (ours.n_points, peer.n_points) == (12, 6)
     assert ours.n_trials == peer.n_trials == 6
-    assert ours.hypervolume >= peer.hypervolume > 0
-    one = report.front[0]
-    alone = (one.accuracy - CORNER[0]) * math.log10(CORNER[1] / one.inference_cost)
-    assert ours.hypervolume >= alone
+    one = replace(report, trials=report.trials[:1])
+    first, last = one.trials[0].points
+    volumes = [(p.accuracy - CORNER[0]) * math.log10(CORNER[1] / p.inference_cost) for p in (first, last)]
+    assert measure(TPE, 1, one, 2.0).hypervolume == pytest.approx(volumes[1])
+    assert measure(OURS, 1, one, 2.0).hypervolume > max(volumes), "the union of two rectangles that cross"
+    assert find_minutes(sqlite, "small") > 0
 
 
 def test_table_has_each_seed_and_their_mean() -> None:
