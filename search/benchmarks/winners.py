@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         database = open_existing_database(args.storage)
         report = load_study_report(database, args.study)
-        designs = {f"trial {trial}, stage {stage}": find_design(report, trial, stage) for trial, stage in args.points}
+        designs = dict(find_winner(report, wanted) for wanted in args.points)
         record = load_study_record(database, args.study)
         assert record is not None  # load_study_report raises before
         config = parse_study_config(record.text, f"study {args.study}")
@@ -130,12 +131,34 @@ def list_ways(designs: Mapping[str, Design]) -> dict[str, Design]:
     return {BASELINE: baseline, SAME_TRAINING: bacalhaunet_by_targets(), **filled}
 
 
-def find_design(report: StudyReport, trial: int, stage: int) -> Design:
-    """A trial's design up to this stage. Raises StudyError where it has none, or began with a parent's weights."""
-    point = find_point(report, trial, stage)
-    if point.design.parent is not None:
-        raise StudyError(f"trial {trial} began with the weights of another; expected one that was trained from nothing")
-    return point.design.model_copy(update={"stages": point.design.stages[:stage]})
+@dataclass(frozen=True)
+class Wanted:
+    """A network to judge: that of a trial after a stage."""
+
+    trial: int
+    stage: int
+    inference_cost: float | None = None
+    """Pruned to this cost instead of the stage's own; None: as in the study."""
+
+
+def find_winner(report: StudyReport, wanted: Wanted) -> tuple[str, Design]:
+    """Its name, and its trial's design up to that stage.
+
+    Raises StudyError where there is none, where it began with a parent's weights, or its stage has no cost target.
+    """
+    design = find_point(report, wanted.trial, wanted.stage).design
+    stages = design.stages[: wanted.stage]
+    name = f"trial {wanted.trial}, stage {wanted.stage}"
+    if design.parent is not None:
+        raise StudyError(
+            f"trial {wanted.trial} began with another's weights; expected one that was trained from nothing"
+        )
+    if wanted.inference_cost is None:
+        return name, design.model_copy(update={"stages": stages})
+    if not stages or getattr(stages[-1], "inference_cost", None) is None:
+        raise StudyError(f"{name} is pruned to no inference cost; expected no other cost for it")
+    last = stages[-1].model_copy(update={"inference_cost": wanted.inference_cost})
+    return f"{name} at {wanted.inference_cost:g}", design.model_copy(update={"stages": (*stages[:-1], last)})
 
 
 def fill_epochs(design: Design, n_epochs: int) -> Design:
@@ -281,11 +304,11 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _parse_point(text: str) -> tuple[int, int]:
-    trial, _, stage = text.partition(":")
-    if not (trial.isdecimal() and stage.isdecimal()):
-        raise argparse.ArgumentTypeError(f"it is {text}; expected TRIAL:STAGE, such as 12:3")
-    return int(trial), int(stage)
+def _parse_point(text: str) -> Wanted:
+    match = re.fullmatch(r"(\d+):(\d+)(?::(0\.\d+))?", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"it is {text}; expected TRIAL:STAGE or TRIAL:STAGE:COST, such as 12:3:0.0098")
+    return Wanted(int(match[1]), int(match[2]), None if match[3] is None else float(match[3]))
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -293,7 +316,9 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m search.judge_winners", description="Networks that a study found against BacalhauNet."
     )
     parser.add_argument("study", help="name of the study")
-    parser.add_argument("points", nargs="+", type=_parse_point, metavar="TRIAL:STAGE", help="networks of its front")
+    parser.add_argument(
+        "points", nargs="+", type=_parse_point, metavar="TRIAL:STAGE[:COST]", help="networks of its front"
+    )
     parser.add_argument("--seeds", type=parse_count, default=3, help="trainings of each network; default 3")
     parser.add_argument("--processes", type=parse_count, default=1, help="trainings at once; default 1")
     parser.add_argument("--no-build", action="store_true", help="no FINN")

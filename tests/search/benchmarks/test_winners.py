@@ -14,8 +14,9 @@ from search.benchmarks.winners import (
     SAME_TRAINING,
     Judged,
     JudgedSeed,
+    Wanted,
     fill_epochs,
-    find_design,
+    find_winner,
     format_judged,
     list_ways,
     main,
@@ -89,14 +90,20 @@ def test_winner_and_baseline_are_judged_on_the_same_frames(
 
 
 def test_winner_is_trained_up_to_its_own_stage_and_from_nothing(report: StudyReport) -> None:
-    assert len(find_design(report, 0, 1).stages) == 1
-    assert len(find_design(report, 0, 0).stages) == 0
+    name, design = find_winner(report, Wanted(0, 1))
+    assert (name, len(design.stages)) == ("trial 0, stage 1", 1)
+    assert len(find_winner(report, Wanted(0, 0))[1].stages) == 0
+    name, design = find_winner(report, Wanted(0, 2, 0.00045))
+    assert name == "trial 0, stage 2 at 0.00045"
+    assert [getattr(stage, "inference_cost", None) for stage in design.stages] == [0.0005, 0.00045]
     with pytest.raises(StudyError, match="stage is 3; expected a stage of trial 0 of tiny: 0, 1, 2"):
-        find_design(report, 0, 3)
+        find_winner(report, Wanted(0, 3))
+    with pytest.raises(StudyError, match="trial 0, stage 0 is pruned to no inference cost"):
+        find_winner(report, Wanted(0, 0, 0.00045))
     trial = report.trials[0]
     heir = replace(trial, design=trial.design.model_copy(update={"parent": trial.design}))
-    with pytest.raises(StudyError, match="trial 0 began with the weights of another"):
-        find_design(replace(report, trials=(heir,)), 0, 1)
+    with pytest.raises(StudyError, match="trial 0 began with another's weights"):
+        find_winner(replace(report, trials=(heir,)), Wanted(0, 1))
 
 
 def test_winner_is_trained_as_long_as_the_baseline() -> None:
@@ -139,4 +146,4 @@ def test_unknown_study_and_malformed_point_are_named(tmp_path: Path, capsys: pyt
     assert "study is none" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["none", "0"])
-    assert "it is 0; expected TRIAL:STAGE, such as 12:3" in capsys.readouterr().err
+    assert "it is 0; expected TRIAL:STAGE or TRIAL:STAGE:COST, such as 12:3:0.0098" in capsys.readouterr().err
