@@ -57,8 +57,8 @@ class JudgedSeed:
     seed: int
     inference_cost: float
     validation: float
-    test: float
-    fresh: float
+    on_test: float
+    on_fresh: float
     """On the test frames of the fresh twin."""
     n_frames: int
     """Of each of the two tests."""
@@ -234,9 +234,9 @@ def format_judged(judged: Sequence[Judged]) -> str:
     ]
     for one in judged:
         share = one.inference_cost / judged[0].inference_cost
-        values = [_format_mean(one, lambda seed: seed.validation), _format_mean(one, lambda seed: seed.test)]
-        values.append(_format_mean(one, lambda seed: seed.fresh))
-        lowest = 100 * min(seed.test for seed in one.seeds)
+        values = [_format_mean(one, lambda seed: seed.validation), _format_mean(one, lambda seed: seed.on_test)]
+        values.append(_format_mean(one, lambda seed: seed.on_fresh))
+        lowest = 100 * min(seed.on_test for seed in one.seeds)
         lines.append(
             f"| {one.name} | {one.inference_cost:.5f} | {share:.2f} | {one.design.n_epochs} | {' | '.join(values)} "
             f"| {lowest:.2f} |"
@@ -277,7 +277,7 @@ def _queue(database: Database, store: ArtifactStore, judged: Judged, folder: Pat
             target=study_target(config),
             timeout_s=config.fpga.timeout_s,
             is_below_threshold=False,
-            test_accuracy=judged.seeds[judged.median].test,
+            test_accuracy=judged.seeds[judged.median].on_test,
         ),
     )
 
