@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import PurePath
 
 from sqlalchemy import delete, select, text, update
 
@@ -71,17 +72,19 @@ def copy_study_rows(
 ) -> None:
     """Copies a study's rows and the estimates of these keys to a database that has none of its name.
 
-    All in one transaction; with `rename_from`, it also gives Optuna's study of that name this one. Builds are left out:
-    their files are elsewhere. Raises StudyRecordError where the target has other estimates of the same keys.
+    All in one transaction; with `rename_from`, it also gives Optuna's study of that name this one. Of the data file,
+    which lies elsewhere there, the name alone is kept. Builds are left out: their files are elsewhere. Raises
+    StudyRecordError where the target has other estimates of the same keys.
     """
     with source.engine.connect() as connection:
         rows = {
             table: connection.execute(select(table).where(table.c.study_name == name)).mappings().all()
             for table in (evaluations, rungs, replicates)
         }
-        rows[studies] = connection.execute(select(studies).where(studies.c.name == name)).mappings().all()
+        study = connection.execute(select(studies).where(studies.c.name == name)).mappings().one()
         finished = connection.execute(select(estimates).where(estimates.c.finished_at.is_not(None))).mappings()
         copied = {row["key"]: row for row in finished if row["key"] in estimate_keys}
+    provenance = {**study["provenance"], "data_file": PurePath(study["provenance"].get("data_file", "")).name}
     with target.engine.begin() as connection:
         for key, hardware in connection.execute(select(estimates.c.key, estimates.c.hardware)):
             known = copied.pop(key, None)
@@ -90,6 +93,7 @@ def copy_study_rows(
                     f"the database has another estimate of {name}'s networks, by another FINN; "
                     "expected another --storage"
                 )
+        connection.execute(insert_row(target, studies, {**study, "provenance": provenance}))
         for table, several in {**rows, estimates: list(copied.values())}.items():
             for row in several:
                 connection.execute(insert_row(target, table, dict(row)))

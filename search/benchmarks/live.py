@@ -93,7 +93,7 @@ class Run:
     n_points: int
     """That count: those of all stages, or of the last ones."""
     minutes: float
-    """From its start to its end."""
+    """From the start of its first trial to the end of its last one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -138,11 +138,11 @@ def run_study(way: str, seed: int, minutes: float | None, frames_per_cell: int, 
 
 
 def find_minutes(database: Database, study_name: str = STUDY_NAME) -> float:
-    """From the start of a study's first trial to the end of its last one."""
+    """From the start of a study's first trial to the end of its last one; 0 where none has ended."""
     trials = optuna.load_study(study_name=study_name, storage=open_optuna_storage(database)).get_trials(deepcopy=False)
     starts = [trial.datetime_start for trial in trials if trial.datetime_start is not None]
     ends = [trial.datetime_complete for trial in trials if trial.datetime_complete is not None]
-    return (max(ends) - min(starts)).total_seconds() / 60
+    return (max(ends) - min(starts)).total_seconds() / 60 if ends else 0.0
 
 
 def make_study(way: str, seed: int, frames_per_cell: int) -> dict[str, object]:

@@ -41,6 +41,7 @@ from search.benchmarks.strategy_curves import (
     REFERENCE,
     Trace,
     find_best,
+    find_section,
     format_table,
     measure_curve,
     plot,
@@ -321,8 +322,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.action == "record":
         record_designs(recorded_study(), args.folder, args.processes, _say)
         return 0
-    if args.write and not can_draw():
-        print(MISSING, file=sys.stderr)
+    try:
+        _check_can_write(args)
+    except ValueError as error:
+        print(error, file=sys.stderr)
         return 2
     designs = read_table() if TABLE.is_file() else []
     n_designs = sum(1 for _ in list_designs(recorded_study()))
@@ -349,6 +352,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _replay(table: Table, budget: int, n_seeds: int, at: Sequence[int], name: str) -> list[list[float]]:
     return replay(name, table, budget, n_seeds, at)
+
+
+def _check_can_write(args: argparse.Namespace) -> None:
+    """Before the work, not after it; raises ValueError."""
+    if not args.write:
+        return
+    if not can_draw():
+        raise ValueError(MISSING)
+    find_section()
 
 
 def _say(line: str) -> None:

@@ -62,8 +62,9 @@ def find_epochs(curve: Sequence[float], at: Sequence[int], volume: float) -> int
 def format_table(curves: Curves, at: Sequence[int], opponents: Sequence[str]) -> str:
     """Of each strategy the final volume, and the epochs to the final volume of each opponent, with their share."""
     volumes = {name: _end(curves[name]) for name in opponents}
+    n_seeds = len(curves[opponents[0]])
     lines = [
-        f"| strategy | hypervolume after {at[-1]} epochs, quartiles | "
+        f"| strategy | hypervolume after {at[-1]} epochs, quartiles of {n_seeds} seeds | "
         + " | ".join(f"epochs to {name}'s {volume:.4f} | share" for name, volume in volumes.items())
         + " |",
         f"|---|--:|{'--:|--:|' * len(volumes)}",
@@ -96,13 +97,19 @@ def plot(curves: Curves, at: Sequence[int], peers: Collection[str], opponent: st
     save_figure(figure, path)
 
 
-def write_section(text: str, path: Path = README) -> None:
-    """Replaces what stands between the two comments of a README."""
-    before, _, rest = path.read_text().partition(SECTION[0])
+def find_section(path: Path = README) -> tuple[str, str]:
+    """What stands before and behind the section, with its two comments; raises ValueError where one is missing."""
+    before, begin, rest = path.read_text().partition(SECTION[0])
     _, end, after = rest.partition(SECTION[1])
     if not end:
         raise ValueError(f"{path} has no line {SECTION[0]} with {SECTION[1]} after it")
-    write_text_atomically(path, f"{before}{SECTION[0]}\n{text}\n{SECTION[1]}{after}")
+    return f"{before}{begin}\n", f"\n{end}{after}"
+
+
+def write_section(text: str, path: Path = README) -> None:
+    """Replaces what stands between the two comments."""
+    before, after = find_section(path)
+    write_text_atomically(path, f"{before}{text}{after}")
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:

@@ -28,11 +28,12 @@ from search.hardware_estimates import study_target
 from search.promotion import N_REFERENCE_FRAMES, measure_weights
 from search.reports.study_report import StudyReport, load_study_report
 from search.stored_point import find_point
-from search.study import StudyError, match_study
+from search.study import StudyError, find_unreachable_target, match_study
 from search.study_data import describe_dataset, open_dataset, request_frames, study_split
+from spaces.architecture import NOT_QUANTIZED
 from spaces.search_space import Design
 from spaces.study_config import ConfigError, StudyConfig, parse_study_config
-from storage.artifacts import ArtifactStore, write_bytes_atomically, write_text_atomically
+from storage.artifacts import ArtifactError, ArtifactStore, write_bytes_atomically, write_text_atomically
 from storage.builds import load_build, queue_build
 from storage.command_options import add_storage_option, parse_count
 from storage.database import Database, DatabaseError, open_database, open_existing_database
@@ -94,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(MISSING, file=sys.stderr)
         return 2
     try:
+        ArtifactStore(args.folder).check_can_write()
         database = open_existing_database(args.storage)
         report = load_study_report(database, args.study)
         designs = dict(find_winner(report, wanted) for wanted in args.points)
@@ -104,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = match_study(config, database, describe_dataset(file))
         ways = list_ways(designs)
         fresh = _open_fresh(config, file)
-    except (ConfigError, DatabaseError, DatasetError, StudyError) as error:
+    except (ArtifactError, ConfigError, DatabaseError, DatasetError, StudyError) as error:
         print(error, file=sys.stderr)
         return 2
     judged = judge_designs(ways, config, file, fresh, args.folder, args.seeds, args.processes)
@@ -144,7 +146,8 @@ class Wanted:
 def find_winner(report: StudyReport, wanted: Wanted) -> tuple[str, Design]:
     """Its name, and its trial's design up to that stage.
 
-    Raises StudyError where there is none, where it began with a parent's weights, or its stage has no cost target.
+    Raises StudyError where there is none, where it began with a parent's weights or has float layers, and where its
+    stage has no cost target or cannot be pruned to this one.
     """
     design = find_point(report, wanted.trial, wanted.stage).design
     stages = design.stages[: wanted.stage]
@@ -153,12 +156,18 @@ def find_winner(report: StudyReport, wanted: Wanted) -> tuple[str, Design]:
         raise StudyError(
             f"trial {wanted.trial} began with another's weights; expected one that was trained from nothing"
         )
+    if not design.architecture.is_quantized:
+        raise StudyError(f"{name}: {NOT_QUANTIZED}")
     if wanted.inference_cost is None:
         return name, design.model_copy(update={"stages": stages})
     if not stages or getattr(stages[-1], "inference_cost", None) is None:
         raise StudyError(f"{name} is pruned to no inference cost; expected no other cost for it")
     last = stages[-1].model_copy(update={"inference_cost": wanted.inference_cost})
-    return f"{name} at {wanted.inference_cost:g}", design.model_copy(update={"stages": (*stages[:-1], last)})
+    design = design.model_copy(update={"stages": (*stages[:-1], last)})
+    unreachable = find_unreachable_target(design)
+    if unreachable is not None:
+        raise StudyError(f"{name}: {unreachable}")
+    return f"{name} at {wanted.inference_cost:g}", design
 
 
 def fill_epochs(design: Design, n_epochs: int) -> Design:

@@ -27,9 +27,10 @@ from search.reports.formats import report_as_json
 from search.reports.study_report import load_study_report
 from storage.database import open_database
 from storage.evaluations import load_evaluations
+from storage.studies import load_study_record
 from storage.tables import estimates, evaluations, studies
 from tests.search.estimate_maker import estimate_maker
-from tests.search.search_study import complete, hardware_config, make_search
+from tests.search.search_study import DATA, complete, hardware_config, make_search
 
 ROOT = Path(__file__).parents[2]
 
@@ -138,6 +139,8 @@ def here(tmp_path: Path) -> Place:
     with estimate_maker(database):
         config = hardware_config("lut: {}, latency_us: {}")
         run_search(make_search(config, database, place.folder, complete, limits=Limits(4, 12, None)))
+    with database.engine.begin() as connection:
+        connection.execute(update(studies).values(provenance={**DATA, "data_file": "/home/somebody/data.hdf5"}))
     return place
 
 
@@ -161,6 +164,9 @@ def test_study_of_hardware_metrics_has_the_same_report_elsewhere(
     assert "4 trials of small, 0 files" in capsys.readouterr().out
     assert unpack.main([str(file), *there.options]) == 0
     assert there.report() == here.report()
+    record = load_study_record(open_database(there.url), "small")
+    assert record is not None
+    assert record.provenance == {**DATA, "data_file": "data.hdf5"}, "without the folder that it had there"
     assert unpack.main([str(file), *there.options]) == 2
     assert "study small is in the database already" in capsys.readouterr().err
     assert there.report() == here.report()

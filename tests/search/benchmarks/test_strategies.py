@@ -139,6 +139,7 @@ def test_share_is_of_the_opponents_training() -> None:
     }
     assert find_best(curves, ["random", "Optuna TPE"]) == "Optuna TPE"
     head, _, random_, tpe, ours = format_table(curves, at, ["random", "Optuna TPE"]).splitlines()
+    assert head.startswith("| strategy | hypervolume after 60 epochs, quartiles of 3 seeds |")
     assert "| epochs to random's 0.2500 | share | epochs to Optuna TPE's 0.3000 | share |" in head
     assert random_ == "| random | 0.2500 (0.2000 to 0.2500) | 60 (60 to not reached) | 1.00 | not reached |  |"
     assert (

@@ -100,10 +100,17 @@ def test_winner_is_trained_up_to_its_own_stage_and_from_nothing(report: StudyRep
         find_winner(report, Wanted(0, 3))
     with pytest.raises(StudyError, match="trial 0, stage 0 is pruned to no inference cost"):
         find_winner(report, Wanted(0, 0, 0.00045))
+    with pytest.raises(StudyError, match=r"trial 0, stage 1: pruning.stages\[0\].inference_cost is 1e-06; expected"):
+        find_winner(report, Wanted(0, 1, 1e-6))
     trial = report.trials[0]
     heir = replace(trial, design=trial.design.model_copy(update={"parent": trial.design}))
     with pytest.raises(StudyError, match="trial 0 began with another's weights"):
         find_winner(replace(report, trials=(heir,)), Wanted(0, 1))
+    blocks = trial.design.architecture.blocks
+    floats = trial.design.architecture.model_copy(update={"blocks": blocks[1:]})
+    as_float = replace(trial, design=trial.design.model_copy(update={"architecture": floats}))
+    with pytest.raises(StudyError, match="trial 0, stage 1: the network has 32-bit weights or activations"):
+        find_winner(replace(report, trials=(as_float,)), Wanted(0, 1))
 
 
 def test_winner_is_trained_as_long_as_the_baseline() -> None:
