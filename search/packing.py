@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,10 @@ ARTIFACTS = "artifacts"
 TRIAL_FOLDER = re.compile(r"\d{5}-[0-9a-f]{8}")
 
 EXPECTED = "expected a file that search.pack wrote"
+
+
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError)
+"""What zipfile raises as it reads an archive that is damaged, encrypted or packed in another way."""
 
 
 class PackError(Exception):
@@ -158,7 +163,7 @@ def _read_database(archive: zipfile.ZipFile, folder: Path) -> tuple[Database, st
         record = load_study_record(source, names[0])
         assert record is not None  # it was listed
         config = parse_study_config(record.text, f"study {names[0]!r}")
-    except (zipfile.BadZipFile, DatabaseError, ConfigError, RuntimeError, OSError) as error:
+    except (*DAMAGED, DatabaseError, ConfigError) as error:
         raise PackError(f"cannot read {archive.filename}: {error}; {EXPECTED}") from error
     if config.study.name != names[0]:
         raise PackError(

@@ -242,12 +242,13 @@ def test_bad_files_are_named_and_leave_nothing(
     assert text.read_text() == "my notes"
     assert unpack.main([str(text), *there.options]) == 2
     assert unpack.main([str(tmp_path / "none.zip"), *there.options]) == 2
-    damaged = bytearray(file.read_bytes())
-    damaged[200] ^= 255
-    (tmp_path / "damaged.zip").write_bytes(damaged)
-    assert unpack.main([str(tmp_path / "damaged.zip"), *there.options]) == 2
+    for position in (*range(60, 2000, 97), file.stat().st_size - 10):  # different errors of zipfile and zlib
+        damaged = bytearray(file.read_bytes())
+        damaged[position] ^= 255
+        (tmp_path / "damaged.zip").write_bytes(damaged)
+        assert unpack.main([str(tmp_path / "damaged.zip"), *there.options]) == 2
     errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 4
+    assert len(errors) == 24
     assert all("expected a file that search.pack wrote" in error for error in errors)
     assert not (there.folder / "artifacts").exists()
 
