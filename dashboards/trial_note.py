@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -11,7 +12,8 @@ from dashboards.hardware_tables import REMARKS, cross_check_table, hardware_tabl
 from dashboards.text_table import markdown_table, plain_markdown, table_as_markdown
 from search.measured_trials import MeasuredPoint, MeasuredTrial
 from search.objectives import Constraint, Objective, keeps_all
-from spaces.architecture import ArchitectureConfig, Block, BlockShape, InputQuantizer, infer_shapes, list_layer_bits
+from spaces.architecture import ArchitectureConfig, BlockShape, iterate_blocks
+from spaces.blocks import Block, InputQuantizer, list_layer_bits
 from spaces.metrics import ACCURACY, INFERENCE_COST
 from spaces.pruning_stages import CostAwareStage, MagnitudeStage, PruningStage, StructuredStage, ThresholdStage
 from spaces.search_space import Design
@@ -121,15 +123,14 @@ def _constraint_table(facts: TrialFacts, last: MeasuredPoint) -> str:
 
 def _architecture_table(architecture: ArchitectureConfig) -> str:
     header = ["block", "kernel", "stride", "channels", "weight bits", "activation bits", "output"]
-    rows = [
-        _block_row(block, shape) for block, shape in zip(architecture.blocks, infer_shapes(architecture), strict=True)
-    ]
+    rows = [_block_row(name, block, shape) for name, block, shape in iterate_blocks(architecture)]
     return f"`{architecture.architecture_id}`\n\n{markdown_table(header, rows)}"
 
 
-def _block_row(block: Block, shape: BlockShape) -> list[str]:
+def _block_row(path: str, block: Block, shape: BlockShape) -> list[str]:
     fields = block.model_dump()
-    name = block.type + (" (residual)" if shape.is_residual else "")
+    branch = re.search(r"branches\.(\d+)", path)
+    name = (f"branch {branch[1]}: " if branch else "") + block.type + (" (residual)" if shape.is_residual else "")
     cells = [fields.get("kernel_size"), fields.get("stride"), fields.get("out_channels") or fields.get("out_features")]
     layers = list_layer_bits(block).values()
     bits = [_join_bits([layer.weight for layer in layers]), _join_bits([layer.activation for layer in layers])]

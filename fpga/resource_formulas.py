@@ -28,15 +28,15 @@ def estimate_by_rothe(layers: Iterable[WeightedLayer], n_max_pools: int) -> Reso
     Modulation Detection Firmware", Johns Hopkins M.S. thesis (2024).
 
     With b bits, W_c and W_l weights of convolutions and linear layers, B biases, M max pools: DSP = 2 b/32 (W_c + W_l),
-    FF = DSP + B b/32, LUT = b/32 (4 W_c + W_l + 100 M), BRAM = sum of floor(b/32 weights / 32768). His networks have
-    one b for all layers; here each layer counts with its own, and the pools with their mean.
+    FF = DSP + B b/32, LUT = b/32 (4 W_c + W_l) + M floor(100 b/32), BRAM = sum of floor(b/32 weights / 32768). His
+    networks have one b for all layers; here each layer counts with its own, and the pools with their mean.
     """
     layers = list(layers)
     dsp = sum(2 * layer.bits / 32 * layer.n_weights for layer in layers)
     lut = sum(layer.bits / 32 * layer.n_weights * (4 if layer.is_convolution else 1) for layer in layers)
     mean_bits = sum(layer.bits for layer in layers) / max(len(layers), 1)
     return Resources(
-        lut=round(lut + mean_bits / 32 * 100 * n_max_pools),
+        lut=round(lut + int(mean_bits / 32 * 100) * n_max_pools),
         ff=round(dsp + sum(layer.bits / 32 * layer.n_biases for layer in layers)),
         bram_18k=sum(layer.bits * layer.n_weights // 32 // WEIGHTS_PER_BRAM for layer in layers),
         uram=0,

@@ -222,7 +222,9 @@ def _start(search: Search, trial: RunningTrial) -> None:
     if refusal is not None:
         tell_unbuildable(search.study, trial.trial, refusal)
         return
-    original, earlier = search.designs.get(trial.design), search.stopped.get(trial.design)
+    is_replicate = search.config.study.replicates > 1
+    original = None if is_replicate else search.designs.get(trial.design)
+    earlier = search.stopped.get(trial.design)
     stop = search.early_stopping.find_stop(trial.number)
     if stop is not None:
         _stop(search, trial, stop, load_trial_evaluations(search.database, search.config.study.name, trial.number))

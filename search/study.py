@@ -294,5 +294,5 @@ def make_sampler(study: optuna.Study, part: StudyPart) -> BaseSampler:
             return BoundedGPSampler(seed)
         case "nsga2":
             return NSGAIISampler(seed=seed)
-        case "random":
+        case "random" | "grid":  # a grid's values are all given
             return RandomSampler(seed=seed)

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from spaces.architecture import InputQuantizer
 from spaces.block_space import BlockSpace
+from spaces.blocks import InputQuantizer
 from spaces.distributions import Choices, Distribution, Drawable, FloatRange, IntRange
 from spaces.search_space import SpacePart
 from spaces.study_config import StudyConfig

@@ -29,13 +29,14 @@ class TrainingPlace:
 
     def request_trial(self, number: int, design: Design, seed: int, until: Rung | None = None) -> EvaluationRequest:
         """A design with a seed; up to a rung, or None: to its end."""
-        workers = self.config.workers
+        workers, min_snr_db = self.config.workers, design.training.min_snr_db
+        dataset = self.dataset if min_snr_db is None else replace(self.dataset, min_training_snr_db=min_snr_db)
         return EvaluationRequest(
             study_name=self.config.study.name,
             trial_number=number,
             design=design,
             seed=seed,
-            dataset=self.dataset,
+            dataset=dataset,
             artifacts=str(self.artifacts.resolve()),
             study_started=self.study_started,
             n_threads=max(1, int(workers.cpus_per_trial)),

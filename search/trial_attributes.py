@@ -31,6 +31,9 @@ CAMPAIGN_STAGE = "campaign_stage"
 ROUNDS = "pruning_rounds"
 """How many of the study's pruning stages the trial has; without it, all."""
 
+GRID_PLACE = "grid_place"
+"""Of the sampler grid: which of the combinations it is, counted on through all replicates."""
+
 PARENT = "parent_trial"
 """Number of the trial whose weights, trained but not pruned, this one begins with."""
 

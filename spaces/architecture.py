@@ -4,159 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-FLOAT_BIT_WIDTH = 32
-"""Stands for float32: no quantization."""
+from spaces.blocks import (
+    FLOAT_BIT_WIDTH,
+    Block,
+    Conv,
+    DepthwiseSeparable,
+    FrozenModel,
+    GlobalPool,
+    HardTanh,
+    InputQuantizer,
+    InvertedResidual,
+    Linear,
+    MaxPool,
+    Parallel,
+    list_layer_bits,
+)
 
 NOT_QUANTIZED = "the network has 32-bit weights or activations; expected at most 8 bits everywhere for an FPGA"
 """Why an architecture that is not `is_quantized` cannot go to an FPGA."""
 
-QUANTIZED_BIT_WIDTHS = range(2, 9)
-
 
 class ArchitectureError(ValueError):
     """Each block is valid, but together they form no network."""
-
-
-def _check_bit_width(value: int) -> int:
-    if value not in QUANTIZED_BIT_WIDTHS and value != FLOAT_BIT_WIDTH:
-        raise ValueError("expected 2 to 8 bits, or 32 for float")
-    return value
-
-
-def _check_odd(value: int) -> int:
-    if value % 2 == 0:
-        raise ValueError("expected an odd kernel size (padding is kernel_size // 2 on both sides)")
-    return value
-
-
-BitWidth = Annotated[int, AfterValidator(_check_bit_width), Field(description="2 to 8 bits, or 32 for float")]
-"""Bits of a weight or an activation: 2 to 8, or 32 for float."""
-
-KernelSize = Annotated[
-    int, Field(ge=1, le=255, description="an odd whole number from 1 to 255"), AfterValidator(_check_odd)
-]
-"""Taps of a convolution along time. Odd, so that padding keeps frames centred."""
-
-OwnBitWidth = Annotated[BitWidth | None, Field(exclude_if=lambda value: value is None)]
-"""Bits of one layer of a block; None: as in the rest of the block. Stored only where given: ids stay as they were."""
-
-Stride = Annotated[int, Field(ge=1, le=16)]
-Channels = Annotated[int, Field(ge=1, le=4096)]
-
-
-class FrozenModel(BaseModel):
-    """A value from outside. It is frozen, and unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
-
-
-class InputQuantizer(FrozenModel):
-    """Quantizes I/Q samples to signed integers with the fixed scale clip / 2**(bit_width - 1)."""
-
-    type: Literal["input_quantizer"] = "input_quantizer"
-    bit_width: Annotated[int, Field(ge=2, le=8)] = 8
-    clip: Annotated[float, Field(gt=0, strict=False)] = 3.0
-
-
-class Conv(FrozenModel):
-    """Convolution along time, batch norm, quantized ReLU."""
-
-    type: Literal["conv"] = "conv"
-    out_channels: Channels
-    kernel_size: KernelSize
-    stride: Stride = 1
-    weight_bit_width: BitWidth
-    activation_bit_width: BitWidth
-
-
-class DepthwiseSeparable(FrozenModel):
-    """Depthwise then pointwise convolution, each with batch norm and quantized ReLU (BacalhauNet's DSC block).
-
-    `residual` adds the block's input to its output: true always, false never, null where shapes allow it.
-    The depthwise layer has the block's bit widths unless it is given its own.
-    """
-
-    type: Literal["depthwise_separable"] = "depthwise_separable"
-    out_channels: Channels
-    kernel_size: KernelSize
-    stride: Stride = 1
-    weight_bit_width: BitWidth
-    activation_bit_width: BitWidth
-    depthwise_weight_bit_width: OwnBitWidth = None
-    depthwise_activation_bit_width: OwnBitWidth = None
-    residual: bool | None = None
-
-
-class InvertedResidual(FrozenModel):
-    """Pointwise expansion, depthwise, pointwise projection, each with batch norm and quantized ReLU (MobileNet).
-
-    The projection ends in a ReLU, too. So its sum with the input stays unsigned, which FINN's thresholds need.
-    Expansion and depthwise layer have the block's bit widths unless they are given their own.
-    """
-
-    type: Literal["inverted_residual"] = "inverted_residual"
-    out_channels: Channels
-    kernel_size: KernelSize
-    stride: Stride = 1
-    expansion: Annotated[int, Field(ge=1, le=16)]
-    weight_bit_width: BitWidth
-    activation_bit_width: BitWidth
-    expand_weight_bit_width: OwnBitWidth = None
-    expand_activation_bit_width: OwnBitWidth = None
-    depthwise_weight_bit_width: OwnBitWidth = None
-    depthwise_activation_bit_width: OwnBitWidth = None
-    residual: bool | None = None
-
-
-class LayerBits(NamedTuple):
-    """Bits of a layer's weights, and of what its quantizer gives; `activation` is None where it has none."""
-
-    weight: int
-    activation: int | None
-
-
-class MaxPool(FrozenModel):
-    """Maximum of each `kernel_size` neighbouring samples, without overlap."""
-
-    type: Literal["max_pool"] = "max_pool"
-    kernel_size: Annotated[int, Field(ge=2, le=1024)]
-
-
-class GlobalPool(FrozenModel):
-    """Maximum of all samples that are left. The length becomes 1."""
-
-    type: Literal["global_pool"] = "global_pool"
-
-
-class Linear(FrozenModel):
-    """Fully connected layer. The last one gives the class scores; the others have batch norm and quantized ReLU."""
-
-    type: Literal["linear"] = "linear"
-    out_features: Channels
-    weight_bit_width: BitWidth
-    activation_bit_width: BitWidth | None = None
-
-
-Block = Annotated[
-    InputQuantizer | Conv | DepthwiseSeparable | InvertedResidual | MaxPool | GlobalPool | Linear,
-    Field(discriminator="type"),
-]
-
-BLOCK_TYPES: dict[str, type[FrozenModel]] = {
-    "input_quantizer": InputQuantizer,
-    "conv": Conv,
-    "depthwise_separable": DepthwiseSeparable,
-    "inverted_residual": InvertedResidual,
-    "max_pool": MaxPool,
-    "global_pool": GlobalPool,
-    "linear": Linear,
-}
 
 
 @dataclass(frozen=True)
@@ -170,6 +45,10 @@ class BlockShape:
     out_length: int
     out_bit_width: int
     is_residual: bool = False
+    is_signed: bool = False
+    """Whether what leaves can be negative."""
+    branches: tuple[tuple[BlockShape, ...], ...] = ()
+    """Of `parallel`: the shapes of each branch's blocks."""
 
 
 class ArchitectureConfig(FrozenModel):
@@ -197,33 +76,9 @@ class ArchitectureConfig(FrozenModel):
     @property
     def is_quantized(self) -> bool:
         """Whether all weights and all inputs of MAC layers have at most 8 bits, as FINN needs."""
-        bits = [bits for block in self.blocks for layer in list_layer_bits(block).values() for bits in layer]
-        starts_quantized = isinstance(self.blocks[0], InputQuantizer)
-        return starts_quantized and max(width for width in bits if width is not None) < FLOAT_BIT_WIDTH
-
-
-def list_layer_bits(block: Block) -> Mapping[str, LayerBits]:
-    """The bits of each convolution and linear layer of a block, by the layer's name in it, in order."""
-    match block:
-        case Conv():
-            return {"conv": LayerBits(block.weight_bit_width, block.activation_bit_width)}
-        case DepthwiseSeparable():
-            return {"depthwise": _own_bits(block, "depthwise"), "pointwise": _own_bits(block)}
-        case InvertedResidual():
-            names = ("expand", "depthwise")
-            return {**{name: _own_bits(block, name) for name in names}, "project": _own_bits(block)}
-        case Linear():
-            return {"linear": LayerBits(block.weight_bit_width, block.activation_bit_width)}
-    return {}
-
-
-def _own_bits(block: DepthwiseSeparable | InvertedResidual, layer: str | None = None) -> LayerBits:
-    bits = LayerBits(block.weight_bit_width, block.activation_bit_width)
-    if layer is None:
-        return bits
-    weight = getattr(block, f"{layer}_weight_bit_width")
-    activation = getattr(block, f"{layer}_activation_bit_width")
-    return LayerBits(weight or bits.weight, activation or bits.activation)
+        layers = [layer for _, block, _ in iterate_blocks(self) for layer in list_layer_bits(block).values()]
+        bits = [width for layer in layers for width in layer if width is not None]
+        return isinstance(self.blocks[0], InputQuantizer) and max(bits) < FLOAT_BIT_WIDTH
 
 
 class _Tensor(NamedTuple):
@@ -232,21 +87,69 @@ class _Tensor(NamedTuple):
     channels: int
     length: int
     bit_width: int
+    is_signed: bool = True
+    has_layer_before: bool = False
 
 
 def infer_shapes(architecture: ArchitectureConfig) -> tuple[BlockShape, ...]:
     """The shape of each block, in order. Raises ArchitectureError where a block does not fit the one before it."""
     if not architecture.blocks:
         raise ArchitectureError("blocks is empty; expected at least one linear block")
-    tensor = _Tensor(architecture.in_channels, architecture.frame_length, FLOAT_BIT_WIDTH)
-    shapes: list[BlockShape] = []
-    for index, block in enumerate(architecture.blocks):
-        _check_order(architecture, index)
-        shape = _infer_shape(block, index, tensor, is_unsigned=_is_after_relu(architecture, index))
-        tensor = _Tensor(shape.out_channels, shape.out_length, shape.out_bit_width)
-        shapes.append(shape)
+    _check_end(architecture)
+    frames = _Tensor(architecture.in_channels, architecture.frame_length, FLOAT_BIT_WIDTH)
+    shapes = _infer_row(architecture.blocks, "blocks", frames)
     _check_stride_product(architecture)
+    return shapes
+
+
+def iterate_blocks(architecture: ArchitectureConfig) -> Iterator[tuple[str, Block, BlockShape]]:
+    """Name, block and shape of each block in order, those of branches too, behind their `parallel`.
+
+    A name is that of the block's module in the model that `workers.model.build_model` makes.
+    """
+    yield from _iterate(architecture.blocks, infer_shapes(architecture), "blocks")
+
+
+def _iterate(
+    blocks: Sequence[Block], shapes: Sequence[BlockShape], prefix: str
+) -> Iterator[tuple[str, Block, BlockShape]]:
+    for index, (block, shape) in enumerate(zip(blocks, shapes, strict=True)):
+        yield f"{prefix}.{index}", block, shape
+        if isinstance(block, Parallel):
+            for number, (row, inner) in enumerate(zip(block.branches, shape.branches, strict=True)):
+                yield from _iterate(row, inner, f"{prefix}.{index}.branches.{number}")
+
+
+def _infer_row(blocks: Sequence[Block], path: str, tensor: _Tensor) -> tuple[BlockShape, ...]:
+    shapes: list[BlockShape] = []
+    for index, block in enumerate(blocks):
+        place = f"{path}[{index}]"
+        _check_order(blocks, index, path)
+        shape = _infer_shape(block, place, tensor)
+        has_layer = tensor.has_layer_before or isinstance(block, _LAYERS)
+        tensor = _Tensor(shape.out_channels, shape.out_length, shape.out_bit_width, shape.is_signed, has_layer)
+        shapes.append(shape)
     return tuple(shapes)
+
+
+_LAYERS = (Conv, DepthwiseSeparable, InvertedResidual, Linear, Parallel)
+"""Blocks that have weights."""
+
+
+def make_float(architecture: ArchitectureConfig) -> ArchitectureConfig:
+    """The same network with float32 weights and activations; only its frames are still quantized, if they were."""
+    blocks = tuple(_float_block(block) for block in architecture.blocks)
+    return ArchitectureConfig.model_validate({**dict(architecture), "blocks": blocks})
+
+
+def _float_block(block: Block) -> Block:
+    if isinstance(block, InputQuantizer):
+        return block
+    if isinstance(block, Parallel):
+        branches = tuple(tuple(_float_block(inner) for inner in branch) for branch in block.branches)
+        return block.model_copy(update={"branches": branches})
+    widths = [name for name, value in block if "bit_width" in name and value is not None]
+    return block.model_copy(update=dict.fromkeys(widths, FLOAT_BIT_WIDTH))
 
 
 def split_global_pool(length: int) -> tuple[int, ...]:
@@ -265,89 +168,147 @@ def split_global_pool(length: int) -> tuple[int, ...]:
     return tuple(sorted(pools, reverse=True))
 
 
-def _check_order(architecture: ArchitectureConfig, index: int) -> None:
-    block, blocks = architecture.blocks[index], architecture.blocks
-    is_last = index == len(blocks) - 1
-    if isinstance(block, InputQuantizer) and index != 0:
-        raise ArchitectureError(f"blocks[{index}] is an input_quantizer; expected only as the first block")
+def _check_order(blocks: Sequence[Block], index: int, path: str) -> None:
+    block, place = blocks[index], f"{path}[{index}]"
+    if isinstance(block, InputQuantizer | HardTanh) and place != "blocks[0]":
+        article = "an" if isinstance(block, InputQuantizer) else "a"
+        raise ArchitectureError(f"{place} is {article} {block.type}; expected only as the first block")
+    if isinstance(block, GlobalPool | Linear) and path != "blocks":
+        raise ArchitectureError(f"{place} is a {block.type}; expected none in a branch")
     if index > 0 and isinstance(blocks[index - 1], Linear) and not isinstance(block, Linear):
-        raise ArchitectureError(f"blocks[{index}] is a {block.type} after a linear block; expected linear")
-    if isinstance(block, Linear) and not is_last and block.activation_bit_width is None:
-        raise ArchitectureError(f"blocks[{index}].activation_bit_width is missing; only the last linear block has none")
-    if not is_last:
-        return
+        raise ArchitectureError(f"{place} is a {block.type} after a linear block; expected linear")
+    if isinstance(block, Linear) and index < len(blocks) - 1 and block.activation_bit_width is None:
+        raise ArchitectureError(f"{place}.activation_bit_width is missing; only the last linear block has none")
+
+
+def _check_end(architecture: ArchitectureConfig) -> None:
+    block, place = architecture.blocks[-1], f"blocks[{len(architecture.blocks) - 1}]"
     if not isinstance(block, Linear) or block.out_features != architecture.n_classes:
         given = f"linear with {block.out_features} features" if isinstance(block, Linear) else block.type
         raise ArchitectureError(
-            f"blocks[{index}], the last, is {given}; "
-            f"expected linear with one feature per class, {architecture.n_classes}"
+            f"{place}, the last, is {given}; expected linear with one feature per class, {architecture.n_classes}"
         )
     if block.activation_bit_width is not None:
         raise ArchitectureError(
-            f"blocks[{index}].activation_bit_width is {block.activation_bit_width}; "
+            f"{place}.activation_bit_width is {block.activation_bit_width}; "
             "expected none, for the last linear block gives the class scores"
         )
 
 
-def _is_after_relu(architecture: ArchitectureConfig, index: int) -> bool:
-    before = architecture.blocks[:index]
-    return any(isinstance(b, Conv | DepthwiseSeparable | InvertedResidual | Linear) for b in before)
-
-
-def _infer_shape(block: Block, index: int, entering: _Tensor, is_unsigned: bool) -> BlockShape:
+def _infer_shape(block: Block, place: str, tensor: _Tensor) -> BlockShape:
+    entering = tensor[:3]
     channels, length, bit_width = entering
     match block:
         case InputQuantizer():
-            return BlockShape(*entering, channels, length, block.bit_width)
+            _check_clip(block, place)
+            return BlockShape(*entering, channels, length, block.bit_width, is_signed=True)
+        case HardTanh():
+            return BlockShape(*entering, channels, length, FLOAT_BIT_WIDTH, is_signed=True)
         case MaxPool():
-            return BlockShape(*entering, channels, _pool_length(block, index, length), bit_width)
+            length = _pool_length(block, place, length)
+            return BlockShape(*entering, channels, length, bit_width, is_signed=tensor.is_signed)
         case GlobalPool():
-            return BlockShape(*entering, channels, 1, bit_width)
+            out_bits = block.bit_width or bit_width if block.operation == "average" else bit_width
+            return BlockShape(*entering, channels, 1, out_bits, is_signed=tensor.is_signed)
         case Linear():
-            return BlockShape(*entering, block.out_features, 1, block.activation_bit_width or FLOAT_BIT_WIDTH)
-    if block.kernel_size > length:
+            is_signed = block.activation_bit_width is None or block.activation == "hard_swish"
+            out_bits = block.activation_bit_width or FLOAT_BIT_WIDTH
+            return BlockShape(*entering, block.out_features, 1, out_bits, is_signed=is_signed)
+        case Parallel():
+            return _join_branches(block, place, tensor)
+    if block.kernel_size > 2 * length - 1:
         raise ArchitectureError(
-            f"blocks[{index}].kernel_size is {block.kernel_size}; expected at most the length there, {length}"
+            f"{place}.kernel_size is {block.kernel_size}; expected at most {2 * length - 1}, for the length there is "
+            f"{length}: other taps would see zeros alone"
         )
+    if isinstance(block, InvertedResidual):
+        _check_expansion(block, place)
+        is_signed = block.linear_projection
+    else:
+        is_signed = block.activation == "hard_swish"
     out_length = -(-length // block.stride)
-    is_residual = _is_residual(block, index, channels, is_unsigned)
-    return BlockShape(*entering, block.out_channels, out_length, block.activation_bit_width, is_residual)
+    is_residual = _is_residual(block, place, tensor)
+    return BlockShape(*entering, block.out_channels, out_length, block.activation_bit_width, is_residual, is_signed)
 
 
-def _pool_length(block: MaxPool, index: int, length: int) -> int:
+def _check_clip(block: InputQuantizer, place: str) -> None:
+    if block.lowest is not None and block.lowest < -block.clip:
+        raise ArchitectureError(f"{place}.lowest is {block.lowest:g}; expected at least -clip, {-block.clip:g}")
+
+
+def _check_expansion(block: InvertedResidual, place: str) -> None:
+    if (block.expansion is None) == (block.hidden_channels is None):
+        given = "missing" if block.expansion is None else block.expansion
+        hidden = "missing" if block.hidden_channels is None else block.hidden_channels
+        raise ArchitectureError(
+            f"{place}.expansion is {given} with hidden_channels {hidden}; expected one of both, and the other left out"
+        )
+
+
+def _join_branches(block: Parallel, place: str, tensor: _Tensor) -> BlockShape:
+    rows = []
+    for number, branch in enumerate(block.branches):
+        path = f"{place}.branches[{number}]"
+        if not any(isinstance(inner, _LAYERS) for inner in branch):
+            raise ArchitectureError(f"{path} has no layer; expected at least one convolution in each branch")
+        rows.append(_infer_row(branch, path, tensor))
+    ends = [(row[-1].out_length, row[-1].out_bit_width, row[-1].is_signed) for row in rows]
+    for number, end in enumerate(ends):
+        if end != ends[0]:
+            raise ArchitectureError(
+                f"{place}.branches[{number}] ends with {_describe_end(*end)}; expected {_describe_end(*ends[0])}, "
+                "as the first branch"
+            )
+    length, bit_width, is_signed = ends[0]
+    channels = sum(row[-1].out_channels for row in rows)
+    return BlockShape(*tensor[:3], channels, length, bit_width, is_signed=is_signed, branches=tuple(rows))
+
+
+def _describe_end(length: int, bit_width: int, is_signed: bool) -> str:
+    return f"length {length} and {bit_width} {'signed' if is_signed else 'unsigned'} bits"
+
+
+def _pool_length(block: MaxPool, place: str, length: int) -> int:
     if length % block.kernel_size:
         raise ArchitectureError(
-            f"blocks[{index}].kernel_size is {block.kernel_size}; expected a divisor of the length there, {length}"
+            f"{place}.kernel_size is {block.kernel_size}; expected a divisor of the length there, {length}"
         )
     return length // block.kernel_size
 
 
-def _is_residual(
-    block: Conv | DepthwiseSeparable | InvertedResidual, index: int, in_channels: int, is_unsigned: bool
-) -> bool:
+def _is_residual(block: Conv | DepthwiseSeparable | InvertedResidual, place: str, tensor: _Tensor) -> bool:
     if isinstance(block, Conv) or block.residual is False:
         return False
-    is_possible = block.stride == 1 and block.out_channels == in_channels and is_unsigned
+    is_possible = block.stride == 1 and block.out_channels == tensor.channels and tensor.has_layer_before
     if block.residual and not is_possible:
         raise ArchitectureError(
-            f"blocks[{index}].residual is true with stride {block.stride}, "
-            f"{in_channels} -> {block.out_channels} channels; "
+            f"{place}.residual is true with stride {block.stride}, "
+            f"{tensor.channels} -> {block.out_channels} channels; "
             "expected stride 1, equal channels and a block with ReLU before it"
         )
     return is_possible
 
 
 def _check_stride_product(architecture: ArchitectureConfig) -> None:
-    product = 1
-    for block in architecture.blocks:
-        if isinstance(block, Conv | DepthwiseSeparable | InvertedResidual):
-            product *= block.stride
-        elif isinstance(block, MaxPool):
-            product *= block.kernel_size
+    product = _multiply_strides(architecture.blocks)
     if product > architecture.frame_length:
         raise ArchitectureError(
             f"the product of all strides is {product}; expected at most the frame length, {architecture.frame_length}"
         )
+
+
+def _multiply_strides(blocks: Sequence[Block]) -> int:
+    """Over the way through the blocks that has most."""
+    product = 1
+    for block in blocks:
+        match block:
+            case Conv() | DepthwiseSeparable() | InvertedResidual():
+                product *= block.stride
+            case MaxPool():
+                product *= block.kernel_size
+            case Parallel():
+                product *= max(_multiply_strides(branch) for branch in block.branches)
+    return product
 
 
 def _prime_factors(number: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -10,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from spaces.allowed_values import make_rule
-from spaces.architecture import BLOCK_TYPES, FrozenModel
+from spaces.blocks import BLOCK_TYPES, FrozenModel, Parallel
 from spaces.distributions import Drawable, SuggestingTrial, draw, find_smallest, parse_drawable
 from spaces.drawable_fields import parse_fields
 from spaces.problems import (
@@ -40,7 +41,22 @@ class RepeatSpace:
     blocks: tuple[BlockEntry, ...]
 
 
-BlockEntry = BlockSpace | RepeatSpace
+@dataclass(frozen=True)
+class ParallelSpace:
+    """Branches side by side; each draws its own values."""
+
+    branches: tuple[tuple[BlockEntry, ...], ...]
+    type: str = "parallel"
+
+
+@dataclass(frozen=True)
+class OneOfSpace:
+    """One of several lists of blocks, which have names."""
+
+    one_of: Mapping[str, tuple[BlockEntry, ...]]
+
+
+BlockEntry = BlockSpace | RepeatSpace | ParallelSpace | OneOfSpace
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,13 @@ def draw_blocks(entries: Iterable[BlockEntry], trial: SuggestingTrial, path: str
             assert isinstance(n_times, int), "checked by the rule of repeat"
             for time in range(n_times):
                 drawn += draw_blocks(entry.blocks, trial, f"{place}.times[{time}].blocks")
+        elif isinstance(entry, OneOfSpace):
+            name = trial.suggest_categorical(f"{place}.one_of", tuple(entry.one_of))
+            drawn += draw_blocks(entry.one_of[str(name)], trial, f"{place}.one_of.{name}")
+        elif isinstance(entry, ParallelSpace):
+            rows = [draw_blocks(row, trial, f"{place}.branches[{n}]") for n, row in enumerate(entry.branches)]
+            branches = tuple(tuple(inner.block for inner in row) for row in rows)
+            drawn.append(DrawnBlock(place, Parallel.model_validate({"branches": branches})))
         else:
             values = {name: draw(trial, f"{place}.{name}", drawable) for name, drawable in entry.fields.items()}
             drawn.append(DrawnBlock(place, BLOCK_TYPES[entry.type].model_validate(values)))
@@ -96,6 +119,10 @@ def _find_smallest_stride(entry: BlockEntry) -> int:
         n_times = find_smallest(entry.repeat)
         assert isinstance(n_times, int), "checked by the rule of repeat"
         return int(find_smallest_stride_product(entry.blocks) ** n_times)
+    if isinstance(entry, OneOfSpace):
+        return min(find_smallest_stride_product(blocks) for blocks in entry.one_of.values())
+    if isinstance(entry, ParallelSpace):
+        return max(find_smallest_stride_product(branch) for branch in entry.branches)
     stride = find_smallest(entry.fields.get("kernel_size" if entry.type == "max_pool" else "stride", 1))
     assert isinstance(stride, int), "checked by the rule of strides and pool sizes"
     return stride
@@ -104,8 +131,10 @@ def _find_smallest_stride(entry: BlockEntry) -> int:
 def _parse_entry(entry: object) -> BlockEntry:
     if not isinstance(entry, dict):
         hint = f"{{type: {entry}}}, or one " if isinstance(entry, str) and entry in BLOCK_TYPES else ""
-        expected = f"a mapping, {hint}with type and its fields, or with repeat and blocks"
+        expected = f"a mapping, {hint}with type and its fields, with repeat and blocks, or with one_of"
         raise InvalidValueError([Problem((), format_value(entry), expected)])
+    if "one_of" in entry:
+        return _parse_one_of(entry)
     return _parse_repeat(entry) if "repeat" in entry else _parse_block(entry)
 
 
@@ -132,10 +161,51 @@ def _parse_repeated_blocks(entry: Mapping[str, object]) -> tuple[BlockEntry, ...
     return parse_blocks(entry["blocks"])
 
 
-def _parse_block(entry: Mapping[str, object]) -> BlockSpace:
+def _parse_one_of(entry: Mapping[str, object]) -> OneOfSpace:
+    problems = [unknown_key((key,), ["one_of"]) for key in entry if key != "one_of"]
+    given = entry["one_of"]
+    if not isinstance(given, dict) or not given or not all(isinstance(name, str) for name in given):
+        expected = "a mapping of names to lists of blocks"
+        raise InvalidValueError([*problems, Problem(("one_of",), format_value(given), expected)])
+    variants: dict[str, tuple[BlockEntry, ...]] = {}
+    for name, blocks in given.items():
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+            expected = "a name of 1 to 64 letters, digits, _ or -"
+            problems.append(Problem(("one_of",), format_value(name), expected))
+            continue
+        try:
+            variants[name] = parse_blocks(blocks)
+        except InvalidValueError as error:
+            problems += [problem.under(("one_of", name)) for problem in error.problems]
+    if problems:
+        raise InvalidValueError(problems)
+    return OneOfSpace(variants)
+
+
+def _parse_parallel(entry: Mapping[str, object]) -> ParallelSpace:
+    problems = [unknown_key((key,), ["type", "branches"]) for key in entry if key not in ("type", "branches")]
+    given = entry.get("branches")
+    if not isinstance(given, list) or len(given) < 2:
+        shown = format_value(given) if "branches" in entry else "missing"
+        problems.append(Problem(("branches",), shown, "a list of at least two branches, each a list of blocks"))
+        raise InvalidValueError(drop_misspelt_missing(problems))
+    branches: list[tuple[BlockEntry, ...]] = []
+    for number, branch in enumerate(given):
+        try:
+            branches.append(parse_blocks(branch))
+        except InvalidValueError as error:
+            problems += [problem.under(("branches", number)) for problem in error.problems]
+    if problems:
+        raise InvalidValueError(problems)
+    return ParallelSpace(tuple(branches))
+
+
+def _parse_block(entry: Mapping[str, object]) -> BlockSpace | ParallelSpace:
     type_name = entry.get("type")
     if not isinstance(type_name, str) or type_name not in BLOCK_TYPES:
         raise InvalidValueError(_list_type_problems(entry))
+    if type_name == "parallel":
+        return _parse_parallel(entry)
     return BlockSpace(type_name, parse_fields(entry, BLOCK_TYPES[type_name], "type"))
 
 
@@ -143,6 +213,6 @@ def _list_type_problems(entry: Mapping[str, object]) -> list[Problem]:
     path: Path = ("type",)
     given = entry.get("type")
     problem = Problem(path, format_value(given) if "type" in entry else "missing", one_of(list(BLOCK_TYPES), given))
-    unknown = [unknown_key((key,), ["type", "repeat"]) for key in entry if "type" not in entry]
+    unknown = [unknown_key((key,), ["type", "repeat", "one_of"]) for key in entry if "type" not in entry]
     misspelt = [u for u in unknown if "did you mean" in u.expected]
     return misspelt or [problem]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -38,7 +39,17 @@ class FloatRange:
 
 
 Distribution = Choices | IntRange | FloatRange
-Drawable = Scalar | Distribution
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A distribution that a trial draws from once, for all fields that name it `as` this."""
+
+    name: str
+    values: Distribution
+
+
+Drawable = Scalar | Distribution | Shared
 
 
 class SuggestingTrial(Protocol):
@@ -63,6 +74,8 @@ def draw(trial: SuggestingTrial, name: str, drawable: Drawable) -> Scalar:
             return trial.suggest_int(name, low, high, step=step)
         case FloatRange(low, high, log):
             return trial.suggest_float(name, low, high, log=log)
+        case Shared(shared_name, values):
+            return draw(trial, shared_name, values)
     return drawable
 
 
@@ -74,13 +87,17 @@ def find_smallest(drawable: Drawable) -> Scalar:
             return min(numbers) if len(numbers) == len(choices) else choices[0]
         case IntRange(low) | FloatRange(low):
             return low
+        case Shared(values=values):
+            return find_smallest(values)
     return drawable
 
 
 def parse_drawable(value: object, rule: FieldRule) -> Drawable:
     """A value or a distribution whose values all fit the rule. Raises InvalidValueError with those that do not."""
     if isinstance(value, dict):
-        return _check_values(_parse_distribution(value), value, rule)
+        own = {key: item for key, item in value.items() if key != "as"}
+        distribution = _check_values(_parse_distribution(own), own, rule)
+        return distribution if "as" not in value else Shared(_parse_shared_name(value["as"]), distribution)
     expected = rule.find_mismatch(value)
     if expected is None:
         return rule.convert(value)  # type: ignore[no-any-return]
@@ -103,10 +120,17 @@ def _parse_distribution(value: dict[str, object]) -> Distribution:
         unknown = [unknown_key((key,), _PARSERS) for key in value if not kinds]
         raise InvalidValueError(unknown or [Problem((), format_value(value), _FORMS)])
     parse, options = _PARSERS[kinds[0]]
-    unknown = [unknown_key((key,), [kinds[0], *options]) for key in value if key not in (kinds[0], *options)]
+    unknown = [unknown_key((key,), [kinds[0], *options, "as"]) for key in value if key not in (kinds[0], *options)]
     if unknown:
         raise InvalidValueError(unknown)
     return parse(value)
+
+
+def _parse_shared_name(name: object) -> str:
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
+        expected = "a name of up to 32 lower-case letters, digits and _, a letter first, such as bits"
+        raise InvalidValueError([Problem(("as",), format_value(name), expected)])
+    return name
 
 
 def _parse_choices(value: dict[str, object]) -> Choices:

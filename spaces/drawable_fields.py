@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from spaces.allowed_values import make_rule
-from spaces.architecture import FrozenModel
+from spaces.blocks import FrozenModel
 from spaces.distributions import Drawable, parse_drawable
 from spaces.problems import InvalidValueError, Problem, drop_misspelt_missing, unknown_key
 

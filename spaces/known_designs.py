@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from spaces.architecture import (
-    ArchitectureConfig,
-    Block,
-    Conv,
-    DepthwiseSeparable,
-    GlobalPool,
-    InputQuantizer,
-    Linear,
-    MaxPool,
-    infer_shapes,
-)
-from spaces.block_space import BlockEntry, BlockSpace, RepeatSpace
-from spaces.distributions import Choices, Drawable, FloatRange, IntRange, Scalar
+from spaces.architecture import ArchitectureConfig, BlockShape, infer_shapes
+from spaces.block_space import BlockEntry, BlockSpace, OneOfSpace, ParallelSpace
+from spaces.blocks import Block, Conv, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear, MaxPool, Parallel
+from spaces.distributions import Choices, Drawable, FloatRange, IntRange, Scalar, Shared
 
 _INPUT = InputQuantizer(clip=3.0)
 
@@ -110,15 +101,22 @@ class Mismatch:
     expected: str
 
 
-def find_params(
-    entries: Sequence[BlockEntry], architecture: ArchitectureConfig, path: str = "space.blocks"
-) -> dict[str, Scalar] | Mismatch:
-    """The values with which the space gives this network, by their paths.
+def find_params(entries: Sequence[BlockEntry], architecture: ArchitectureConfig) -> dict[str, Scalar] | Mismatch:
+    """The values with which the space gives this network, by their paths from the study file's root.
 
     Bit widths that the space does not have are left out: the sampler draws them.
     """
+    return _find_row(entries, list(zip(architecture.blocks, infer_shapes(architecture), strict=True)), "space.blocks")
+
+
+_Row = Sequence[tuple[Block, BlockShape]]
+
+_Unrolled = list[tuple[str, BlockSpace | ParallelSpace]]
+"""Blocks with no repetition left, each with its path."""
+
+
+def _find_row(entries: Sequence[BlockEntry], blocks: _Row, path: str) -> dict[str, Scalar] | Mismatch:
     mismatch: Mismatch | None = None
-    blocks = architecture.blocks
     for repeats, unrolled in _unroll(entries, path, len(blocks)):
         if len(unrolled) != len(blocks):
             continue
@@ -130,19 +128,47 @@ def find_params(
     return mismatch or Mismatch(path, f"a list that never gives {len(blocks)} blocks", expected)
 
 
-def _match(unrolled: Sequence[tuple[str, BlockSpace]], blocks: Sequence[Block]) -> dict[str, Scalar] | Mismatch:
+def _match(unrolled: _Unrolled, blocks: _Row) -> dict[str, Scalar] | Mismatch:
     params: dict[str, Scalar] = {}
-    for (place, space), block, meanings in zip(unrolled, blocks, _list_meanings(blocks), strict=True):
-        if space.type != block.type:
-            return Mismatch(f"{place}.type", space.type, block.type)
-        for name, given in _list_fields(block):
-            drawable = space.fields.get(name, type(block).model_fields[name].default)
-            value = given if _has(drawable, given) else meanings.get(name, given)
-            if _has(drawable, value):
-                if isinstance(drawable, Choices | IntRange | FloatRange):
-                    params[f"{place}.{name}"] = value
-            elif BIT_WIDTH_FIELD not in name and name != "clip":
-                return Mismatch(f"{place}.{name}", _describe(drawable), f"a range or choices with {value}")
+    for (place, space), (block, shape) in zip(unrolled, blocks, strict=True):
+        found = _match_block(place, space, block, shape)
+        if isinstance(found, Mismatch):
+            return found
+        for path, value in found.items():
+            if params.setdefault(path, value) != value:
+                return Mismatch(place, f"one whose {path} is {params[path]}, as others have it", str(value))
+    return params
+
+
+def _match_block(
+    place: str, space: BlockSpace | ParallelSpace, block: Block, shape: BlockShape
+) -> dict[str, Scalar] | Mismatch:
+    if space.type != block.type:
+        return Mismatch(f"{place}.type", space.type, block.type)
+    params: dict[str, Scalar] = {}
+    if isinstance(space, ParallelSpace):
+        assert isinstance(block, Parallel)
+        if len(space.branches) != len(block.branches):
+            return Mismatch(f"{place}.branches", f"{len(space.branches)} branches", str(len(block.branches)))
+        for number, branch in enumerate(space.branches):
+            row = list(zip(block.branches[number], shape.branches[number], strict=True))
+            inner = _find_row(branch, row, f"{place}.branches[{number}]")
+            if isinstance(inner, Mismatch):
+                return inner
+            params |= inner
+        return params
+    meanings = _list_meanings(block, shape)
+    for name, given in _list_fields(block):
+        drawable = space.fields.get(name, type(block).model_fields[name].default)
+        path = f"{place}.{name}"
+        if isinstance(drawable, Shared):
+            path, drawable = drawable.name, drawable.values
+        value = given if _has(drawable, given) else meanings.get(name, given)
+        if _has(drawable, value):
+            if isinstance(drawable, Choices | IntRange | FloatRange):
+                params[path] = value
+        elif BIT_WIDTH_FIELD not in name and name != "clip":
+            return Mismatch(f"{place}.{name}", _describe(drawable), f"a range or choices with {value}")
     return params
 
 
@@ -151,25 +177,20 @@ def _list_fields(block: Block) -> list[tuple[str, Scalar]]:
     return [(name, getattr(block, name)) for name in type(block).model_fields if name != "type"]
 
 
-def _list_meanings(blocks: Sequence[Block]) -> list[dict[str, Scalar]]:
-    """For each block what its fields that are None stand for: another field's bits, or whether the shapes add up."""
-    meanings: list[dict[str, Scalar]] = []
-    for block, shape in zip(blocks, infer_shapes(ArchitectureConfig(blocks=tuple(blocks))), strict=True):
-        of_block: dict[str, Scalar] = {}
-        for name, value in _list_fields(block):
-            if value is None and name == "residual":
-                of_block[name] = shape.is_residual
-            elif value is None and BIT_WIDTH_FIELD in name and not isinstance(block, Linear):
-                of_block[name] = getattr(block, name.partition("_")[2])
-        meanings.append(of_block)
+def _list_meanings(block: Block, shape: BlockShape) -> dict[str, Scalar]:
+    """What fields that are None stand for: another field's bits, or whether the shapes add up."""
+    meanings: dict[str, Scalar] = {}
+    for name, value in _list_fields(block):
+        if value is None and name == "residual":
+            meanings[name] = shape.is_residual
+        elif value is None and BIT_WIDTH_FIELD in name and (own := name.partition("_")[2]) in type(block).model_fields:
+            meanings[name] = getattr(block, own)
     return meanings
 
 
-def _unroll(
-    entries: Sequence[BlockEntry], path: str, longest: int
-) -> Iterator[tuple[dict[str, Scalar], list[tuple[str, BlockSpace]]]]:
+def _unroll(entries: Sequence[BlockEntry], path: str, longest: int) -> Iterator[tuple[dict[str, Scalar], _Unrolled]]:
     """All ways to repeat the groups that give no more than `longest` blocks: the numbers drawn, and the blocks."""
-    ways: list[tuple[dict[str, Scalar], list[tuple[str, BlockSpace]]]] = [({}, [])]
+    ways: list[tuple[dict[str, Scalar], _Unrolled]] = [({}, [])]
     for index, entry in enumerate(entries):
         place = f"{path}[{index}]"
         ways = [way for before in ways for way in _extend(before, entry, place, longest)]
@@ -177,14 +198,21 @@ def _unroll(
 
 
 def _extend(
-    before: tuple[dict[str, Scalar], list[tuple[str, BlockSpace]]], entry: BlockEntry, place: str, longest: int
-) -> Iterator[tuple[dict[str, Scalar], list[tuple[str, BlockSpace]]]]:
+    before: tuple[dict[str, Scalar], _Unrolled], entry: BlockEntry, place: str, longest: int
+) -> Iterator[tuple[dict[str, Scalar], _Unrolled]]:
     repeats, blocks = before
-    if isinstance(entry, BlockSpace):
+    if isinstance(entry, BlockSpace | ParallelSpace):
         if len(blocks) < longest:
             yield repeats, [*blocks, (place, entry)]
         return
-    assert isinstance(entry, RepeatSpace)
+    if isinstance(entry, OneOfSpace):
+        for name, variant in entry.one_of.items():
+            ways = [({**repeats, f"{place}.one_of": name}, blocks)]
+            for index, inner in enumerate(variant):
+                inner_place = f"{place}.one_of.{name}[{index}]"
+                ways = [way for one in ways for way in _extend(one, inner, inner_place, longest)]
+            yield from ways
+        return
     for n_times in range(longest + 1):
         if not _has(entry.repeat, n_times):
             continue

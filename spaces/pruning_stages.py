@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from spaces.architecture import FrozenModel
+from spaces.blocks import FrozenModel
 from spaces.problems import InvalidValueError, Problem, format_value
 
 Scope = Literal["network", "layer"]

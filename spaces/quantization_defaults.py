@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from spaces.allowed_values import make_rule
-from spaces.architecture import BitWidth
+from spaces.blocks import BitWidth
 from spaces.distributions import parse_drawable
 from spaces.problems import InvalidValueError
 
@@ -27,15 +27,22 @@ def fill_in_bit_widths(blocks: object, given: object) -> object:
         except InvalidValueError:
             continue
         widths[name] = value
+    return _fill_in_all(blocks, widths)
+
+
+def _fill_in_all(blocks: object, widths: Mapping[str, object]) -> object:
     return [_fill_in(block, widths) for block in blocks] if isinstance(blocks, list) else blocks
 
 
 def _fill_in(block: object, widths: Mapping[str, object]) -> object:
     if not isinstance(block, dict):
         return block
+    if isinstance(variants := block.get("one_of"), dict):
+        return {**block, "one_of": {name: _fill_in_all(blocks, widths) for name, blocks in variants.items()}}
+    if isinstance(branches := block.get("branches"), list):
+        return {**block, "branches": [_fill_in_all(branch, widths) for branch in branches]}
     if "repeat" in block:
-        inner = block.get("blocks")
-        return {**block, "blocks": [_fill_in(b, widths) for b in inner]} if isinstance(inner, list) else block
+        return {**block, "blocks": _fill_in_all(block["blocks"], widths)} if "blocks" in block else block
     match block.get("type"):
         case "linear":
             return {"weight_bit_width": widths["linear_weights"], **block}

@@ -13,8 +13,9 @@ from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, Validat
 from pydantic_core import to_jsonable_python
 
 from spaces.allowed_values import FieldRule, make_rule
-from spaces.architecture import ArchitectureConfig, ArchitectureError, FrozenModel
+from spaces.architecture import ArchitectureConfig, ArchitectureError, make_float
 from spaces.block_space import BlockEntry, draw_blocks, find_smallest_stride_product, parse_blocks
+from spaces.blocks import FrozenModel
 from spaces.distributions import Choices, Drawable, Scalar, SuggestingTrial, draw, find_smallest, parse_drawable
 from spaces.problems import InvalidValueError, Problem, format_value
 from spaces.pruning_stages import PruningStage
@@ -22,6 +23,14 @@ from spaces.quantization_defaults import BIT_WIDTH_RULE, DEFAULT_BIT_WIDTHS, fil
 from spaces.stage_space import StageSpace, draw_stages, parse_stages
 
 RestartEpochs = Annotated[int, Field(ge=1)]
+
+TrainingKind = Literal["quantization_aware", "post_training"]
+"""quantization_aware: trained with its quantizers. post_training: trained in float32, and quantized then."""
+
+CalibrationFrames = Annotated[int, Field(ge=1, le=10**6)]
+
+MinSNR = Annotated[int, Field(ge=-20, le=30)]
+"""An SNR label in dB."""
 
 Schedule = Literal["hold", "restarts"]
 """hold: the rate is held, then lowered to 0 for each measured network; the next stage goes on from where it was held.
@@ -44,6 +53,16 @@ class TrainingSettings(FrozenModel):
     restart_epochs: RestartEpochs | None = 5
     """With the schedule restarts: epochs from one restart of the cosine to the next; else None."""
     schedule: Annotated[Schedule, Field(exclude_if=lambda value: value == "restarts")] = "restarts"
+    kind: Annotated[TrainingKind, Field(exclude_if=lambda value: value == "quantization_aware")] = "quantization_aware"
+    calibration_frames: Annotated[CalibrationFrames | None, Field(exclude_if=lambda value: value is None)] = None
+    """So many training frames set the ranges of activations after training; None: 1024."""
+    min_snr_db: Annotated[MinSNR | None, Field(exclude_if=lambda value: value is None)] = None
+    """Frames of lower SNR labels are not trained on; None: as the study's data set has it."""
+
+    @property
+    def n_calibration_frames(self) -> int | None:
+        """None where the network is trained with its quantizers."""
+        return None if self.kind == "quantization_aware" else self.calibration_frames or 1024
 
 
 class Design(FrozenModel):
@@ -83,6 +102,8 @@ def _parse_with(rule: FieldRule) -> PlainValidator:
 
 _LEARNING_RATE = make_rule(TrainingSettings.model_fields["learning_rate"])
 _WEIGHT_DECAY = make_rule(TrainingSettings.model_fields["weight_decay"])
+_KIND = make_rule(TrainingSettings.model_fields["kind"])
+_MIN_SNR = make_rule(TrainingSettings.model_fields["min_snr_db"])
 
 _AsPlain = PlainSerializer(to_jsonable_python)
 
@@ -100,11 +121,19 @@ class TrainingPart(Part):
     The schedule is hold, or restarts where `restart_epochs` is given; it has its own defaults.
     """
 
+    kind: Annotated[
+        Drawable, _KIND, _parse_with(_KIND), _AsPlain, Field(exclude_if=lambda value: value == "quantization_aware")
+    ] = "quantization_aware"
+    calibration_frames: Annotated[CalibrationFrames | None, Field(exclude_if=lambda value: value is None)] = None
     schedule: Annotated[Schedule, Field(exclude_if=lambda value: value == "restarts")]
     batch_size: Annotated[int, Field(ge=1, le=65536)]
     learning_rate: Annotated[Drawable, _LEARNING_RATE, _parse_with(_LEARNING_RATE), _AsPlain]
     weight_decay: Annotated[Drawable, _WEIGHT_DECAY, _parse_with(_WEIGHT_DECAY), _AsPlain]
     restart_epochs: Annotated[RestartEpochs | None, Field(exclude_if=lambda value: value is None)] = None
+    min_snr_db: Annotated[
+        Drawable, _MIN_SNR, _parse_with(_MIN_SNR), _AsPlain, Field(exclude_if=lambda value: value is None)
+    ] = None
+    """Instead of `dataset.min_training_snr_db`, where it is to be a choice."""
 
     @model_validator(mode="before")
     @classmethod
@@ -117,6 +146,10 @@ class TrainingPart(Part):
             raise InvalidValueError([Problem(("restart_epochs",), format_value(given["restart_epochs"]), expected)])
         if schedule == "restarts" and given.get("restart_epochs", 5) is None:
             raise InvalidValueError([Problem(("restart_epochs",), "empty", "a whole number of at least 1")])
+        if given.get("kind", "quantization_aware") == "quantization_aware" and "calibration_frames" in given:
+            expected = "left out with the kind quantization_aware, which needs none"
+            shown = format_value(given["calibration_frames"])
+            raise InvalidValueError([Problem(("calibration_frames",), shown, expected)])
         recipe = _RECIPES["restarts" if schedule == "restarts" else "hold"]
         return {**recipe, "schedule": schedule, **given}
 
@@ -181,9 +214,12 @@ class SearchSpace:
 
         Raises ArchitectureError where the drawn blocks do not fit together.
         """
+        architecture, training = _suggest_architecture(self.space, trial), self.suggest_training(trial)
+        if training.kind == "post_training" and architecture == make_float(architecture):
+            raise ArchitectureError("training.kind is post_training with 32 bits everywhere; expected fewer somewhere")
         return Design(
-            architecture=_suggest_architecture(self.space, trial),
-            training=self.suggest_training(trial),
+            architecture=architecture,
+            training=training,
             stages=draw_stages(self.pruning.stages, trial, "pruning.stages"),
         )
 

@@ -12,11 +12,15 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
 
 from spaces.campaign_stages import CampaignStagePart, find_stage_problems
+from spaces.distributions import Choices
 from spaces.goals import ConstraintsPart, ObjectivesPart
+from spaces.grid import find_grid_problem
 from spaces.known_designs import KNOWN_ARCHITECTURES, Mismatch, find_params
 from spaces.metrics import METRICS, needs_hardware
+from spaces.papers import PAPER_TABLES
 from spaces.problems import InvalidValueError, Problem, format_value, list_problems, one_of
 from spaces.search_space import Part, PruningPart, SearchSpace, SpacePart, TrainingPart
+from spaces.shared_values import find_conflict
 from spaces.yaml_text import YamlError, parse_yaml
 
 
@@ -40,6 +44,12 @@ def _check_path(path: str) -> str:
     return path
 
 
+def _check_paper(name: str) -> str:
+    if name not in PAPER_TABLES:
+        raise ValueError(f"expected {one_of(list(PAPER_TABLES), name)}")
+    return name
+
+
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 FramesPerCell = Annotated[int, Field(ge=8, le=4096)]
 """Frames of one modulation at one SNR."""
@@ -50,11 +60,21 @@ class StudyPart(Part):
 
     name: Annotated[str, AfterValidator(_check_name)]
     seed: Seed
-    sampler: Literal["tpe", "gp", "nsga2", "random"] = "tpe"
+    sampler: Literal["tpe", "gp", "nsga2", "random", "grid"] = "tpe"
+    replicates: Annotated[int, Field(ge=1, le=100)] = 1
+    """Of the sampler grid: how often each combination is trained, each time with another seed."""
     candidates: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Of so many draws the most promising one is trained; 0: the sampler's own suggestion is."""
     inherits: bool = False
     """Whether a draw near a trial of the front begins with that trial's weights."""
+
+    @model_validator(mode="after")
+    def _check_grid(self) -> StudyPart:
+        if self.sampler != "grid" and self.replicates > 1:
+            raise InvalidValueError([Problem(("replicates",), str(self.replicates), "1 for all samplers but grid")])
+        if self.sampler == "grid" and self.candidates:
+            raise InvalidValueError([Problem(("candidates",), str(self.candidates), "0 with the sampler grid")])
+        return self
 
     @model_validator(mode="after")
     def _check_inherits(self) -> StudyPart:
@@ -184,6 +204,8 @@ class _StudyFile(Part):
     """Of a staged campaign; empty: all values are drawn together."""
     workers: WorkersPart = WorkersPart()
     promotion: PromotionPart = PromotionPart()
+    paper: Annotated[str, AfterValidator(_check_paper)] | None = None
+    """A published table that the report sets beside the study's own results."""
     fpga: FpgaPart = FpgaPart()
 
     @model_validator(mode="after")
@@ -198,6 +220,37 @@ class _StudyFile(Part):
         return self
 
     @model_validator(mode="after")
+    def _check_nothing_follows_post_training(self) -> Self:
+        kind = self.training.kind
+        kinds = kind.choices if isinstance(kind, Choices) else (kind,)
+        if "post_training" not in kinds:
+            return self
+        reason = "left out with training.kind post_training, which trains nothing once the network is quantized"
+        given = {
+            ("pruning", "stages"): bool(self.pruning.stages),
+            ("early_stopping",): self.early_stopping is not None,
+            ("study", "inherits"): self.study.inherits,
+            ("stages",): bool(self.stages),
+        }
+        problems = [Problem(path, "set", reason) for path, is_set in given.items() if is_set]
+        if problems:
+            raise InvalidValueError(problems)
+        return self
+
+    @model_validator(mode="after")
+    def _check_shared_values_and_grid(self) -> Self:
+        space = SearchSpace(self.space, self.training, self.pruning, self.budget.epochs)
+        conflict = find_conflict(space)
+        if conflict is not None:
+            raise InvalidValueError(
+                [Problem(("space",), f"a space with two ranges of one name, {conflict}", "one range")]
+            )
+        problem = find_grid_problem(space) if self.study.sampler == "grid" else None
+        if problem is not None:
+            raise InvalidValueError([Problem(("study", "sampler"), "grid", problem)])
+        return self
+
+    @model_validator(mode="after")
     def _check_stages(self) -> Self:
         if not self.stages:
             return self
@@ -206,6 +259,7 @@ class _StudyFile(Part):
             ("study", "candidates"): self.study.candidates > 0,
             ("early_stopping",): self.early_stopping is not None,
             ("warm_start",): self.warm_start != WarmStartPart(),
+            ("study", "sampler"): self.study.sampler == "grid",
         }
         problems = [Problem(path, "set", reason) for path, is_set in beside.items() if is_set]
         names = (*self.objectives.names, *self.constraints.names)

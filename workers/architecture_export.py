@@ -12,7 +12,8 @@ from threading import RLock
 import torch
 from tqdm import tqdm
 
-from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig, InputQuantizer, Linear
+from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
+from spaces.blocks import InputQuantizer, Linear
 from workers.model import QuantizedNetwork, build_model, iterate_mac_modules
 from workers.qonnx_export import ExportError, write_qonnx
 

@@ -8,16 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from spaces.architecture import (
-    ArchitectureConfig,
-    Block,
-    BlockShape,
-    Conv,
-    DepthwiseSeparable,
-    InvertedResidual,
-    Linear,
-    infer_shapes,
-)
+from spaces.architecture import ArchitectureConfig, BlockShape, infer_shapes
+from spaces.blocks import Block, Conv, DepthwiseSeparable, InvertedResidual, Linear
 from spaces.pruning_stages import StructuredStage
 from workers.model import Network, QuantizedNetwork, build_model
 
@@ -60,8 +52,9 @@ def remove_channels(network: Network, stage: StructuredStage) -> Network:
     groups = _unique(channels for layer in layers for channels in (layer.outputs, layer.inputs) if channels is not None)
     _choose_kept(groups, lambda channels: _score(model, channels, stage.by), stage)
     shapes = infer_shapes(architecture)
+    hidden = {layer.name: layer.outputs for layer in layers}
     shrunk = tuple(
-        _shrink(block, shape, blocks.get(index))
+        _shrink(block, shape, blocks.get(index), hidden.get(f"blocks.{index}.expand"))
         for index, (block, shape) in enumerate(zip(architecture.blocks, shapes, strict=True))
     )
     smaller = ArchitectureConfig.model_validate({**dict(architecture), "blocks": shrunk})
@@ -92,16 +85,28 @@ def _list_layers(block: Block, shape: BlockShape, prefix: str, entering: _Channe
         case Conv():
             return [_Layer(f"{prefix}.conv", made, entering)]
         case DepthwiseSeparable():
-            return [_Layer(f"{prefix}.depthwise", entering, None), _Layer(f"{prefix}.pointwise", made, entering)]
+            depthwise = _Layer(f"{prefix}.depthwise", entering, None)
+            gate = _list_gate(block, prefix, entering)
+            return [depthwise, *gate, _Layer(f"{prefix}.pointwise", made, entering)]
         case InvertedResidual():
-            hidden = _Channels(entering.size * block.expansion, of=entering, multiple=block.expansion)
+            hidden = _Channels(block.count_hidden(entering.size))
+            if block.expansion is not None:
+                hidden.of, hidden.multiple = entering, block.expansion
             hidden.makers.append(f"{prefix}.expand")
             return [
                 _Layer(f"{prefix}.expand", hidden, entering),
                 _Layer(f"{prefix}.depthwise", hidden, None),
+                *_list_gate(block, prefix, hidden),
                 _Layer(f"{prefix}.project", made, hidden),
             ]
     return [_Layer(f"{prefix}.linear", made, entering, shape.in_length)]
+
+
+def _list_gate(block: DepthwiseSeparable | InvertedResidual, prefix: str, gated: _Channels) -> list[_Layer]:
+    if block.squeeze_channels is None:
+        return []
+    inner = _Channels(block.squeeze_channels, is_removable=False)
+    return [_Layer(f"{prefix}.squeeze", inner, gated), _Layer(f"{prefix}.excite", gated, inner)]
 
 
 def _choose_kept(groups: Sequence[_Channels], score: Callable[[_Channels], Tensor], stage: StructuredStage) -> None:
@@ -156,14 +161,18 @@ def _slice_state(state: Mapping[str, Tensor], layers: Iterable[_Layer]) -> dict[
     return smaller
 
 
-def _shrink(block: Block, shape: BlockShape, channels: _Channels | None) -> Block:
+def _shrink(block: Block, shape: BlockShape, channels: _Channels | None, hidden: _Channels | None) -> Block:
     """The block with fewer channels. It says whether it has a residual sum, for equal channels may now be chance."""
     if channels is None:
         return block
     width = "out_features" if isinstance(block, Linear) else "out_channels"
-    is_optional = isinstance(block, DepthwiseSeparable | InvertedResidual)
-    residual = {"residual": shape.is_residual} if is_optional else {}
-    return block.model_copy(update={width: len(channels.kept), **residual})
+    update: dict[str, object] = {width: len(channels.kept)}
+    if isinstance(block, DepthwiseSeparable | InvertedResidual):
+        update["residual"] = shape.is_residual
+    if isinstance(block, InvertedResidual) and block.hidden_channels is not None:
+        assert hidden is not None  # its expansion is a layer
+        update["hidden_channels"] = len(hidden.kept)
+    return block.model_copy(update=update)
 
 
 def _find_module(model: QuantizedNetwork, name: str) -> nn.Module | None:

@@ -16,7 +16,8 @@ from filelock import FileLock
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from spaces.architecture import InputQuantizer
+from spaces.architecture import make_float
+from spaces.blocks import InputQuantizer
 from spaces.search_space import Design
 from storage.artifacts import ArtifactStore, write_bytes_atomically
 from storage.dataset.frames import Frames, load_training_frames, load_validation_frames
@@ -44,6 +45,7 @@ from workers.inference_cost import count_cost
 from workers.inheritance import inherit_weights
 from workers.layers import keep_signs
 from workers.model import Network, QuantizedNetwork, build_model, measure_density
+from workers.post_training import quantize_trained
 from workers.pruning import list_kept
 from workers.requests import PROGRESS_FILE, DatasetRequest, EvaluationRequest
 from workers.stage_start import StageStart, start_stage
@@ -132,6 +134,9 @@ def _evaluate_stages(request: EvaluationRequest) -> tuple[tuple[Evaluation, ...]
         if until == 0:
             break  # the stage before ends there
         network, seconds, path = _run_stage(request, network, phase, frames, until)
+        n_calibration = design.training.n_calibration_frames
+        if n_calibration is not None:
+            network = quantize_trained(network, design.architecture, frames, n_calibration, request.seed)
         if until is not None and until < phase.epochs:
             assert request.until is not None
             measured = _measure_now(request, network, phase, frames, validation_frames)
@@ -174,6 +179,8 @@ def _write_rung(request: EvaluationRequest, rung: Rung, accuracy: float, inferen
 def _load_network(request: EvaluationRequest, finished: Sequence[Evaluation]) -> Network:
     """The network at the end of the last finished stage; before the first, with fresh weights."""
     architecture = request.design.architecture
+    if not finished and request.design.training.kind == "post_training":
+        architecture = make_float(architecture)
     if finished and finished[-1].architecture is not None:
         architecture = finished[-1].architecture
     model = build_model(architecture, request.seed)

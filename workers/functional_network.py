@@ -13,7 +13,16 @@ from torch.nn import functional as F
 
 from workers.cpu.channels_last import run_channels_last
 from workers.functional_quantizers import ActivationQuantizer
-from workers.fused_layers import ConvChain, ConvLayer, FusedLayer, InputLayer, LinearLayer, PoolLayer, list_fused_layers
+from workers.fused_layers import (
+    ClipLayer,
+    ConvChain,
+    ConvLayer,
+    FusedLayer,
+    InputLayer,
+    LinearLayer,
+    PoolLayer,
+    list_fused_layers,
+)
 from workers.model import QuantizedNetwork
 
 TrainingForward = Callable[[Tensor], Tensor]
@@ -44,6 +53,8 @@ def _run(layers: tuple[FusedLayer, ...], frames: Tensor) -> Tensor:
         match layer:
             case InputLayer():
                 x, quantizer = layer.quantizer(x), layer.quantizer
+            case ClipLayer():
+                x = layer(x)
             case ConvChain():
                 x, quantizer = _run_chain(layer, x, quantizer), layer.convolutions[-1].quantizer
             case PoolLayer():

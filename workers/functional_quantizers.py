@@ -49,6 +49,9 @@ class ActivationQuantizer:
     """
 
     def __init__(self, name: str, module: nn.Module) -> None:
+        clip: nn.Hardtanh | None = None
+        if isinstance(module, nn.Sequential) and isinstance(module[0], nn.Hardtanh):
+            clip, module = module[0], module[1]
         self._name, self._module = name, module
         self.is_relu = isinstance(module, nn.ReLU)
         self.integers: IntegerRange | None = None
@@ -57,12 +60,16 @@ class ActivationQuantizer:
             self.integers = _read_integers(
                 name, self._proxy.tensor_quant, TensorClamp, (ConstScaling, ParameterScaling)
             )
+            self._steps = self.integers.threshold
+            if clip is not None:  # rounding keeps the order: what is clipped before is clipped to the same integer
+                lowest = round(float(clip.min_val / self.scale))
+                self.integers = IntegerRange(max(self.integers.lowest, lowest), self.integers.highest)
 
     @property
     def scale(self) -> Tensor:
         """Size of one integer step: a scalar, with gradient to the trained parameter."""
         assert self.integers is not None
-        return self.range.abs() / self.integers.threshold
+        return self.range.abs() / self._steps
 
     @property
     def range(self) -> Tensor:

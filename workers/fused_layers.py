@@ -13,6 +13,7 @@ from workers.functional_quantizers import ActivationQuantizer, UnsupportedModule
 from workers.layers import (
     ConvBlock,
     DepthwiseSeparableBlock,
+    HardTanhBlock,
     InputQuantizerBlock,
     InvertedResidualBlock,
     LinearBlock,
@@ -26,6 +27,18 @@ class InputLayer:
     """Quantizes the frames."""
 
     quantizer: ActivationQuantizer
+
+
+@dataclass(frozen=True)
+class ClipLayer:
+    """Clips the frames, which stay floats."""
+
+    lowest: float
+    highest: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Of the shape of `x`."""
+        return x.clamp(self.lowest, self.highest)
 
 
 @dataclass(frozen=True)
@@ -74,7 +87,7 @@ class LinearLayer:
         return self.quantizer(self.norm(y))
 
 
-FusedLayer = InputLayer | ConvChain | PoolLayer | LinearLayer
+FusedLayer = InputLayer | ClipLayer | ConvChain | PoolLayer | LinearLayer
 
 
 def list_fused_layers(model: QuantizedNetwork) -> tuple[FusedLayer, ...]:
@@ -102,7 +115,13 @@ def join_pools(layers: tuple[FusedLayer, ...]) -> Iterator[tuple[FusedLayer, int
 
 
 def _layers_of(name: str, block: nn.Module) -> tuple[FusedLayer, ...]:
+    if getattr(block, "has_gate", False):
+        raise UnsupportedModuleError(f"{name} has a gate; expected none")
     match block:
+        case HardTanhBlock():
+            clip = block.output_quantizer
+            assert isinstance(clip, nn.Hardtanh)
+            return (ClipLayer(clip.min_val, clip.max_val),)
         case InputQuantizerBlock():
             return (InputLayer(_activation(f"{name}.output_quantizer", block.output_quantizer)),)
         case ConvBlock():
@@ -135,8 +154,11 @@ def _conv(name: str, block: nn.Module, conv: str, norm: str, quantizer: str) -> 
 
 
 def _check_padding(name: str, conv: nn.Conv1d) -> None:
+    size = conv.kernel_size[0]
+    if size % 2 == 0:
+        raise UnsupportedModuleError(f"{name} has {size} taps; expected an odd number")
     given = (conv.padding, conv.dilation, conv.padding_mode)
-    expected = ((conv.kernel_size[0] // 2,), (1,), "zeros")
+    expected = ((size // 2,), (1,), "zeros")
     if given != expected:
         raise UnsupportedModuleError(f"{name} has padding, dilation and padding mode {given}; expected {expected}")
 

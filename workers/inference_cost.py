@@ -13,18 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from spaces.architecture import (
-    FLOAT_BIT_WIDTH,
-    ArchitectureConfig,
-    Block,
-    BlockShape,
-    Conv,
-    DepthwiseSeparable,
-    InvertedResidual,
-    Linear,
-    infer_shapes,
-    list_layer_bits,
-)
+from spaces.architecture import ArchitectureConfig, BlockShape, iterate_blocks
+from spaces.blocks import FLOAT_BIT_WIDTH, Block, Conv, DepthwiseSeparable, InvertedResidual, Linear, list_layer_bits
 from storage.records import Cost
 
 BASELINE_BIT_OPS = 807_699_904
@@ -106,11 +96,11 @@ def find_least_cost(architecture: ArchitectureConfig) -> float:
 def list_mac_layers(architecture: ArchitectureConfig) -> tuple[MacLayer, ...]:
     """Each convolution and fully connected layer of the network, in the order frames pass them."""
     layers: list[MacLayer] = []
-    for index, (block, shape) in enumerate(zip(architecture.blocks, infer_shapes(architecture), strict=True)):
+    for block_name, block, shape in iterate_blocks(architecture):
         in_bits = shape.in_bit_width
         bits = list_layer_bits(block)
         for name, (weights, positions) in _list_sizes(block, shape).items():
-            layers.append(MacLayer(f"blocks.{index}.{name}", weights * positions, weights, bits[name].weight, in_bits))
+            layers.append(MacLayer(f"{block_name}.{name}", weights * positions, weights, bits[name].weight, in_bits))
             in_bits = bits[name].activation or FLOAT_BIT_WIDTH
     return tuple(layers)
 
@@ -158,17 +148,26 @@ def _list_sizes(block: Block, shape: BlockShape) -> dict[str, tuple[int, int]]:
         case Conv():
             return {"conv": (channels * out_channels * block.kernel_size, length)}
         case DepthwiseSeparable():
-            return {"depthwise": (channels * block.kernel_size, length), "pointwise": (channels * out_channels, length)}
+            depthwise = {"depthwise": (channels * block.kernel_size, length)}
+            return {**depthwise, **_gate_sizes(block, channels), "pointwise": (channels * out_channels, length)}
         case InvertedResidual():
-            hidden = channels * block.expansion
+            hidden = block.count_hidden(channels)
             return {
                 "expand": (channels * hidden, shape.in_length),
                 "depthwise": (hidden * block.kernel_size, length),
+                **_gate_sizes(block, hidden),
                 "project": (hidden * out_channels, length),
             }
         case Linear():
             return {"linear": (channels * shape.in_length * block.out_features, 1)}
     return {}
+
+
+def _gate_sizes(block: DepthwiseSeparable | InvertedResidual, channels: int) -> dict[str, tuple[int, int]]:
+    """The two layers of the gate see one position: the mean over time."""
+    if block.squeeze_channels is None:
+        return {}
+    return dict.fromkeys(("squeeze", "excite"), (channels * block.squeeze_channels, 1))
 
 
 def _format_score(score: dict[str, Any]) -> str:

@@ -1,8 +1,8 @@
 """Weights of a trained network for another one: what fits is taken over, the rest begins as it was drawn.
 
 Kernels are cut or padded with zeros about their middle. Where a layer has fewer channels, those that matter least are
-left out; where it has more, the new ones are as drawn. Blocks are matched by their place. Idea: Elsken et al.,
-"Efficient Multi-objective Neural Architecture Search via Lamarckian Evolution", ICLR 2019.
+left out; where it has more, the new ones are as drawn. Blocks are matched by their place; branches begin as drawn.
+Idea: Elsken et al., "Efficient Multi-objective Neural Architecture Search via Lamarckian Evolution", ICLR 2019.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from workers.layers import ParallelBlock
 from workers.model import QuantizedNetwork
 
 Taken = Tensor
@@ -36,7 +37,10 @@ def inherit_weights(child: QuantizedNetwork, parent: Mapping[str, Tensor]) -> No
     """Of the signal that enters the next block; None: all channels as they are."""
     for index, block in enumerate(child.blocks):
         prefix = f"blocks.{index}."
-        entered = taken
+        if isinstance(block, ParallelBlock):
+            taken = torch.full((block.out_channels,), -1)
+            continue
+        entered = gated = taken
         for name in [name for name, _ in block.named_children() if f"{prefix}{name}.weight" in state]:
             if name.endswith("norm"):
                 continue
@@ -47,8 +51,9 @@ def inherit_weights(child: QuantizedNetwork, parent: Mapping[str, Tensor]) -> No
                 taken = torch.full((state[layer.weight].shape[0],), -1)
                 continue
             is_last = name in ("pointwise", "project") and getattr(block, "is_residual", False)
-            same_as = taken if is_depthwise else entered if is_last else None
+            same_as = taken if is_depthwise else gated if name == "excite" else entered if is_last else None
             taken = _inherit_layer(state, parent, layer, None if is_depthwise else taken, same_as)
+            gated = taken if is_depthwise else gated
     for name, tensor in state.items():
         if "scaling_impl" in name and name in parent and parent[name].shape == tensor.shape:
             state[name] = parent[name]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spaces.architecture import ArchitectureConfig, infer_shapes
-from workers.layers import QuantizedBlock, make_block
+from workers.layers import make_block, run_blocks
 
 
 class QuantizedNetwork(nn.Module):
@@ -24,12 +24,8 @@ class QuantizedNetwork(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        input_quantizer: nn.Module | None = None
-        for block in self.blocks:
-            assert isinstance(block, QuantizedBlock)
-            x = block(x, input_quantizer)
-            input_quantizer = block.output_quantizer or input_quantizer
-        return x
+        scores, _ = run_blocks(self.blocks, x, None)
+        return scores
 
 
 @dataclass(frozen=True)

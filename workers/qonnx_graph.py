@@ -233,12 +233,21 @@ def _find_problems(model: ModelWrapper, node: NodeProto) -> Iterator[str]:
     constants = [(name, model.get_initializer(name)) for name in node.input]
     if node.op_type not in FREE:
         yield f"{name_node(node)} has no known cost"
-    elif node.op_type in _SCALINGS and sum(value is None for _, value in constants) > 1:
+    elif node.op_type in _SCALINGS and sum(value is None for _, value in constants) > 1 and not _is_gate(model, node):
         yield f"{name_node(node)} multiplies activations by one another"
     elif node.op_type not in ("Add", "Sub"):  # biases are free in any shape
         for name, value in constants:
             if value is not None and value.dtype.kind == "f" and sum(size > 1 for size in value.shape) > 1:
                 yield f"{name_node(node)} takes weights, {describe_shape(value.shape)} of {name}"
+
+
+def _is_gate(model: ModelWrapper, node: NodeProto) -> bool:
+    """Whether one factor is a number for each channel, as of squeeze and excitation: a scaling, as batch norm's is."""
+    shapes = [model.get_tensor_shape(name) or [] for name in node.input]
+    if node.op_type != "Mul" or len(shapes) != 2 or len(shapes[0]) != len(shapes[1]) or len(shapes[0]) < 3:
+        return False
+    sizes = sorted(math.prod(shape[2:]) for shape in shapes)
+    return shapes[0][:2] == shapes[1][:2] and sizes[0] == 1 < sizes[1]
 
 
 def _check_batch(model: ModelWrapper, n_frames: int) -> None:

@@ -55,6 +55,15 @@ class Codes:
 
 
 @dataclass(frozen=True)
+class _Clip:
+    """Frames whose samples are clipped before they are quantized."""
+
+    tensor: str
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
 class Sums:
     """A tensor of integer sums, not written yet: where batch norm's gain is negative, its weights turn round."""
 
@@ -98,6 +107,7 @@ class _Reader:
         self.writer = GraphWriter(qonnx)
         self.values: dict[str, Codes | Sums] = {}
         self.input_quantizer: Quantizer | None = None
+        self._clip: _Clip | None = None
         self._qonnx = qonnx
         self._readers: dict[str, Callable[[NodeProto], Codes | Sums]] = {
             "Quant": self._read_quantizer,
@@ -113,19 +123,26 @@ class _Reader:
         }
 
     def read(self, node: NodeProto) -> None:
-        if node.op_type not in self._readers:
-            raise UnsupportedLayerError(
-                f"{node.name} is a {node.op_type}; expected one of {', '.join(sorted(self._readers))}"
-            )
+        if node.op_type not in (known := {*self._readers, "Clip"}):
+            raise UnsupportedLayerError(f"{node.name} is a {node.op_type}; expected one of {', '.join(sorted(known))}")
         for name, allowed in ALLOWED.items():
             if (value := read_attribute(node, name, allowed[0])) not in allowed:
                 raise UnsupportedLayerError(f"{node.name} has {name} {value!r}; expected {allowed[0]!r}")
-        if node.op_type != "Quant" or self._constant(node, 0) is None:
+        if node.op_type == "Clip":
+            self._read_clip(node)
+        elif node.op_type != "Quant" or self._constant(node, 0) is None:
             self.values[node.output[0]] = self._readers[node.op_type](node)
 
     def _read_quantizer(self, node: NodeProto) -> Codes:
         quantizer = self._describe_quantizer(node)
-        if node.input[0] == self._qonnx.graph.input[0].name:
+        clip = self._clip
+        if node.input[0] == (clip.tensor if clip else self._qonnx.graph.input[0].name):
+            if clip is not None:  # rounding keeps the order: what is clipped before is clipped to the same integers
+                quantizer = replace(
+                    quantizer,
+                    lowest=max(quantizer.lowest, round(clip.lowest / quantizer.scale)),
+                    highest=min(quantizer.highest, round(clip.highest / quantizer.scale)),
+                )
             self.input_quantizer = quantizer
             return Codes(self.writer.write_input(node, quantizer.lowest, quantizer.bits), quantizer)
         sums = self._sums(node)
@@ -140,6 +157,14 @@ class _Reader:
         thresholds = find_thresholds(bounds, sums.step, turned, quantizer.scale, quantizer.highest)
         tensor = self.writer.write_thresholds(node, sums.write(direction), thresholds, quantizer.bits)
         return Codes(tensor, quantizer)
+
+    def _read_clip(self, node: NodeProto) -> None:
+        bounds = [self._constant(node, at) for at in (1, 2) if at < len(node.input)]
+        is_known = len(bounds) == 2 and all(bound is not None for bound in bounds)
+        if node.input[0] != self._qonnx.graph.input[0].name or not is_known:
+            raise UnsupportedLayerError(f"{node.name} is a Clip; expected one of the frames, with constant bounds")
+        lowest, highest = (float(np.asarray(bound)) for bound in bounds)
+        self._clip = _Clip(node.output[0], lowest, highest)
 
     def _read_convolution(self, node: NodeProto) -> Sums:
         codes = self._codes(node)

@@ -13,10 +13,8 @@ import optuna
 
 from search.processes.local_services import Service
 from search.study_data import open_dataset, study_split
-from spaces.architecture import (
-    ArchitectureConfig,
-    InputQuantizer,
-)
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import InputQuantizer
 from spaces.known_designs import bacalhaunet_network, vgg10_network
 from spaces.study_config import StudyConfig, load_study_config
 from storage.artifacts import ArtifactStore

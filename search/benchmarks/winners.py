@@ -88,7 +88,10 @@ class Judged:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints two tables. Exit code 1 where a build failed, 2 where study, trial or data are missing. Resumes."""
+    """Prints two tables. Exit code 1 where a build failed, 2 where study, trial or data are missing, 130 after Ctrl-C.
+
+    Resumes.
+    """
     args = _parse_arguments(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if not can_draw():
@@ -109,7 +112,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ArtifactError, ConfigError, DatabaseError, DatasetError, StudyError) as error:
         print(error, file=sys.stderr)
         return 2
-    judged = judge_designs(ways, config, file, fresh, args.folder, args.seeds, args.processes)
+    try:
+        judged = judge_designs(ways, config, file, fresh, args.folder, args.seeds, args.processes)
+    except KeyboardInterrupt:
+        print("interrupted; nothing is lost, the same command goes on", file=sys.stderr)
+        return 130
     print(format_judged(judged))
     write_text_atomically(args.folder / "winners.json", _as_json(judged))
     exported = [export_winner(one, config, file, args.folder) for one in judged]
@@ -117,6 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.no_build:
         return 0
     builds = build_winners(judged, exported, config, args.folder)
+    for number, (one, own) in enumerate(zip(judged, exported, strict=True)):
+        write_to_zoo(one, own, builds[number], config, args.folder / "zoo")
     print("\n" + describe_builds([_example(one, config) for one in judged], builds))
     return 0 if all(build.report for build in builds.values()) else 1
 
@@ -231,6 +240,39 @@ def build_winners(
         if build.report is not None:
             write_text_atomically(exported[number] / "finn_report.json", json.dumps(asdict(build.report), indent=1))
     return builds
+
+
+def write_to_zoo(judged: Judged, own: Path, build: Build, config: StudyConfig, folder: Path) -> None:
+    """The median training, as the repository's zoo has its networks."""
+    from workers.zoo import ZooBuild, ZooEntry, write_entry  # imports torch
+
+    last, seed, twin = judged.trainings[judged.median][-1], judged.seeds[judged.median], config.dataset.twin
+    report = None if build.report is None else build.report.as_estimate()
+    target = build.target
+    entry = ZooEntry(
+        description=f"{judged.name}: the median of {len(judged.seeds)} trainings by validation accuracy",
+        architecture=last.architecture or judged.design.architecture,
+        inference_cost=last.cost.inference_cost,
+        profile=twin.profile,
+        frames_per_cell=twin.frames_per_cell,
+        twin_seed=twin.seed,
+        accuracy=seed.on_test,
+        fresh_accuracy=seed.on_fresh,
+        n_frames=seed.n_frames,
+        build=None
+        if report is None
+        else ZooBuild(
+            target.board,
+            target.clk_period_ns,
+            report.lut,
+            report.bram_18k,
+            report.dsp,
+            report.throughput_fps,
+            report.latency_us,
+        ),
+    )
+    name = re.sub(r"[^a-z0-9]+", "_", judged.name.lower().replace("'", "")).strip("_")
+    write_entry(name, entry, own / "weights.safetensors", own / "model.onnx", folder)
 
 
 def format_judged(judged: Sequence[Judged]) -> str:

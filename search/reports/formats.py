@@ -8,6 +8,7 @@ import io
 from search.measured_trials import MeasuredPoint
 from search.objectives import Constraint
 from search.reports.lineage import LineageRow, list_lineage
+from search.reports.paper_table import find_paper_table, list_paper_rows
 from search.reports.study_report import StudyReport
 from spaces.metrics import HARDWARE_METRICS, Source
 from storage.hardware_reports import Resources
@@ -51,6 +52,7 @@ def report_as_json(report: StudyReport) -> dict[str, object]:
         "trials": vars(report.counts),
         "front": [_point_as_json(point, report) for point in report.front],
         "builds": [_build_as_json(build) for build in report.builds],
+        **_paper_as_json(report),
         **({"lineage": [_lineage_as_json(row) for row in list_lineage(report)]} if report.campaign else {}),
     }
 
@@ -94,6 +96,23 @@ def _point_as_json(point: MeasuredPoint, report: StudyReport) -> dict[str, objec
     if point.hardware is not None or report.constraints:
         values["is_feasible"] = report.is_feasible(point)
     return values
+
+
+def _paper_as_json(report: StudyReport) -> dict[str, object]:
+    paper = find_paper_table(report)
+    if paper is None:
+        return {}
+    rows = [
+        {
+            "network": row.label,
+            "published_accuracy": row.published.accuracy,
+            "published_inference_cost": row.published.inference_cost,
+            "accuracies": [point.accuracy for point in row.points],
+            "inference_costs": [point.inference_cost for point in row.points],
+        }
+        for row in list_paper_rows(paper, report)
+    ]
+    return {"paper": {"title": paper.title, "source": paper.source, "rows": rows}}
 
 
 def _lineage_as_json(row: LineageRow) -> dict[str, object]:

@@ -90,6 +90,8 @@ class StudyReport:
     """The stages of a staged campaign."""
     chosen: tuple[int | None, ...] = ()
     """Of each of these the trial whose network it hands on; None where it has none yet."""
+    paper: str | None = None
+    """The published table beside which its results are set, by name."""
 
     @property
     def asks_for_hardware(self) -> bool:
@@ -180,6 +182,7 @@ def make_study_report(
         replicates=load_replicates(database, study.study_name),
         campaign=config.stages,
         chosen=tuple(list_chosen(trials, config)),
+        paper=config.paper,
     )
 
 

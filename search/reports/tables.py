@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from search.reports.lineage import LINEAGE_CAPTION, LINEAGE_HEADER, lineage_cells, list_lineage
+from search.reports.paper_table import PAPER_HEADER, find_paper_table, list_paper_rows
 from search.reports.study_report import StudyReport
 from spaces.metrics import BRAM, DSP, HARDWARE_METRICS, INFERENCE_COST, LATENCY, LUT, THROUGHPUT
+from spaces.papers import PaperTable
 from storage.records import Build
 
 BUILDS_TABLE_WIDTH = 110
@@ -31,6 +33,8 @@ def print_tables(report: StudyReport, console: Console) -> None:
     console.print(front_as_table(report))
     if report.campaign:
         console.print(lineage_as_table(report))
+    if (paper := find_paper_table(report)) is not None:
+        console.print(paper_as_table(paper, report))
     if report.builds and console.width >= BUILDS_TABLE_WIDTH:
         console.print(builds_as_table(report))
     elif report.builds:
@@ -68,6 +72,17 @@ def lineage_as_table(report: StudyReport) -> Table:
     for row in list_lineage(report):
         table.add_row(*lineage_cells(row))
     table.caption = LINEAGE_CAPTION
+    return table
+
+
+def paper_as_table(paper: PaperTable, report: StudyReport) -> Table:
+    """What was published, and what the study measured on validation frames."""
+    table = Table(title=f"{paper.title}, and here", title_justify="left")
+    for name in PAPER_HEADER:
+        table.add_column(name, justify="left" if name == "network" else "right", no_wrap=name == "network")
+    for row in list_paper_rows(paper, report):
+        table.add_row(*row.cells)
+    table.caption = f"{paper.source}. Here: validation frames of this study's data, mean and standard error"
     return table
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from spaces.architecture import InputQuantizer
+from spaces.blocks import InputQuantizer
 from storage.artifacts import write_by_rename
 from storage.byte_sizes import describe_bytes
 from storage.dataset.input_codes import encode
@@ -113,6 +113,8 @@ def _hash_state(file: RadioMLFile) -> str:
 def _name_frames(rows: Indices, quantizer: InputQuantizer | None) -> str:
     """The form in which the frames are stored, and which frames they are."""
     kind = "samples" if quantizer is None else f"codes-{quantizer.bit_width}bit-clip{quantizer.clip!r}"
+    if quantizer is not None and quantizer.lowest is not None:
+        kind += f"-from{quantizer.lowest!r}"
     return f"{kind}-{hashlib.sha256(rows.tobytes()).hexdigest()[:16]}"
 
 

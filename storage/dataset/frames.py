@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.architecture import InputQuantizer
+from spaces.blocks import InputQuantizer
 from storage.dataset.frame_cache import CacheError, Stored, open_cache, read_rows
 from storage.dataset.input_codes import has_exact_codes, quantizer_scale
 from storage.dataset.radioml import Indices, Progress, RadioMLFile, map_samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.architecture import InputQuantizer
+from spaces.blocks import InputQuantizer
 
 
 def quantizer_scale(quantizer: InputQuantizer) -> np.float32:
@@ -21,8 +21,15 @@ def encode(samples: NDArray[np.float32], quantizer: InputQuantizer) -> NDArray[n
     """
     with np.errstate(over="ignore"):
         codes = samples / quantizer_scale(quantizer)
+    return np.clip(np.rint(codes, out=codes), *_list_limits(quantizer), out=codes).astype(np.int8)
+
+
+def _list_limits(quantizer: InputQuantizer) -> tuple[int, int]:
+    """The lowest and the highest code."""
     limit = 2 ** (quantizer.bit_width - 1)
-    return np.clip(np.rint(codes, out=codes), -limit, limit - 1, out=codes).astype(np.int8)
+    if quantizer.lowest is None:
+        return -limit, limit - 1
+    return max(-limit, round(float(np.float32(quantizer.lowest) / quantizer_scale(quantizer)))), limit - 1
 
 
 def has_exact_codes(quantizer: InputQuantizer) -> bool:
@@ -31,8 +38,9 @@ def has_exact_codes(quantizer: InputQuantizer) -> bool:
     Then a network cannot tell codes from samples: its input quantizer puts out equal numbers for both (a negative zero
     becomes a zero, which are equal). It is so for every scale in float32's normal range; not for an infinite one.
     """
-    scale, limit = quantizer_scale(quantizer), 2 ** (quantizer.bit_width - 1)
+    scale = quantizer_scale(quantizer)
     if not np.finfo(np.float32).tiny <= scale < np.inf:
         return False
-    codes = np.arange(-limit, limit, dtype=np.int8)
+    lowest, highest = _list_limits(quantizer)
+    codes = np.arange(lowest, highest + 1).astype(np.int8)
     return bool((encode(codes * scale, quantizer) == codes).all())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.architecture import InputQuantizer
+from spaces.blocks import InputQuantizer
 from storage.dataset.input_codes import quantizer_scale
 
 LOST_SHARE = 0.9

@@ -10,7 +10,8 @@ import pytest
 from dashboards.trial_note import TrialFacts, code_block, trial_note
 from search.measured_trials import MeasuredTrial
 from search.objectives import Constraint, Objective
-from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from spaces.metrics import ACCURACY, DSP, INFERENCE_COST, LUT, THROUGHPUT
 from spaces.pruning_stages import ThresholdStage
 from spaces.search_space import Design, TrainingSettings

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from spaces.architecture import ArchitectureConfig, Block, GlobalPool, InputQuantizer
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import Block, GlobalPool, InputQuantizer
 from storage.artifacts import ArtifactStore
 from storage.database import Database
 from storage.estimates import load_estimates, request_estimate

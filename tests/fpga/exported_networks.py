@@ -11,17 +11,8 @@ import torch
 
 from fpga.finn_build import FinnOutput, FinnRun, make_build_request, run_finn_build
 from fpga.toolchain.finn import Finn
-from spaces.architecture import (
-    ArchitectureConfig,
-    Block,
-    Conv,
-    DepthwiseSeparable,
-    GlobalPool,
-    InputQuantizer,
-    InvertedResidual,
-    Linear,
-    MaxPool,
-)
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import Block, Conv, DepthwiseSeparable, GlobalPool, InputQuantizer, InvertedResidual, Linear, MaxPool
 from spaces.pruning_stages import CostAwareStage, MagnitudeStage, PruningStage, StructuredStage, ThresholdStage
 from storage.dataset.frames import Frames
 from storage.records import BuildLevel, BuildTarget
@@ -87,8 +78,8 @@ NETWORKS: dict[str, tuple[Block, ...]] = {
         linear(24, 4),
     ),
     "pools_between_residuals": (
-        InputQuantizer(),
-        conv(12, stride=4, kernel_size=9),
+        InputQuantizer(lowest=-2.0),
+        conv(12, stride=4, kernel_size=8),
         MaxPool(kernel_size=4),
         dsc(9, 1, 12, 5, 5),
         MaxPool(kernel_size=2),

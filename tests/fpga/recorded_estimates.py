@@ -13,7 +13,8 @@ from fpga.finn_build import FinnRun, make_estimate_request, run_finn_estimate
 from fpga.in_finn.network_report import NetworkReport
 from fpga.toolchain.finn import Finn
 from fpga.toolchain.finn_environment import ensure_finn_environment
-from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer, InvertedResidual, MaxPool
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import GlobalPool, InputQuantizer, InvertedResidual, MaxPool
 from storage.estimates import ESTIMATOR_VERSION
 from tests.fpga.exported_networks import ZCU111, conv, dsc, linear
 from workers.architecture_export import export_architecture

@@ -21,7 +21,8 @@ from fpga.finn_build import (
 from fpga.in_finn.network_report import NetworkReport
 from fpga.toolchain.finn import Finn
 from fpga.toolchain.process_group import LEAST
-from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import GlobalPool, InputQuantizer
 from storage.records import BuildTarget
 from tests.fpga.exported_networks import ZCU111, conv, linear
 from workers.architecture_export import export_architecture

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from search.measured_trials import MeasuredPoint, MeasuredTrial
-from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer, Linear
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import GlobalPool, InputQuantizer, Linear
 from spaces.search_space import Design, TrainingSettings
 from storage.records import Cost, Evaluation
 

@@ -16,7 +16,8 @@ from search.processes.interrupts import Interrupts
 from search.promotion import choose_winners
 from search.reports.study_report import StudyReport, load_study_report
 from search.study import ask_trial
-from spaces.architecture import ArchitectureConfig, DepthwiseSeparable
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import DepthwiseSeparable
 from spaces.metrics import LUT, THROUGHPUT
 from spaces.search_space import Design
 from spaces.study_config import PromotionPart

@@ -4,7 +4,7 @@ import pytest
 from pydantic import AfterValidator, BaseModel, Field
 
 from spaces.allowed_values import field_at, make_rule, model_at, name_allowed
-from spaces.architecture import BitWidth, Conv, InputQuantizer
+from spaces.blocks import BitWidth, DepthwiseSeparable, InputQuantizer
 
 
 class Inner(BaseModel):
@@ -46,7 +46,7 @@ def test_field_is_found_through_models_and_lists() -> None:
 
 
 def test_value_that_fits_has_no_mismatch() -> None:
-    assert make_rule(Conv.model_fields["kernel_size"]).find_mismatch(7) is None
+    assert make_rule(DepthwiseSeparable.model_fields["kernel_size"]).find_mismatch(7) is None
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_value_that_fits_has_no_mismatch() -> None:
     ],
 )
 def test_mismatch_says_what_the_field_allows(name: str, value: object, expected: str) -> None:
-    assert make_rule(Conv.model_fields[name]).find_mismatch(value) == expected
+    assert make_rule(DepthwiseSeparable.model_fields[name]).find_mismatch(value) == expected
 
 
 def test_field_that_takes_whole_numbers_for_floats_converts_them() -> None:

@@ -1,10 +1,9 @@
 import pytest
 from pydantic import ValidationError
 
-from spaces.architecture import (
-    ArchitectureConfig,
+from spaces.architecture import ArchitectureConfig, BlockShape, infer_shapes, iterate_blocks, split_global_pool
+from spaces.blocks import (
     Block,
-    BlockShape,
     Conv,
     DepthwiseSeparable,
     GlobalPool,
@@ -12,9 +11,8 @@ from spaces.architecture import (
     InvertedResidual,
     Linear,
     MaxPool,
-    infer_shapes,
+    Parallel,
     list_layer_bits,
-    split_global_pool,
 )
 
 SCORES = Linear(out_features=24, weight_bit_width=6)
@@ -62,7 +60,7 @@ def test_shapes_of_bacalhaunet_are_the_papers() -> None:
         (2, 1024), (24, 512), (24, 512), (48, 256), (48, 256), (48, 128), (48, 1), (24, 1),
     ]  # fmt: skip
     assert [s.is_residual for s in shapes] == [False, False, True, False, True, False, False, False]
-    assert shapes[7] == BlockShape(48, 1, 6, 24, 1, 32)
+    assert shapes[7] == BlockShape(48, 1, 6, 24, 1, 32, is_signed=True)
 
 
 def test_each_block_starts_where_the_one_before_it_ends() -> None:
@@ -159,7 +157,7 @@ def test_network_is_quantized_when_every_weight_and_input_has_at_most_8_bits(
         ((MaxPool(kernel_size=3), SCORES), r"blocks\[0\]\.kernel_size is 3; expected a divisor of .* 1024"),
         (
             (GlobalPool(), conv(kernel_size=3), SCORES),
-            r"blocks\[1\]\.kernel_size is 3; expected at most the length there, 1",
+            r"blocks\[1\]\.kernel_size is 3; expected at most 1, for the length there is 1",
         ),
         (
             (conv(1, 16), conv(1, 16), conv(1, 16), SCORES),
@@ -191,7 +189,7 @@ def test_other_bit_widths_are_refused(bit_width: int) -> None:
 @pytest.mark.parametrize("kernel_size", [2, 4, 254])
 def test_even_kernels_are_refused(kernel_size: int) -> None:
     with pytest.raises(ValidationError, match="expected an odd kernel size"):
-        conv(kernel_size)
+        dsc(kernel_size, 1, 8)
 
 
 def test_unknown_key_in_stored_json_is_an_error() -> None:
@@ -213,3 +211,60 @@ def test_split_pools_cover_the_whole_length(length: int) -> None:
     for pool in split_global_pool(length):
         product *= pool
     assert product == length
+
+
+def branch(*kernel_sizes: int, stride: int = 4) -> tuple[Block, ...]:
+    return tuple(conv(kernel_size, stride if index == 0 else 1) for index, kernel_size in enumerate(kernel_sizes))
+
+
+def test_branches_lie_side_by_side() -> None:
+    architecture = network(Parallel(branches=(branch(32, 1), branch(9))), dsc(3, 1, 16))
+    joined, behind = infer_shapes(architecture)[:2]
+    assert (joined.out_channels, joined.out_length, joined.out_bit_width) == (16, 256, 4)
+    assert [[shape.out_length for shape in row] for row in joined.branches] == [[256, 256], [256]]
+    assert behind.is_residual
+    names = [name for name, _, _ in iterate_blocks(architecture)]
+    assert names[:4] == ["blocks.0", "blocks.0.branches.0.0", "blocks.0.branches.0.1", "blocks.0.branches.1.0"]
+
+
+@pytest.mark.parametrize(
+    ("branches", "problem"),
+    [
+        (
+            (branch(9), branch(9, stride=2)),
+            r"branches\[1\] ends with length 512 and 4 unsigned bits; expected length 256",
+        ),
+        ((branch(9), (MaxPool(kernel_size=4),)), r"branches\[1\] has no layer; expected at least one convolution"),
+        ((branch(9), (*branch(9), GlobalPool())), r"branches\[1\]\[1\] is a global_pool; expected none in a branch"),
+        (
+            ((InputQuantizer(), *branch(9)), branch(9)),
+            r"branches\[0\]\[0\] is an input_quantizer; expected only as the",
+        ),
+    ],
+)
+def test_branches_that_do_not_fit_together_say_why(branches: tuple[tuple[Block, ...], ...], problem: str) -> None:
+    with pytest.raises(ValidationError, match=rf"blocks\[0\]\.{problem}"):
+        network(Parallel(branches=branches))
+
+
+def test_expansion_is_a_factor_or_a_number_of_channels() -> None:
+    with pytest.raises(
+        ValidationError, match=r"expansion is missing with hidden_channels missing; expected one of both"
+    ):
+        network(inverted(1, 16).model_copy(update={"expansion": None}))
+    both = inverted(1, 16).model_copy(update={"hidden_channels": 40})
+    with pytest.raises(ValidationError, match=r"expansion is \d with hidden_channels 40; expected one of both"):
+        network(both)
+    assert both.count_hidden(16) == 40
+
+
+def test_samples_are_not_clipped_beyond_the_quantizers_range() -> None:
+    with pytest.raises(ValidationError, match=r"blocks\[0\].lowest is -4; expected at least -clip, -3"):
+        network(InputQuantizer(lowest=-4.0))
+
+
+def test_older_designs_keep_their_ids() -> None:
+    """New fields are stored only where they are used."""
+    architecture = network(InputQuantizer(), conv(), dsc(3, 1, 8), inverted(1, 8))
+    new = ("lowest", 'activation"', "squeeze", "hidden", "linear_projection", "operation", "excite")
+    assert not [name for name in new if name in architecture.model_dump_json()]

@@ -5,7 +5,7 @@ import pytest
 from pydantic import Field
 
 from spaces.allowed_values import make_rule
-from spaces.architecture import KernelSize
+from spaces.blocks import KernelSize
 from spaces.distributions import (
     Choices,
     Drawable,
@@ -82,8 +82,11 @@ LAST = "expected low plus a multiple of step as high, such as 31 or 33"
         ({"int": [7.0, "9"]}, ["x.int[0] is 7.0; expected a whole number", 'x.int[1] is "9"; expected a whole number']),
         ({"int": [7, 9], "step": 0}, ["x.step is 0; expected a whole number of at least 1"]),
         ({"int": [7, 9], "step": True}, ["x.step is true; expected a whole number of at least 1"]),
-        ({"int": [7, 9], "log": True}, ["x.log is an unknown key; expected one of int, step"]),
-        ({"int": [7, 9], "stepp": 2}, ["x.stepp is an unknown key; expected one of int, step (did you mean step?)"]),
+        ({"int": [7, 9], "log": True}, ["x.log is an unknown key; expected one of int, step, as"]),
+        (
+            {"int": [7, 9], "stepp": 2},
+            ["x.stepp is an unknown key; expected one of int, step, as (did you mean step?)"],
+        ),
         ({"choice": [3]}, ["x.choice is an unknown key; expected one of choices, int, float (did you mean choices?)"]),
         ({"float": [3, 5]}, ["x is {float: [3, 5]}; expected an odd whole number from 1 to 255"]),
         ([3, 5], [f"x is [3, 5]; {WHOLE}, or a distribution such as {{choices: [3, 5]}}"]),

@@ -1,9 +1,12 @@
 import optuna
 import pytest
+from optuna.trial import FixedTrial
 from pydantic import ValidationError
 
-from spaces.architecture import ArchitectureError, Conv, DepthwiseSeparable, Linear, list_layer_bits
+from spaces.architecture import ArchitectureError
 from spaces.block_space import find_smallest_stride_product, parse_blocks
+from spaces.blocks import Conv, DepthwiseSeparable, Linear, Parallel, list_layer_bits
+from spaces.grid import find_grid_problem, list_combinations
 from spaces.problems import InvalidValueError
 from spaces.pruning_stages import ThresholdStage
 from spaces.quantization_defaults import DEFAULT_BIT_WIDTHS
@@ -166,7 +169,7 @@ def test_design_has_the_id_of_its_network() -> None:
 
 def test_blocks_that_do_not_fit_raise_with_their_path_in_the_file() -> None:
     repeated = {"repeat": 2, "blocks": [conv(stride={"choices": [1, 16]})]}
-    space = space_of(repeated, conv(kernel_size=5), LINEAR)
+    space = space_of(repeated, conv(kernel_size=9), LINEAR)
     trial = ask(
         **{
             "space.blocks[0].times[0].blocks[0].stride": 16,
@@ -174,7 +177,7 @@ def test_blocks_that_do_not_fit_raise_with_their_path_in_the_file() -> None:
         }
     )
     with pytest.raises(
-        ArchitectureError, match=r"^space\.blocks\[1\]\.kernel_size is 5; expected at most the length .*4"
+        ArchitectureError, match=r"^space\.blocks\[1\]\.kernel_size is 9; expected at most 7, for the length there is 4"
     ):
         space.suggest(trial)
 
@@ -213,7 +216,7 @@ def test_space_with_few_networks_is_accepted() -> None:
 
 def test_all_problems_of_all_blocks_are_reported_at_once() -> None:
     problems = problems_of(
-        conv(weight_bit_width=0, kernel_size={"choices": [3, 4]}),
+        {**conv(weight_bit_width=0, kernel_size={"choices": [3, 4]}), "type": "depthwise_separable"},
         {"type": "dephtwise_separable"},
         {"repeat": {"int": [1, 99]}, "blocks": [conv(stride={"choices": []})]},
     )
@@ -221,14 +224,18 @@ def test_all_problems_of_all_blocks_are_reported_at_once() -> None:
         "blocks[0].kernel_size.choices[1] is 4; expected an odd kernel size "
         "(padding is kernel_size // 2 on both sides)",
         "blocks[0].weight_bit_width is 0; expected 2 to 8 bits, or 32 for float",
-        'blocks[1].type is "dephtwise_separable"; expected one of input_quantizer, conv, depthwise_separable, '
-        "inverted_residual, max_pool, global_pool, linear (did you mean depthwise_separable?)",
+        'blocks[1].type is "dephtwise_separable"; expected one of input_quantizer, hard_tanh, conv, '
+        "depthwise_separable, inverted_residual, max_pool, global_pool, linear, parallel "
+        "(did you mean depthwise_separable?)",
         "blocks[2].repeat is {int: [1, 99]}, which can give 65; expected a whole number from 0 to 64",
         "blocks[2].blocks[0].stride.choices is empty; expected at least one value",
     ]
 
 
-TYPES = "one of input_quantizer, conv, depthwise_separable, inverted_residual, max_pool, global_pool, linear"
+TYPES = (
+    "one of input_quantizer, hard_tanh, conv, depthwise_separable, inverted_residual, max_pool, global_pool, linear, "
+    "parallel"
+)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +246,7 @@ TYPES = "one of input_quantizer, conv, depthwise_separable, inverted_residual, m
             {"type": "max_pool", "kernel_sise": 2},
             ".kernel_sise is an unknown key; expected one of type, kernel_size (did you mean kernel_size?)",
         ),
-        ({"tpye": "conv"}, ".tpye is an unknown key; expected one of type, repeat (did you mean type?)"),
+        ({"tpye": "conv"}, ".tpye is an unknown key; expected one of type, repeat, one_of (did you mean type?)"),
         ({"out_channels": 3}, f".type is missing; expected {TYPES}"),
         ({"type": "cnov"}, f'.type is "cnov"; expected {TYPES} (did you mean conv?)'),
         ({"repeat": 2}, ".blocks is missing; expected a list of at least one block"),
@@ -255,9 +262,9 @@ TYPES = "one of input_quantizer, conv, depthwise_separable, inverted_residual, m
         (
             "global_pool",
             ' is "global_pool"; expected a mapping, {type: global_pool}, '
-            "or one with type and its fields, or with repeat and blocks",
+            "or one with type and its fields, with repeat and blocks, or with one_of",
         ),
-        (None, " is empty; expected a mapping, with type and its fields, or with repeat and blocks"),
+        (None, " is empty; expected a mapping, with type and its fields, with repeat and blocks, or with one_of"),
     ],
 )
 def test_wrong_block_is_one_clear_problem(block: object, problem: str) -> None:
@@ -268,3 +275,73 @@ def test_wrong_block_is_one_clear_problem(block: object, problem: str) -> None:
 def test_blocks_that_are_no_list_are_refused(blocks: object) -> None:
     with pytest.raises(InvalidValueError, match="expected a list of at least one block"):
         parse_blocks(blocks)
+
+
+def test_fields_of_one_name_have_one_value() -> None:
+    bits = {"choices": [4, 8], "as": "bits"}
+    space = space_of(conv(weight_bit_width=bits, activation_bit_width=bits), LINEAR)
+    trial = FixedTrial({"bits": 8})
+    block = space.suggest(trial).architecture.blocks[0]
+    assert isinstance(block, Conv)
+    assert (block.weight_bit_width, block.activation_bit_width) == (8, 8)
+
+
+def test_name_of_a_shared_value_is_checked() -> None:
+    assert problems_of(conv(weight_bit_width={"choices": [4, 8], "as": "My bits"})) == [
+        'blocks[0].weight_bit_width.as is "My bits"; '
+        "expected a name of up to 32 lower-case letters, digits and _, a letter first, such as bits"
+    ]
+
+
+def test_one_of_several_lists_is_drawn() -> None:
+    space = space_of({"one_of": {"wide": [conv(out_channels=32)], "deep": [conv(), conv()]}}, LINEAR)
+    for name, channels in (("wide", [32]), ("deep", [8, 8])):
+        blocks = space.suggest(FixedTrial({"space.blocks[0].one_of": name})).architecture.blocks
+        assert [block.out_channels for block in blocks if isinstance(block, Conv)] == channels
+
+
+def test_problem_in_a_variant_or_a_branch_names_its_place() -> None:
+    assert problems_of({"one_of": {"wide": [conv(stride=0)]}}, {"one_of": []}, {"one_of": {"a b": [conv()]}}) == [
+        "blocks[0].one_of.wide[0].stride is 0; expected a whole number from 1 to 16",
+        "blocks[1].one_of is empty; expected a mapping of names to lists of blocks",
+        'blocks[2].one_of is "a b"; expected a name of 1 to 64 letters, digits, _ or -',
+    ]
+    branches = [[conv()], [conv(stride=0)]]
+    assert problems_of({"type": "parallel", "branches": branches}, {"type": "parallel", "branches": []}) == [
+        "blocks[0].branches[1][0].stride is 0; expected a whole number from 1 to 16",
+        "blocks[1].branches is empty; expected a list of at least two branches, each a list of blocks",
+    ]
+
+
+def test_values_of_branches_are_drawn_one_by_one() -> None:
+    branches = [[conv(kernel_size={"choices": [3, 5]})], [conv(kernel_size={"choices": [7, 9]})]]
+    space = space_of({"type": "parallel", "branches": branches}, LINEAR)
+    drawn = {"space.blocks[0].branches[0][0].kernel_size": 5, "space.blocks[0].branches[1][0].kernel_size": 7}
+    block = space.suggest(FixedTrial(drawn)).architecture.blocks[0]
+    assert isinstance(block, Parallel)
+    assert [inner.kernel_size for branch in block.branches for inner in branch if isinstance(inner, Conv)] == [5, 7]
+
+
+def test_grid_has_each_combination_once() -> None:
+    strides, channels = {"choices": [1, 2]}, {"int": [4, 8], "step": 2}
+    variants = {"one_of": {"a": [conv(stride=strides)], "b": [conv(out_channels=channels, stride=16)]}}
+    combinations = list_combinations(space_of(variants, LINEAR))
+    assert combinations == [
+        {"space.blocks[0].one_of": "a", "space.blocks[0].one_of.a[0].stride": 1},
+        {"space.blocks[0].one_of": "a", "space.blocks[0].one_of.a[0].stride": 2},
+        *({"space.blocks[0].one_of": "b", "space.blocks[0].one_of.b[0].out_channels": n} for n in (4, 6, 8)),
+    ]
+
+
+def test_endless_and_very_large_spaces_have_no_grid() -> None:
+    endless = SearchSpace(
+        space_of(conv(), LINEAR).space,
+        TrainingPart.model_validate({"learning_rate": {"float": [0.001, 0.1]}}),
+        PruningPart(),
+        1,
+    )
+    assert find_grid_problem(endless) == (
+        "choices for training.learning_rate, of which a grid has each: a range of floats has no end"
+    )
+    large = space_of(*(conv(out_channels={"int": [1, 40]}) for _ in range(2)), LINEAR)
+    assert find_grid_problem(large) == "a space with at most 1000 combinations"

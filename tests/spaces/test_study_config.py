@@ -127,7 +127,7 @@ OBJECTIVES = "one of accuracy, lut, dsp, bram, throughput_fps, latency_us, infer
 CONSTRAINTS = "one of accuracy, inference_cost, lut, dsp, bram, throughput_fps, latency_us"
 PARTS = (
     "one of study, objectives, constraints, dataset, space, training, pruning, budget, early_stopping, warm_start, "
-    "stages, workers, promotion, fpga"
+    "stages, workers, promotion, paper, fpga"
 )
 
 
@@ -136,12 +136,16 @@ PARTS = (
     [
         ("buget", {}, f"is an unknown key; expected {PARTS} (did you mean budget?)"),
         ("notes", "x", f"is an unknown key; expected {PARTS}"),
-        ("study", None, "is empty; expected a mapping with the keys name, seed, sampler, candidates, inherits"),
+        (
+            "study",
+            None,
+            "is empty; expected a mapping with the keys name, seed, sampler, replicates, candidates, inherits",
+        ),
         ("study.name", "a b", 'is "a b"; expected 1 to 64 letters, digits, _ . or -, a letter or digit first'),
         ("study.name", "../a", 'is "../a"; expected 1 to 64 letters, digits, _ . or -, a letter or digit first'),
         ("study.name", 7, "is 7; expected text"),
         ("study.seed", -1, "is -1; expected a whole number from 0 to 4294967295"),
-        ("study.sampler", "cmaes", 'is "cmaes"; expected one of tpe, gp, nsga2, random'),
+        ("study.sampler", "cmaes", 'is "cmaes"; expected one of tpe, gp, nsga2, random, grid'),
         ("objectives.accuracy.threshold", 56, f"is 56; {ABOVE_0} and below 1"),
         ("objectives.accuracy.direction", "minimize", 'is "minimize"; expected maximize'),
         ("objectives.lut", None, "is empty; expected a mapping with the keys direction"),
@@ -267,7 +271,7 @@ def test_all_problems_are_reported_at_once_one_per_line() -> None:
     space = {
         "blocks": [
             {
-                "type": "conv",
+                "type": "depthwise_separable",
                 "out_channels": 8,
                 "kernel_size": {"choices": [3, 4]},
                 "stride": {"choices": []},

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, event
 
-from spaces.architecture import ArchitectureConfig, Conv, GlobalPool, InputQuantizer, Linear
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import Conv, GlobalPool, InputQuantizer, Linear
 from storage import estimates as estimates_module
 from storage.database import Database, DatabaseError, open_database
 from storage.estimates import (

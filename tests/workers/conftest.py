@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from spaces.search_space import Design
 from storage.dataset.frames import Frames
 from storage.twin.cached_twin import ensure_twin

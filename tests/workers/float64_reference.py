@@ -11,17 +11,8 @@ import torch
 from brevitas.core.scaling import ParameterScaling
 from numpy.typing import NDArray
 
-from spaces.architecture import (
-    ArchitectureConfig,
-    Block,
-    Conv,
-    DepthwiseSeparable,
-    GlobalPool,
-    InputQuantizer,
-    InvertedResidual,
-    Linear,
-    MaxPool,
-)
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import Block, Conv, DepthwiseSeparable, GlobalPool, InputQuantizer, InvertedResidual, Linear, MaxPool
 from workers.functional_quantizers import ActivationQuantizer
 from workers.model import QuantizedNetwork, build_model, iterate_mac_modules
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from storage.dataset.frames import Frames
 from storage.dataset.input_codes import encode, quantizer_scale
 from workers.accuracy import evaluate_accuracy, predict_classes, predict_logits

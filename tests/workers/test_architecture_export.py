@@ -11,14 +11,8 @@ import numpy as np
 import pytest
 from qonnx.core.modelwrapper import ModelWrapper
 
-from spaces.architecture import (
-    ArchitectureConfig,
-    Conv,
-    DepthwiseSeparable,
-    GlobalPool,
-    InputQuantizer,
-    Linear,
-)
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import Conv, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from workers.architecture_export import export_architecture, main
 from workers.qonnx_export import ExportError, execute_qonnx
 

@@ -3,16 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from spaces.architecture import (
-    ArchitectureConfig,
-    Block,
-    Conv,
-    GlobalPool,
-    InputQuantizer,
-    InvertedResidual,
-    Linear,
-    MaxPool,
-)
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import Block, Conv, GlobalPool, InputQuantizer, InvertedResidual, Linear, MaxPool
 from spaces.pruning_stages import StructuredStage
 from tests.workers.conftest import dsc
 from workers.channel_pruning import remove_channels

@@ -14,7 +14,8 @@ import pytest
 from safetensors.torch import load_file
 
 import workers.evaluation
-from spaces.architecture import ArchitectureConfig, Conv, GlobalPool, InputQuantizer, Linear
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import Conv, GlobalPool, InputQuantizer, Linear
 from spaces.pruning_stages import CostAwareStage, MagnitudeStage, StructuredStage, ThresholdStage
 from spaces.search_space import Design, TrainingSettings
 from storage.dataset.radioml import DatasetError

@@ -14,18 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 
-from spaces.architecture import (
-    ArchitectureConfig,
-    Block,
-    Conv,
-    DepthwiseSeparable,
-    GlobalPool,
-    InputQuantizer,
-    InvertedResidual,
-    Linear,
-    MaxPool,
-    infer_shapes,
-)
+from spaces.architecture import ArchitectureConfig, infer_shapes
+from spaces.blocks import Block, Conv, DepthwiseSeparable, GlobalPool, InputQuantizer, InvertedResidual, Linear, MaxPool
 from workers.cpu import tiled_layers
 from workers.functional_network import TrainingForward, make_channels_last_forward, make_exact_forward
 from workers.functional_quantizers import UnsupportedModuleError

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from spaces.architecture import ArchitectureConfig, Conv, GlobalPool, InputQuantizer, Linear
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import Conv, GlobalPool, InputQuantizer, Linear
 from spaces.search_space import Design, TrainingSettings
 from storage.records import Evaluation
 from workers.evaluation import evaluate_design

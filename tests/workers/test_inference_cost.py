@@ -10,16 +10,18 @@ import pytest
 import torch
 from qonnx.util.inference_cost import inference_cost
 
-from spaces.architecture import (
-    ArchitectureConfig,
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import (
     Block,
     Conv,
     DepthwiseSeparable,
     GlobalPool,
+    HardTanh,
     InputQuantizer,
     InvertedResidual,
     Linear,
     MaxPool,
+    Parallel,
 )
 from workers.inference_cost import count_cost, count_layer_costs, list_mac_layers, main, score_qonnx_file
 from workers.model import build_model, iterate_mac_modules, measure_density
@@ -137,6 +139,47 @@ QUANTIZED_NETWORKS = {
             depthwise_activation_bit_width=6,
         ),
     ),
+    "branches, even kernels": (
+        InputQuantizer(bit_width=6, clip=2.0, lowest=-1.5),
+        Parallel(
+            branches=tuple(
+                (
+                    Conv(out_channels=4, kernel_size=size, stride=4, weight_bit_width=6, activation_bit_width=5),
+                    Conv(out_channels=3, kernel_size=1, weight_bit_width=4, activation_bit_width=6),
+                )
+                for size in (8, 5)
+            )
+        ),
+        dsc(9, 1, 6, 5),
+        GlobalPool(),
+    ),
+    "gates, hard-swish, average": (
+        InputQuantizer(),
+        Conv(
+            out_channels=8, kernel_size=9, stride=8, weight_bit_width=5, activation_bit_width=6, activation="hard_swish"
+        ),
+        DepthwiseSeparable(
+            out_channels=8,
+            kernel_size=5,
+            weight_bit_width=4,
+            activation_bit_width=5,
+            activation="hard_swish",
+            squeeze_channels=4,
+            excite_activation_bit_width=32,
+        ),
+        InvertedResidual(
+            out_channels=8,
+            kernel_size=5,
+            hidden_channels=20,
+            weight_bit_width=4,
+            activation_bit_width=5,
+            linear_projection=True,
+            squeeze_channels=8,
+        ),
+        GlobalPool(operation="average", bit_width=7),
+        Linear(out_features=16, weight_bit_width=3, activation_bit_width=7, activation="hard_swish"),
+    ),
+    "float, clipped": (HardTanh(), dsc(9, 8, 8, 32), GlobalPool(operation="average")),
     "float input": (dsc(9, 8, 8, 5), GlobalPool()),
     "float weights": (InputQuantizer(), dsc(9, 8, 8, 32), GlobalPool()),
     "two and eight bits": (InputQuantizer(), dsc(9, 8, 16, 2), dsc(9, 2, 16, 8), GlobalPool()),

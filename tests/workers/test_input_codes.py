@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from storage.dataset.frame_cache import read_rows
 from storage.dataset.frames import Frames, load_training_frames, load_validation_frames
 from storage.dataset.input_codes import encode, has_exact_codes, quantizer_scale

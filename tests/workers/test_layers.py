@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from spaces.architecture import ArchitectureConfig, Block, Conv, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import Block, Conv, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from workers.layers import DepthwiseSeparableBlock, keep_signs
 from workers.model import build_model
 

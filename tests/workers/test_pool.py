@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from spaces.architecture import ArchitectureConfig, Conv, GlobalPool, InputQuantizer, Linear
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import Conv, GlobalPool, InputQuantizer, Linear
 from spaces.search_space import Design, TrainingSettings
 from workers.pool import Done, LocalPool, Pool, PoolError, RayPool
 from workers.requests import Completed, DatasetRequest, EvaluationRequest, Failed

@@ -11,7 +11,8 @@ import onnx
 import pytest
 from onnx import NodeProto, TensorProto, helper
 
-from spaces.architecture import ArchitectureConfig, Conv, InputQuantizer, Linear, MaxPool
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import Conv, InputQuantizer, Linear, MaxPool
 from tests.workers.onnx_files import QONNX_DOMAIN, Shape, make_graph, quant, weights, write_graph
 from workers.inference_cost import main, score_qonnx_file
 from workers.model import build_model

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from spaces.architecture import ArchitectureConfig, DepthwiseSeparable, GlobalPool, InputQuantizer, Linear, infer_shapes
+from spaces.architecture import ArchitectureConfig, infer_shapes
+from spaces.blocks import DepthwiseSeparable, GlobalPool, InputQuantizer, Linear
 from storage.dataset.frames import Frames, load_training_frames
 from storage.dataset.radioml import inspect_radioml
 from storage.dataset.split import prescribed_split

@@ -13,17 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spaces.architecture import (
-    ArchitectureConfig,
-    Block,
-    Conv,
-    DepthwiseSeparable,
-    GlobalPool,
-    InputQuantizer,
-    InvertedResidual,
-    Linear,
-    MaxPool,
-)
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import Block, Conv, DepthwiseSeparable, GlobalPool, InputQuantizer, InvertedResidual, Linear, MaxPool
 from storage.dataset.frames import Frames
 from workers.cpu.blocked_frames import Engine
 from workers.cpu.native_forward import run_native

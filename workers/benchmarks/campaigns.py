@@ -42,10 +42,14 @@ def run_campaign(campaign: Campaign, on_line: Callable[[str], None]) -> Results:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(campaign.processes, mp_context=context) as pool:
         futures = {pool.submit(evaluate_design, _request(campaign, *run)): run for run in campaign.runs}
-        for future in as_completed(futures):
-            run = futures[future]
-            finished[run] = future.result()
-            on_line(f"{_describe(run, finished[run])}; {_describe_rest(campaign, list(finished.values()))}")
+        try:
+            for future in as_completed(futures):
+                run = futures[future]
+                finished[run] = future.result()
+                on_line(f"{_describe(run, finished[run])}; {_describe_rest(campaign, list(finished.values()))}")
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return {way: [finished[way, seed] for seed in range(campaign.n_seeds)] for way in campaign.ways}
 
 

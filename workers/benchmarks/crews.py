@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from spaces.architecture import ArchitectureConfig, InputQuantizer
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import InputQuantizer
 from storage.dataset.frames import load_training_frames
 from storage.dataset.radioml import RadioMLFile, inspect_radioml
 from workers.benchmarks.per_item_reader import read_training_batches, split_file

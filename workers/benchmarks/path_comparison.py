@@ -15,7 +15,8 @@ from pathlib import Path
 
 import torch
 
-from spaces.architecture import ArchitectureConfig, InputQuantizer
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import InputQuantizer
 from storage.dataset.frames import Frames, load_training_frames, load_validation_frames
 from storage.dataset.radioml import inspect_radioml
 from storage.dataset.split import prescribed_split

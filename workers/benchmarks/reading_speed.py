@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from spaces.architecture import InputQuantizer
+from spaces.blocks import InputQuantizer
 from storage.command_options import parse_count
 from storage.dataset.frame_check import check_frames
 from storage.dataset.frames import Frames, load_training_frames, load_validation_frames, prepare_frames

@@ -19,7 +19,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from spaces.architecture import ArchitectureConfig, Block
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import Block
 from spaces.known_designs import KNOWN_ARCHITECTURES, separable_network
 from storage.twin.cached_twin import ensure_twin
 from workers.benchmarks.crews import N_PROCESSES, REFERENCE, Turn, start_crews

@@ -17,7 +17,16 @@ from torch.nn import functional as F
 
 from workers.cpu.tiled_layers import MultiplyRoundPool, NormalizeRoundPool, RoundingPool
 from workers.functional_quantizers import ActivationQuantizer, RoundToIntegers
-from workers.fused_layers import ConvChain, ConvLayer, FusedLayer, InputLayer, LinearLayer, PoolLayer, join_pools
+from workers.fused_layers import (
+    ClipLayer,
+    ConvChain,
+    ConvLayer,
+    FusedLayer,
+    InputLayer,
+    LinearLayer,
+    PoolLayer,
+    join_pools,
+)
 
 MAX_SHORT_ROW = 16
 """Inputs per output of a convolution, up to which computing it twice costs less than keeping its output."""
@@ -44,6 +53,8 @@ def run_channels_last(layers: tuple[FusedLayer, ...], frames: Tensor) -> Tensor:
         match layer:
             case InputLayer():
                 x, quantizer = _quantize_frames(layer.quantizer, x.values), layer.quantizer
+            case ClipLayer():
+                x = Activation(layer(x.values), None)
             case ConvChain():
                 x, quantizer = _run_chain(layer, x, quantizer, pool_size), layer.convolutions[-1].quantizer
             case PoolLayer():

@@ -16,7 +16,16 @@ from workers.cpu.native_layers import (
     run_layers,
 )
 from workers.functional_quantizers import ActivationQuantizer
-from workers.fused_layers import ConvChain, ConvLayer, FusedLayer, InputLayer, LinearLayer, PoolLayer, join_pools
+from workers.fused_layers import (
+    ClipLayer,
+    ConvChain,
+    ConvLayer,
+    FusedLayer,
+    InputLayer,
+    LinearLayer,
+    PoolLayer,
+    join_pools,
+)
 
 
 def run_native(layers: tuple[FusedLayer, ...], frames: Tensor | Blocked, engine: Engine) -> Tensor:
@@ -38,6 +47,9 @@ def run_native(layers: tuple[FusedLayer, ...], frames: Tensor | Blocked, engine:
         match layer:
             case InputLayer():
                 x, quantizer = x if isinstance(x, Blocked) else layer.quantizer(x), layer.quantizer
+            case ClipLayer():
+                assert isinstance(x, Tensor), "codes are of an input quantizer, which stands in its place"
+                x = layer(x)
             case ConvChain():
                 waiting += _list_convolutions(layer, quantizer, len(waiting), 1 if layer.is_residual else pool_size)
                 quantizer = layer.convolutions[-1].quantizer

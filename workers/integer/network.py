@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from workers.functional_quantizers import ActivationQuantizer, IntegerRange
-from workers.fused_layers import ConvChain, ConvLayer, FusedLayer, InputLayer, LinearLayer, PoolLayer, list_fused_layers
+from workers.fused_layers import (
+    ClipLayer,
+    ConvChain,
+    ConvLayer,
+    FusedLayer,
+    InputLayer,
+    LinearLayer,
+    PoolLayer,
+    list_fused_layers,
+)
 from workers.integer.steps import Convolution, FullyConnected, Pool, ResidualSum, Step
 from workers.integer.threshold_counting import ThresholdCounter, make_counter
 from workers.integer.thresholds import Floats, Integers, Quantization, SumRange, find_thresholds
@@ -97,8 +106,8 @@ def _make_steps(layer: FusedLayer, codes: Codes, device: torch.device) -> tuple[
             return _make_linear(layer, codes, device)
         case PoolLayer():
             return (Pool(layer.size),), codes
-        case InputLayer():
-            raise AssertionError("only the first layer quantizes frames")
+        case InputLayer() | ClipLayer():
+            raise AssertionError("only the first layer reads frames")
 
 
 def _make_chain(chain: ConvChain, codes: Codes, device: torch.device) -> tuple[tuple[Step, ...], Codes]:

@@ -17,7 +17,8 @@ from torch import nn
 from fpga.finn_build import FinnOutput, UnbuildableNetworkError
 from fpga.toolchain.finn import Finn
 from fpga.verification import GRAPHS, verify_outputs
-from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer, InvertedResidual
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import Block, Conv, GlobalPool, InputQuantizer, InvertedResidual, Parallel
 from storage.dataset.frames import Frames
 from storage.records import BuildLevel
 from tests.fpga.exported_networks import build_exported, conv, dsc, linear
@@ -235,3 +236,38 @@ def build(finn: Finn, model: QuantizedNetwork, frames: Frames, folder: Path) -> 
     vectors = frames.select(np.arange(N_FRAMES))
     export_evaluation(ARCHITECTURE, folder / "weights.safetensors", vectors, folder, 2)
     return build_exported(finn, folder, folder / "build", level=BuildLevel.ESTIMATE)
+
+
+def export(tmp_path: Path, *blocks: Block) -> ModelWrapper:
+    architecture = ArchitectureConfig(blocks=(*blocks, linear(24, 8)), frame_length=64)
+    export_architecture(architecture, tmp_path / "model.onnx")
+    return ModelWrapper(str(tmp_path / "model.onnx"))
+
+
+HARD_SWISH = Conv(out_channels=8, kernel_size=5, activation="hard_swish", weight_bit_width=4, activation_bit_width=4)
+EVEN = Conv(out_channels=8, kernel_size=4, weight_bit_width=4, activation_bit_width=4)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ((HARD_SWISH, GlobalPool()), "is a HardSwish; expected one of"),
+        ((conv(8), GlobalPool(operation="average")), "is a ReduceMean; expected one of"),
+        ((Parallel(branches=((conv(8),), (conv(8),))), GlobalPool()), "is a Concat; expected one of"),
+        ((conv(8), dsc(5, 1, 8, 8, 8).model_copy(update={"squeeze_channels": 4}), GlobalPool()), "expected one of"),
+    ],
+    ids=["hard-swish", "average", "branches", "gate"],
+)
+def test_block_that_finn_does_not_take_is_named(
+    integer_graph: ModuleType, blocks: tuple[Block, ...], message: str, tmp_path: Path
+) -> None:
+    model = export(tmp_path, InputQuantizer(), *blocks)
+    with pytest.raises(integer_graph.UnsupportedLayerError, match=message):
+        integer_graph.make_integer_network(model)
+
+
+def test_hard_tanh_of_the_frames_is_the_range_of_their_integers(integer_graph: ModuleType, tmp_path: Path) -> None:
+    model = export(tmp_path, InputQuantizer(clip=3.0, lowest=-2.0), conv(8), GlobalPool())
+    quantizer = integer_graph.make_integer_network(model).input_quantizer
+    assert (quantizer.lowest, quantizer.highest) == (-85, 127)
+    assert quantizer.scale == pytest.approx(3 / 128)

@@ -16,7 +16,7 @@ from search.benchmarks.hardware_table import (
     draw_member,
     list_networks,
 )
-from spaces.architecture import DepthwiseSeparable
+from spaces.blocks import DepthwiseSeparable
 from spaces.known_designs import bacalhaunet_network, vgg10_network
 from spaces.study_config import StudyConfig, load_study_config
 from storage.hardware_reports import BuildReport, GraphAgreement, Resources

@@ -23,7 +23,8 @@ from search.benchmarks.winners import (
 )
 from search.reports.study_report import StudyReport, load_study_report
 from search.study import StudyError
-from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer, Linear
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import GlobalPool, InputQuantizer, Linear
 from spaces.pruning_stages import CostAwareStage
 from spaces.search_space import Design, TrainingSettings
 from storage.database import open_database

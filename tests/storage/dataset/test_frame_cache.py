@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from spaces.architecture import InputQuantizer
+from spaces.blocks import InputQuantizer
 from storage.dataset.frame_cache import MAX_CACHES, CacheError, cache_folders, open_cache
 from storage.dataset.input_codes import encode
 from storage.dataset.radioml import DatasetError, RadioMLFile, inspect_radioml

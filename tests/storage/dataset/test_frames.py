@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from spaces.architecture import InputQuantizer
+from spaces.blocks import InputQuantizer
 from storage.dataset.frame_cache import MAX_CACHES, cache_folders
 from storage.dataset.frames import (
     Frames,

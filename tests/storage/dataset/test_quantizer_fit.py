@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spaces.architecture import InputQuantizer
+from spaces.blocks import InputQuantizer
 from storage.dataset.quantizer_fit import choose_clip, find_misfit
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from spaces.architecture import ArchitectureConfig, Conv, GlobalPool, InputQuantizer, Linear
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import Conv, GlobalPool, InputQuantizer, Linear
 from workers.benchmarks.gpu_speed import main, make_table
 from workers.benchmarks.gpu_ways import (
     GpuSpeed,

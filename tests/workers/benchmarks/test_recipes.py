@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import workers.benchmarks.recipes
-from spaces.architecture import ArchitectureConfig, GlobalPool, InputQuantizer, Linear
+from spaces.architecture import ArchitectureConfig
+from spaces.blocks import GlobalPool, InputQuantizer, Linear
 from spaces.pruning_stages import CostAwareStage
 from spaces.search_space import Design, TrainingSettings
 from storage.records import Cost, Evaluation

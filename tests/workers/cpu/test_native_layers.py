@@ -13,7 +13,7 @@ from brevitas.quant import Int8WeightPerTensorFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spaces.architecture import LayerBits
+from spaces.blocks import LayerBits
 from tests.workers.plain_layers import (
     Case,
     ComputedLayer,
@@ -38,7 +38,7 @@ from workers.cpu.native_layers import (
 )
 from workers.cpu.native_library import available_instruction_sets, find_problem
 from workers.functional_quantizers import IntegerRange
-from workers.layers import make_relu
+from workers.layers import make_activation
 
 pytestmark = pytest.mark.skipif(find_problem() is not None, reason=f"no native library: {find_problem()}")
 
@@ -142,7 +142,7 @@ def test_codes_are_brevitas_bit_for_bit_ties_included(bit_width: int, instructio
     x = torch.linspace(-1.0, 6.0, 16 * 997).reshape(16, 1, 997)
     x[0, 0, : highest + 1] = (torch.arange(highest + 1) + 0.5) * (largest.detach() / highest)  # ties
     expected_x, fused_x = x.clone().requires_grad_(), x.clone().requires_grad_()
-    relu = make_relu(LayerBits(bit_width, bit_width))
+    relu = make_activation(LayerBits(bit_width, bit_width), "relu")
     expected = relu(expected_x)
     one, activation = ONE, Activation(CodeRange(largest, highest))
     fused = from_blocked(run_layer(to_blocked(fused_x), one, identity_norm(), activation, engine))

@@ -14,17 +14,8 @@ from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.change_batchsize import ChangeBatchSize
 from qonnx.transformation.infer_shapes import InferShapes
 
-from spaces.architecture import (
-    ArchitectureConfig,
-    Conv,
-    DepthwiseSeparable,
-    GlobalPool,
-    InputQuantizer,
-    InvertedResidual,
-    Linear,
-    MaxPool,
-    infer_shapes,
-)
+from spaces.architecture import ArchitectureConfig, infer_shapes
+from spaces.blocks import Conv, DepthwiseSeparable, GlobalPool, InputQuantizer, InvertedResidual, Linear, MaxPool
 from storage.dataset.frames import Frames, load_training_frames
 from storage.dataset.radioml import inspect_radioml
 from storage.dataset.split import prescribed_split
