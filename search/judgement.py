@@ -65,6 +65,12 @@ def judge(point: MeasuredPoint, replicates: Replicates) -> Judgement:
     return Judgement((point.accuracy, *known), point.evaluation.n_frames, len(others) - len(known))
 
 
+def find_normal_interval(accuracy: float, n_frames: int) -> tuple[float, float]:
+    """The same by the normal approximation, accuracy +- 1.96 standard errors, within 0 to 1."""
+    error = statistics.NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * math.sqrt(accuracy * (1 - accuracy) / n_frames)
+    return max(accuracy - error, 0.0), min(accuracy + error, 1.0)
+
+
 def find_interval(accuracy: float, n_frames: int) -> tuple[float, float]:
     """Lower and upper end of the 95 % interval of a fraction that was counted on so many frames, both 0 to 1.
 

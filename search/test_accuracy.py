@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from search.judgement import find_interval, find_normal_interval
 from search.promotion import PromotionError, measure_test
 from search.stored_point import open_stored_point
 from search.study import StudyError
@@ -44,14 +45,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def print_accuracy(accuracy: Accuracy, class_names: Sequence[str], *, as_json: bool) -> None:
-    """JSON: {"accuracy", "n_frames", "by_snr": {label: fraction}, "by_class": {name: fraction}}, else tables."""
+    """JSON, or else tables.
+
+    Its keys: "accuracy", "n_frames", "intervals" {name: [low, high]}, "by_snr" {label: fraction}, "by_class".
+    """
     by_class = {class_names[label]: fraction for label, fraction in accuracy.by_class.items()}
+    intervals = {
+        "Clopper-Pearson": find_interval(accuracy.overall, accuracy.n_frames),
+        "normal": find_normal_interval(accuracy.overall, accuracy.n_frames),
+    }
     if as_json:
-        content = {"accuracy": accuracy.overall, "n_frames": accuracy.n_frames}
+        content = {"accuracy": accuracy.overall, "n_frames": accuracy.n_frames, "intervals": intervals}
         print(json.dumps({**content, "by_snr": dict(accuracy.by_snr), "by_class": by_class}))
         return
     console = Console()
     console.print(f"{accuracy.overall:.2%} of {accuracy.n_frames} test frames")
+    for name, (low, high) in intervals.items():
+        console.print(f"95 % interval ({name}): {low:.2%} to {high:.2%}", highlight=False)
     console.print(_make_table("SNR label, dB", {f"{snr:+d}": value for snr, value in accuracy.by_snr.items()}))
     console.print(_make_table("class, at 10 dB and above", by_class))
 

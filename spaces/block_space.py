@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Annotated
@@ -12,7 +12,16 @@ from pydantic import Field
 
 from spaces.allowed_values import make_rule
 from spaces.blocks import BLOCK_TYPES, FrozenModel, Parallel
-from spaces.distributions import Drawable, SuggestingTrial, draw, find_smallest, parse_drawable
+from spaces.distributions import (
+    Distribution,
+    Drawable,
+    Shared,
+    SuggestingTrial,
+    draw,
+    find_smallest,
+    parse_drawable,
+    parse_shared_name,
+)
 from spaces.drawable_fields import parse_fields
 from spaces.problems import (
     InvalidValueError,
@@ -54,6 +63,9 @@ class OneOfSpace:
     """One of several lists of blocks, which have names."""
 
     one_of: Mapping[str, tuple[BlockEntry, ...]]
+    """Of which one may be empty."""
+    name: str | None = None
+    """Under which the choice is drawn; None: under its path."""
 
 
 BlockEntry = BlockSpace | RepeatSpace | ParallelSpace | OneOfSpace
@@ -78,7 +90,7 @@ def draw_blocks(entries: Iterable[BlockEntry], trial: SuggestingTrial, path: str
             for time in range(n_times):
                 drawn += draw_blocks(entry.blocks, trial, f"{place}.times[{time}].blocks")
         elif isinstance(entry, OneOfSpace):
-            name = trial.suggest_categorical(f"{place}.one_of", tuple(entry.one_of))
+            name = trial.suggest_categorical(entry.name or f"{place}.one_of", tuple(entry.one_of))
             drawn += draw_blocks(entry.one_of[str(name)], trial, f"{place}.one_of.{name}")
         elif isinstance(entry, ParallelSpace):
             rows = [draw_blocks(row, trial, f"{place}.branches[{n}]") for n, row in enumerate(entry.branches)]
@@ -88,6 +100,32 @@ def draw_blocks(entries: Iterable[BlockEntry], trial: SuggestingTrial, path: str
             values = {name: draw(trial, f"{place}.{name}", drawable) for name, drawable in entry.fields.items()}
             drawn.append(DrawnBlock(place, BLOCK_TYPES[entry.type].model_validate(values)))
     return drawn
+
+
+def list_range_fields(entries: Iterable[BlockEntry]) -> Iterator[str]:
+    """The field of each range, or its shared name; those of all variants."""
+    for entry in entries:
+        match entry:
+            case RepeatSpace():
+                yield from _name_ranges({"repeat": entry.repeat})
+                yield from list_range_fields(entry.blocks)
+            case OneOfSpace():
+                yield entry.name or "one_of"
+                for blocks in entry.one_of.values():
+                    yield from list_range_fields(blocks)
+            case ParallelSpace():
+                for branch in entry.branches:
+                    yield from list_range_fields(branch)
+            case BlockSpace():
+                yield from _name_ranges(entry.fields)
+
+
+def _name_ranges(fields: Mapping[str, Drawable]) -> Iterator[str]:
+    for name, drawable in fields.items():
+        if isinstance(drawable, Shared):
+            yield drawable.name
+        elif isinstance(drawable, Distribution):
+            yield name
 
 
 def find_smallest_stride_product(entries: Iterable[BlockEntry]) -> int:
@@ -162,7 +200,7 @@ def _parse_repeated_blocks(entry: Mapping[str, object]) -> tuple[BlockEntry, ...
 
 
 def _parse_one_of(entry: Mapping[str, object]) -> OneOfSpace:
-    problems = [unknown_key((key,), ["one_of"]) for key in entry if key != "one_of"]
+    problems = [unknown_key((key,), ["one_of", "as"]) for key in entry if key not in ("one_of", "as")]
     given = entry["one_of"]
     if not isinstance(given, dict) or not given or not all(isinstance(name, str) for name in given):
         expected = "a mapping of names to lists of blocks"
@@ -174,12 +212,16 @@ def _parse_one_of(entry: Mapping[str, object]) -> OneOfSpace:
             problems.append(Problem(("one_of",), format_value(name), expected))
             continue
         try:
-            variants[name] = parse_blocks(blocks)
+            variants[name] = () if blocks == [] else parse_blocks(blocks)
         except InvalidValueError as error:
             problems += [problem.under(("one_of", name)) for problem in error.problems]
+    try:
+        shared_name = parse_shared_name(entry["as"]) if "as" in entry else None
+    except InvalidValueError as error:
+        problems += error.problems
     if problems:
         raise InvalidValueError(problems)
-    return OneOfSpace(variants)
+    return OneOfSpace(variants, shared_name)
 
 
 def _parse_parallel(entry: Mapping[str, object]) -> ParallelSpace:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator
 from pydantic_core import to_jsonable_python
 
 from spaces.architecture import ArchitectureError
-from spaces.block_space import draw_blocks
+from spaces.block_space import draw_blocks, list_range_fields
 from spaces.distributions import Scalar
 from spaces.problems import InvalidValueError, Problem, format_value
 from spaces.search_space import Part, SearchSpace
@@ -87,7 +87,8 @@ def list_largest(space: SearchSpace) -> dict[str, Scalar]:
 
 def find_stage_problems(stages: Sequence[CampaignStagePart], space: SearchSpace, n_trials: int) -> Iterator[Problem]:
     """What is wrong with the stages of a study, with paths from the study file's root."""
-    ranges = dict.fromkeys(find_field(path) for path in list_largest(space))
+    of_blocks = list_range_fields(space.space.blocks)
+    ranges = dict.fromkeys([*(find_field(path) for path in list_largest(space)), *of_blocks])
     drawn: dict[str, int] = {}
     for index, stage in enumerate(stages):
         for number, name in enumerate(() if stage.prunes else stage.draws):

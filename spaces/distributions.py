@@ -97,7 +97,7 @@ def parse_drawable(value: object, rule: FieldRule) -> Drawable:
     if isinstance(value, dict):
         own = {key: item for key, item in value.items() if key != "as"}
         distribution = _check_values(_parse_distribution(own), own, rule)
-        return distribution if "as" not in value else Shared(_parse_shared_name(value["as"]), distribution)
+        return distribution if "as" not in value else Shared(parse_shared_name(value["as"]), distribution)
     expected = rule.find_mismatch(value)
     if expected is None:
         return rule.convert(value)  # type: ignore[no-any-return]
@@ -126,7 +126,8 @@ def _parse_distribution(value: dict[str, object]) -> Distribution:
     return parse(value)
 
 
-def _parse_shared_name(name: object) -> str:
+def parse_shared_name(name: object) -> str:
+    """The name that fields share. Raises InvalidValueError where it is none."""
     if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name):
         expected = "a name of up to 32 lower-case letters, digits and _, a letter first, such as bits"
         raise InvalidValueError([Problem(("as",), format_value(name), expected)])

@@ -207,7 +207,7 @@ def _extend(
         return
     if isinstance(entry, OneOfSpace):
         for name, variant in entry.one_of.items():
-            ways = [({**repeats, f"{place}.one_of": name}, blocks)]
+            ways = [({**repeats, entry.name or f"{place}.one_of": name}, blocks)]
             for index, inner in enumerate(variant):
                 inner_place = f"{place}.one_of.{name}[{index}]"
                 ways = [way for one in ways for way in _extend(one, inner, inner_place, longest)]

@@ -41,6 +41,7 @@ COMMANDS = (
     "workers.benchmark",
     "workers.gpu_benchmark",
     "workers.recipe_benchmark",
+    "workers.inference_benchmark",
     "workers.inference_cost",
     "workers.path_comparison",
     "workers.reader_benchmark",

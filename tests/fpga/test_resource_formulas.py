@@ -7,24 +7,14 @@ follows from the formula at 32 bits, but for the network 5f_4c, where it gives 4
 
 from __future__ import annotations
 
-import csv
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from fpga.resource_formulas import WeightedLayer, estimate_by_rothe
-
-ROWS_FILE = Path(__file__).with_name("rothe_vgglike.csv")
-"""All networks of the results, with throughput and time on his machine."""
+from workers.benchmarks.inference_speed import read_unpruned
 
 BRAM_EXCEPTIONS = {"vgglike_5f_4c_4re_4mp"}
-
-
-def read_unpruned() -> list[dict[str, str]]:
-    rows = [row for row in csv.DictReader(ROWS_FILE.open()) if row["pruning_percent"] == "0"]
-    assert len(rows) == 27
-    return rows
 
 
 HIDDEN = {5: (1024, 512, 256, 128, 9), 3: (512, 128, 9), 2: (512, 9)}

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binomtest
 
 from search.confirmation import SEED_STEP, ConfirmationError, list_missing, train_again
-from search.judgement import Judgement, find_interval
+from search.judgement import Judgement, find_interval, find_normal_interval
 from search.loop import Search, run_search
 from search.reports.study_report import load_study_report
 from spaces.study_config import PromotionPart
@@ -125,3 +125,9 @@ def test_seeds_of_a_study_may_change_between_runs(sqlite: Database, tmp_path: Pa
     more = replace(report, promotion=PromotionPart(seeds=2))
     assert len(list_missing(search.place, more, [report.trials[0].last])) == 1
     assert search.config.fingerprint == small_config().fingerprint
+
+
+def test_normal_interval_is_two_standard_errors_wide_on_both_sides() -> None:
+    assert find_normal_interval(0.5, 100) == pytest.approx((0.402, 0.598), abs=5e-4)
+    assert find_normal_interval(0.001, 100)[0] == 0.0
+    assert find_normal_interval(1.0, 100) == (1.0, 1.0)

@@ -26,6 +26,7 @@ STUDIES = (
     "hakimi_cnn",
     "mobilenetv3_small",
     "per_layer_bits",
+    "prototype_staged",
     "rothe_vgglike",
     "slimming",
 )
@@ -37,6 +38,9 @@ def shrink(study: str) -> str:
     tree["dataset"]["twin"]["frames_per_cell"] = 8
     tree["budget"] = {"trials": 2, "epochs": 1}
     tree["training"]["batch_size"] = 512
+    if "stages" in tree:
+        tree["stages"] = [{**stage, "trials": 1} for stage in tree["stages"]]
+        tree["budget"]["trials"] = len(tree["stages"])
     if "stages" in tree.get("pruning", {}):
         tree["pruning"]["stages"] = [{**stage, "epochs": 0} for stage in tree["pruning"]["stages"]]
     return yaml.safe_dump(tree)

@@ -38,6 +38,8 @@ def test_accuracy_is_told_overall_per_snr_and_per_class(study_folder: Path, caps
     assert told["n_frames"] == 24 * 26  # one test frame in each cell
     assert list(told["by_snr"]) == [str(snr) for snr in SNRS_DB]
     assert tuple(told["by_class"]) == CLASS_NAMES
+    for low, high in told["intervals"].values():
+        assert low <= told["accuracy"] <= high
     assert told["accuracy"] == pytest.approx(sum(told["by_snr"].values()) / 26)
     clear = [told["by_snr"][str(snr)] for snr in range(10, 31, 2)]
     assert sum(told["by_class"].values()) / 24 == pytest.approx(sum(clear) / 11)
@@ -48,6 +50,8 @@ def test_tables_name_every_snr_and_class(study_folder: Path, capsys: pytest.Capt
     assert test_accuracy.main(["tiny", "0"]) == 0
     out = capsys.readouterr().out
     assert "of 624 test frames" in out
+    assert "95 % interval (Clopper-Pearson): " in out
+    assert "95 % interval (normal): " in out
     assert all(name in out for name in (*CLASS_NAMES, "+30", "-20"))
 
 

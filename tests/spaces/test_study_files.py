@@ -61,6 +61,7 @@ WITH_FLOATS = {
     "bacalhaunet_input",
     "hakimi_cnn",
     "mobilenetv3_small",
+    "prototype_staged",
     "rothe_vgglike",
 }
 """Studies that compare float networks with quantized ones."""

@@ -1,0 +1,8 @@
+"""The command `python -m workers.inference_benchmark`; what it does stands in workers/benchmarks/inference_speed.py."""
+
+import sys
+
+from workers.benchmarks.inference_speed import main
+
+if __name__ == "__main__":
+    sys.exit(main())
