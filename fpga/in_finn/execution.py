@@ -113,14 +113,13 @@ def _prepare_double_convolution(node: NodeProto) -> RunNode:
         list(get_by_name(node.attribute, name).ints) for name in ("strides", "pads", "dilations")
     )
     groups = get_by_name(node.attribute, "group").i
-    if len(stride) != 1 or padding[0] != padding[1] or len(node.input) != 2:
-        raise ValueError(
-            f"{node.name} has strides {stride}, pads {padding}; expected one dimension, equal pads, no bias"
-        )
+    if len(stride) != 1 or len(node.input) != 2:
+        raise ValueError(f"{node.name} has strides {stride}, {len(node.input)} inputs; expected one dimension, no bias")
 
     def run(tensors: Tensors) -> None:
         x, weight = (torch.from_numpy(np.ascontiguousarray(tensors[name])) for name in node.input)
-        y = torch.nn.functional.conv1d(x, weight, None, stride[0], padding[0], dilation[0], groups)
+        padded = torch.nn.functional.pad(x, padding)
+        y = torch.nn.functional.conv1d(padded, weight, None, stride[0], 0, dilation[0], groups)
         tensors[node.output[0]] = y.numpy()  # (batch, out_channels, out_length)
 
     return run
