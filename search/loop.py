@@ -224,7 +224,7 @@ def _start(search: Search, trial: RunningTrial) -> None:
         return
     is_replicate = search.config.study.replicates > 1
     original = None if is_replicate else search.designs.get(trial.design)
-    earlier = search.stopped.get(trial.design)
+    earlier = None if is_replicate else search.stopped.get(trial.design)
     stop = search.early_stopping.find_stop(trial.number)
     if stop is not None:
         _stop(search, trial, stop, load_trial_evaluations(search.database, search.config.study.name, trial.number))

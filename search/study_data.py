@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spaces.block_space import BlockSpace
 from spaces.blocks import InputQuantizer
-from spaces.distributions import Choices, Distribution, Drawable, FloatRange, IntRange
+from spaces.distributions import Choices, Distribution, Drawable, FloatRange, IntRange, Shared
 from spaces.search_space import SpacePart
 from spaces.study_config import StudyConfig
 from storage.data_identity import identify_data_set
@@ -61,7 +61,7 @@ def prepare_shared_frames(config: StudyConfig, file: RadioMLFile, on_progress: O
     Where the quantizer is drawn, the first worker that needs the frames prepares them. Raises DatasetError.
     """
     fields = _input_quantizer_fields(config)
-    if fields is None or any(isinstance(value, Distribution) for value in fields.values()):
+    if fields is None or any(isinstance(value, Distribution | Shared) for value in fields.values()):
         return
     quantizer = InputQuantizer.model_validate(fields)
     split = study_split(config, file)
@@ -132,7 +132,22 @@ def _check_parts(config: StudyConfig, file: RadioMLFile) -> None:
         raise DatasetError(
             f"dataset.frames_per_cell is {wanted}; expected at most {file.frames_per_cell}, all that {file.path} has"
         )
-    select_training(file, study_split(config, file), config.dataset.min_training_snr_db)
+    for lowest in _list_lowest_snrs(config):
+        select_training(file, study_split(config, file), lowest)
+
+
+def _list_lowest_snrs(config: StudyConfig) -> list[int]:
+    """Of the frames that some design of the study is trained on."""
+    given = config.training.min_snr_db
+    drawable = given.values if isinstance(given, Shared) else given
+    match drawable:
+        case Choices(choices):
+            values = [config.dataset.min_training_snr_db if choice is None else choice for choice in choices]
+        case IntRange(low, high):
+            values = [low, high]
+        case _:
+            values = [config.dataset.min_training_snr_db if drawable is None else drawable]
+    return [int(value) for value in values if isinstance(value, int)]
 
 
 def _input_quantizer_fields(config: StudyConfig) -> dict[str, Drawable] | None:
@@ -146,6 +161,8 @@ def _input_quantizer_fields(config: StudyConfig) -> dict[str, Drawable] | None:
 def _values_near(drawable: Drawable, wanted: float) -> list[float]:
     """The values that can be drawn; of a range only the nearest to the wanted one."""
     match drawable:
+        case Shared(values=values):
+            return _values_near(values, wanted)
         case Choices(choices):
             return [float(choice) for choice in choices if choice is not None]
         case IntRange(low, high) | FloatRange(low, high):

@@ -78,6 +78,8 @@ class ArchitectureConfig(FrozenModel):
         """Whether all weights and all inputs of MAC layers have at most 8 bits, as FINN needs."""
         layers = [layer for _, block, _ in iterate_blocks(self) for layer in list_layer_bits(block).values()]
         bits = [width for layer in layers for width in layer if width is not None]
+        pools = [shape for _, block, shape in iterate_blocks(self) if isinstance(block, GlobalPool)]
+        bits += [shape.out_bit_width for shape in pools]
         return isinstance(self.blocks[0], InputQuantizer) and max(bits) < FLOAT_BIT_WIDTH
 
 
@@ -88,7 +90,8 @@ class _Tensor(NamedTuple):
     length: int
     bit_width: int
     is_signed: bool = True
-    has_layer_before: bool = False
+    function: str = "none"
+    """Of the last layer before: relu, hard_swish, linear; none where there is no layer."""
 
 
 def infer_shapes(architecture: ArchitectureConfig) -> tuple[BlockShape, ...]:
@@ -126,14 +129,23 @@ def _infer_row(blocks: Sequence[Block], path: str, tensor: _Tensor) -> tuple[Blo
         place = f"{path}[{index}]"
         _check_order(blocks, index, path)
         shape = _infer_shape(block, place, tensor)
-        has_layer = tensor.has_layer_before or isinstance(block, _LAYERS)
-        tensor = _Tensor(shape.out_channels, shape.out_length, shape.out_bit_width, shape.is_signed, has_layer)
+        function = _find_function((block,)) or tensor.function
+        tensor = _Tensor(shape.out_channels, shape.out_length, shape.out_bit_width, shape.is_signed, function)
         shapes.append(shape)
     return tuple(shapes)
 
 
-_LAYERS = (Conv, DepthwiseSeparable, InvertedResidual, Linear, Parallel)
-"""Blocks that have weights."""
+def _find_function(blocks: Sequence[Block]) -> str | None:
+    """What ends the last layer of the blocks: relu, hard_swish or linear; None where they have no layer."""
+    for block in reversed(blocks):
+        match block:
+            case Conv() | DepthwiseSeparable() | Linear():
+                return block.activation
+            case InvertedResidual():
+                return "linear" if block.linear_projection else "relu"
+            case Parallel():
+                return _find_function(block.branches[0])
+    return None
 
 
 def make_float(architecture: ArchitectureConfig) -> ArchitectureConfig:
@@ -173,7 +185,7 @@ def _check_order(blocks: Sequence[Block], index: int, path: str) -> None:
     if isinstance(block, InputQuantizer | HardTanh) and place != "blocks[0]":
         article = "an" if isinstance(block, InputQuantizer) else "a"
         raise ArchitectureError(f"{place} is {article} {block.type}; expected only as the first block")
-    if isinstance(block, GlobalPool | Linear) and path != "blocks":
+    if isinstance(block, GlobalPool | Linear | Parallel) and path != "blocks":
         raise ArchitectureError(f"{place} is a {block.type}; expected none in a branch")
     if index > 0 and isinstance(blocks[index - 1], Linear) and not isinstance(block, Linear):
         raise ArchitectureError(f"{place} is a {block.type} after a linear block; expected linear")
@@ -249,23 +261,24 @@ def _join_branches(block: Parallel, place: str, tensor: _Tensor) -> BlockShape:
     rows = []
     for number, branch in enumerate(block.branches):
         path = f"{place}.branches[{number}]"
-        if not any(isinstance(inner, _LAYERS) for inner in branch):
+        if _find_function(branch) is None:
             raise ArchitectureError(f"{path} has no layer; expected at least one convolution in each branch")
         rows.append(_infer_row(branch, path, tensor))
-    ends = [(row[-1].out_length, row[-1].out_bit_width, row[-1].is_signed) for row in rows]
+    functions = [str(_find_function(branch)) for branch in block.branches]
+    ends = [(row[-1].out_length, row[-1].out_bit_width, end) for row, end in zip(rows, functions, strict=True)]
     for number, end in enumerate(ends):
         if end != ends[0]:
             raise ArchitectureError(
                 f"{place}.branches[{number}] ends with {_describe_end(*end)}; expected {_describe_end(*ends[0])}, "
                 "as the first branch"
             )
-    length, bit_width, is_signed = ends[0]
+    length, bit_width, function = ends[0]
     channels = sum(row[-1].out_channels for row in rows)
-    return BlockShape(*tensor[:3], channels, length, bit_width, is_signed=is_signed, branches=tuple(rows))
+    return BlockShape(*tensor[:3], channels, length, bit_width, is_signed=function != "relu", branches=tuple(rows))
 
 
-def _describe_end(length: int, bit_width: int, is_signed: bool) -> str:
-    return f"length {length} and {bit_width} {'signed' if is_signed else 'unsigned'} bits"
+def _describe_end(length: int, bit_width: int, function: str) -> str:
+    return f"length {length}, {bit_width} bits and {function}"
 
 
 def _pool_length(block: MaxPool, place: str, length: int) -> int:
@@ -279,12 +292,13 @@ def _pool_length(block: MaxPool, place: str, length: int) -> int:
 def _is_residual(block: Conv | DepthwiseSeparable | InvertedResidual, place: str, tensor: _Tensor) -> bool:
     if isinstance(block, Conv) or block.residual is False:
         return False
-    is_possible = block.stride == 1 and block.out_channels == tensor.channels and tensor.has_layer_before
+    has_same_end = tensor.function == _find_function((block,))  # what is added goes through the same quantizer
+    is_possible = block.stride == 1 and block.out_channels == tensor.channels and has_same_end
     if block.residual and not is_possible:
         raise ArchitectureError(
             f"{place}.residual is true with stride {block.stride}, "
             f"{tensor.channels} -> {block.out_channels} channels; "
-            "expected stride 1, equal channels and a block with ReLU before it"
+            "expected stride 1, equal channels and a block before it that ends as this one, as with ReLU"
         )
     return is_possible
 

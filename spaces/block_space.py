@@ -102,6 +102,16 @@ def draw_blocks(entries: Iterable[BlockEntry], trial: SuggestingTrial, path: str
     return drawn
 
 
+def has_parallel(entries: Iterable[BlockEntry]) -> bool:
+    """Whether some network of the space has parallel branches."""
+    for entry in entries:
+        inner = entry.one_of.values() if isinstance(entry, OneOfSpace) else ()
+        rows = (entry.blocks,) if isinstance(entry, RepeatSpace) else inner
+        if isinstance(entry, ParallelSpace) or any(has_parallel(row) for row in rows):
+            return True
+    return False
+
+
 def list_range_fields(entries: Iterable[BlockEntry]) -> Iterator[str]:
     """The field of each range, or its shared name; those of all variants."""
     for entry in entries:

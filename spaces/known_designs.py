@@ -213,11 +213,14 @@ def _extend(
                 ways = [way for one in ways for way in _extend(one, inner, inner_place, longest)]
             yield from ways
         return
+    path, repeat = f"{place}.repeat", entry.repeat
+    if isinstance(repeat, Shared):
+        path, repeat = repeat.name, repeat.values
     for n_times in range(longest + 1):
-        if not _has(entry.repeat, n_times):
+        if not _has(repeat, n_times):
             continue
-        is_drawn = isinstance(entry.repeat, Choices | IntRange)
-        drawn = {**repeats, f"{place}.repeat": n_times} if is_drawn else repeats
+        is_drawn = isinstance(repeat, Choices | IntRange)
+        drawn = {**repeats, path: n_times} if is_drawn else repeats
         times = [
             (f"{place}.times[{time}].blocks[{index}]", inner)
             for time in range(n_times)

@@ -46,7 +46,8 @@ def _label_bits(design: Design, stage: int) -> str | None:
 
 def _label_input(design: Design, stage: int) -> str | None:
     clips = isinstance(design.architecture.blocks[0], HardTanh | InputQuantizer)
-    snrs = {-6: "SNR from -6 dB", -20: "all SNRs"}.get(design.training.min_snr_db or -6)
+    lowest = design.training.min_snr_db
+    snrs = {None: "SNR from -6 dB", -6: "SNR from -6 dB", -20: "all SNRs"}.get(lowest)
     return None if snrs is None else f"{'hard tanh' if clips else 'no hard tanh'}, {snrs}"
 
 

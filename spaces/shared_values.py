@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
-from spaces.block_space import draw_blocks
-from spaces.distributions import Scalar
+from spaces.block_space import BlockEntry, BlockSpace, OneOfSpace, ParallelSpace, RepeatSpace
+from spaces.distributions import Choices, Drawable, Shared
 from spaces.search_space import SearchSpace
-from spaces.stage_space import draw_stages
 
 
 def find_conflict(space: SearchSpace) -> str | None:
-    """Two ranges of one name, in words; None where each name has one. Draws as many repetitions as there can be."""
-    trial = _RecordingTrial()
-    draw_blocks(space.space.blocks, trial, "space.blocks")
-    space.suggest_training(trial)
-    draw_stages(space.pruning.stages, trial, "pruning.stages")
-    return trial.conflict
+    """A name that has two ranges; None where each has one."""
+    of_training = (value for _, value in space.training)
+    of_stages = (value for stage in space.pruning.stages for value in stage.fields.values())
+    first: dict[str, object] = {}
+    for drawable in (*_list_drawables(space.space.blocks), *of_training, *of_stages):
+        if isinstance(drawable, Shared) and first.setdefault(drawable.name, drawable.values) != drawable.values:
+            return drawable.name
+    return None
 
 
-class _RecordingTrial:
-    """Draws the largest value of each range, and remembers the ranges."""
-
-    def __init__(self) -> None:
-        self.conflict: str | None = None
-        self._ranges: dict[str, str] = {}
-
-    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        self._record(name, f"choices {', '.join(map(str, choices))}")
-        return choices[-1]
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int:
-        self._record(name, f"int {low} to {high}, step {step}")
-        return high
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        self._record(name, f"float {low:g} to {high:g}{', log' if log else ''}")
-        return high
-
-    def _record(self, name: str, values: str) -> None:
-        first = self._ranges.setdefault(name, values)
-        if values != first:
-            self.conflict = f"{name}: {values}; and {first}"
+def _list_drawables(entries: Iterable[BlockEntry]) -> Iterator[Drawable]:
+    """Those of all variants and repetitions."""
+    for entry in entries:
+        match entry:
+            case BlockSpace():
+                yield from entry.fields.values()
+            case RepeatSpace():
+                yield entry.repeat
+                yield from _list_drawables(entry.blocks)
+            case ParallelSpace():
+                for branch in entry.branches:
+                    yield from _list_drawables(branch)
+            case OneOfSpace():
+                if entry.name is not None:
+                    yield Shared(entry.name, Choices(tuple(entry.one_of)))
+                for blocks in entry.one_of.values():
+                    yield from _list_drawables(blocks)

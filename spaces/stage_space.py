@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
-from spaces.distributions import Choices, Drawable, FloatRange, Scalar, SuggestingTrial, draw, find_smallest
+from spaces.distributions import Choices, Drawable, FloatRange, Scalar, Shared, SuggestingTrial, draw, find_smallest
 from spaces.drawable_fields import parse_fields
 from spaces.problems import InvalidValueError, Problem, format_value, one_of
 from spaces.pruning_stages import STAGE_KINDS, PruningStage
@@ -106,6 +106,8 @@ def _check_targets_fall(stages: Sequence[StageSpace]) -> None:
 
 def _find_largest(target: Drawable) -> float:
     match target:
+        case Shared(values=values):
+            return _find_largest(values)
         case FloatRange():
             return target.high
         case Choices(choices):

@@ -11,8 +11,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
 
+from spaces.block_space import has_parallel
 from spaces.campaign_stages import CampaignStagePart, find_stage_problems
-from spaces.distributions import Choices
+from spaces.distributions import Choices, Shared
 from spaces.goals import ConstraintsPart, ObjectivesPart
 from spaces.grid import find_grid_problem
 from spaces.known_designs import KNOWN_ARCHITECTURES, Mismatch, find_params
@@ -221,7 +222,7 @@ class _StudyFile(Part):
 
     @model_validator(mode="after")
     def _check_nothing_follows_post_training(self) -> Self:
-        kind = self.training.kind
+        kind = self.training.kind.values if isinstance(self.training.kind, Shared) else self.training.kind
         kinds = kind.choices if isinstance(kind, Choices) else (kind,)
         if "post_training" not in kinds:
             return self
@@ -238,12 +239,20 @@ class _StudyFile(Part):
         return self
 
     @model_validator(mode="after")
+    def _check_channels_can_be_removed(self) -> Self:
+        structured = [index for index, stage in enumerate(self.pruning.stages) if stage.kind == "structured"]
+        if structured and has_parallel(self.space.blocks):
+            expected = "another kind in a space with parallel blocks, whose channels cannot be removed"
+            raise InvalidValueError([Problem(("pruning", "stages", structured[0], "kind"), "structured", expected)])
+        return self
+
+    @model_validator(mode="after")
     def _check_shared_values_and_grid(self) -> Self:
         space = SearchSpace(self.space, self.training, self.pruning, self.budget.epochs)
         conflict = find_conflict(space)
         if conflict is not None:
             raise InvalidValueError(
-                [Problem(("space",), f"a space with two ranges of one name, {conflict}", "one range")]
+                [Problem(("space",), f"a space with two ranges of the name {conflict}", "one range of this name")]
             )
         problem = find_grid_problem(space) if self.study.sampler == "grid" else None
         if problem is not None:

@@ -198,7 +198,9 @@ def _load_parent(request: EvaluationRequest, parent: Design) -> dict[str, Tensor
     store = ArtifactStore(Path(request.artifacts))
     if request.parent is not None and (path := store.path(request.parent)).is_file():
         return read_weights(path)
-    own = replace(request, design=parent, until=None, base=None, parent=None)
+    dataset, lowest = request.dataset, parent.training.min_snr_db
+    dataset = dataset if lowest is None else replace(dataset, min_training_snr_db=lowest)
+    own = replace(request, design=parent, dataset=dataset, until=None, base=None, parent=None)
     run_design(own)
     return read_weights(own.folder / weights_file(0))
 

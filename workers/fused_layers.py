@@ -123,7 +123,8 @@ def _layers_of(name: str, block: nn.Module) -> tuple[FusedLayer, ...]:
             assert isinstance(clip, nn.Hardtanh)
             return (ClipLayer(clip.min_val, clip.max_val),)
         case InputQuantizerBlock():
-            return (InputLayer(_activation(f"{name}.output_quantizer", block.output_quantizer)),)
+            assert block.output_quantizer is not None
+            return (InputLayer(ActivationQuantizer(f"{name}.output_quantizer", block.output_quantizer)),)
         case ConvBlock():
             return (_chain(name, block, ("conv", "conv_norm", "output_quantizer")),)
         case DepthwiseSeparableBlock():
@@ -172,5 +173,9 @@ def _linear(name: str, block: LinearBlock) -> LinearLayer:
 
 
 def _activation(name: str, module: nn.Module | None) -> ActivationQuantizer:
+    """Of a layer: fused layers know unsigned integers alone."""
     assert module is not None
-    return ActivationQuantizer(name, module)
+    quantizer = ActivationQuantizer(name, module)
+    if not quantizer.is_relu:
+        raise UnsupportedModuleError(f"{name} has no ReLU; expected one")
+    return quantizer

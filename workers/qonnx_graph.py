@@ -247,7 +247,7 @@ def _is_gate(model: ModelWrapper, node: NodeProto) -> bool:
     if node.op_type != "Mul" or len(shapes) != 2 or len(shapes[0]) != len(shapes[1]) or len(shapes[0]) < 3:
         return False
     sizes = sorted(math.prod(shape[2:]) for shape in shapes)
-    return shapes[0][:2] == shapes[1][:2] and sizes[0] == 1 < sizes[1]
+    return shapes[0][:2] == shapes[1][:2] and sizes[0] == 1
 
 
 def _check_batch(model: ModelWrapper, n_frames: int) -> None:

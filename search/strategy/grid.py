@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import optuna
+from optuna.trial import TrialState
 
 from search.trial_attributes import GRID_PLACE
 from spaces.grid import list_combinations
@@ -19,16 +20,17 @@ class Grid:
         self._replicates = config.study.replicates
 
     def find_next(self, study: optuna.Study) -> tuple[int, Mapping[str, object]] | None:
-        """Place and values of the next trial; None where there is none left."""
-        places = [trial.user_attrs.get(GRID_PLACE, -1) for trial in study.get_trials(deepcopy=False)]
-        place = max(places, default=-1) + 1
-        if place == self._replicates * len(self._combinations):
-            return None
-        return place, self._combinations[place % len(self._combinations)]
+        """Place and values of the next trial; None where there is none left. What failed is tried again."""
+        trials = study.get_trials(deepcopy=False)
+        taken = {trial.user_attrs.get(GRID_PLACE) for trial in trials if trial.state is not TrialState.FAIL}
+        for place in range(self._replicates * len(self._combinations)):
+            if place not in taken:
+                return place, self._combinations[place % len(self._combinations)]
+        return None
 
     def is_over(self, study: optuna.Study) -> bool:
         """Whether all were trained."""
-        running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return not running and self.find_next(study) is None
 
     def describe_end(self) -> str:

@@ -167,7 +167,10 @@ def test_network_is_quantized_when_every_weight_and_input_has_at_most_8_bits(
             (conv(), dsc(3, 2, 8, residual=True), SCORES),
             r"blocks\[1\]\.residual is true with stride 2, 8 -> 8 channels; expected stride 1, equal channels",
         ),
-        ((dsc(3, 1, 2, residual=True), SCORES), r"blocks\[0\]\.residual is true .* a block with ReLU before it"),
+        (
+            (dsc(3, 1, 2, residual=True), SCORES),
+            r"blocks\[0\]\.residual is true .* a block before it that ends as this one",
+        ),
     ],
 )
 def test_blocks_that_do_not_fit_together_say_why(blocks: tuple[Block, ...], message: str) -> None:
@@ -232,7 +235,7 @@ def test_branches_lie_side_by_side() -> None:
     [
         (
             (branch(9), branch(9, stride=2)),
-            r"branches\[1\] ends with length 512 and 4 unsigned bits; expected length 256",
+            r"branches\[1\] ends with length 512, 4 bits and relu; expected length 256",
         ),
         ((branch(9), (MaxPool(kernel_size=4),)), r"branches\[1\] has no layer; expected at least one convolution"),
         ((branch(9), (*branch(9), GlobalPool())), r"branches\[1\]\[1\] is a global_pool; expected none in a branch"),
@@ -268,3 +271,18 @@ def test_older_designs_keep_their_ids() -> None:
     architecture = network(InputQuantizer(), conv(), dsc(3, 1, 8), inverted(1, 8))
     new = ("lowest", 'activation"', "squeeze", "hidden", "linear_projection", "operation", "excite")
     assert not [name for name in new if name in architecture.model_dump_json()]
+
+
+def test_branches_end_in_the_same_function_and_hold_no_others() -> None:
+    swish = conv(9, 4).model_copy(update={"activation": "hard_swish"})
+    with pytest.raises(ValidationError, match=r"branches\[1\] ends with length 256, 4 bits and hard_swish; expected"):
+        network(Parallel(branches=((conv(9, 4),), (swish,))))
+    inner = Parallel(branches=((conv(9, 4),), (conv(5, 4),)))
+    with pytest.raises(ValidationError, match=r"branches\[1\]\[0\] is a parallel; expected none in a branch"):
+        network(Parallel(branches=((conv(9, 4),), (inner,))))
+
+
+def test_residual_sum_needs_a_block_before_it_that_ends_in_the_same_way() -> None:
+    linear = inverted(1, 8).model_copy(update={"linear_projection": True})
+    shapes = infer_shapes(network(conv(), linear, linear, inverted(1, 8)))
+    assert [shape.is_residual for shape in shapes] == [False, False, True, False, False]

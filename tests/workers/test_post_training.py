@@ -19,10 +19,12 @@ from spaces.blocks import (
     Parallel,
 )
 from storage.dataset.frames import Frames
-from workers.functional_quantizers import ActivationQuantizer
+from workers.functional_quantizers import ActivationQuantizer, UnsupportedModuleError
+from workers.fused_layers import list_fused_layers
 from workers.inference_cost import list_mac_layers
 from workers.model import Network, build_model
 from workers.post_training import quantize_trained
+from workers.training_path import PathName, choose_training_path
 
 CLASSIFIER = Linear(out_features=24, weight_bit_width=8)
 
@@ -120,3 +122,12 @@ def test_float_network_has_32_bits_everywhere_but_in_its_input() -> None:
     layers = list_mac_layers(architecture)
     assert {layer.weight_bit_width for layer in layers} == {32}
     assert [layer.activation_bit_width for layer in layers] == [8, 8, 32, 32, 32]
+
+
+def test_linear_projection_of_integers_is_trained_through_its_brevitas_layers() -> None:
+    """The other paths know unsigned integers alone."""
+    plain = INVERTED.model_copy(update={"squeeze_channels": None})
+    model = build_model(network(conv(8), plain, conv(8), GlobalPool()), seed=1)
+    assert choose_training_path(model).name is PathName.BREVITAS
+    with pytest.raises(UnsupportedModuleError, match=r"blocks.2.output_quantizer has no ReLU; expected one"):
+        list_fused_layers(model)

@@ -6,7 +6,7 @@ import hashlib
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spaces.search_space import Design
@@ -55,12 +55,13 @@ def run_campaign(campaign: Campaign, on_line: Callable[[str], None]) -> Results:
 
 def _request(campaign: Campaign, way: str, seed: int) -> EvaluationRequest:
     """The folder of a training is named by its design, seed and data: a changed way is another training."""
+    dataset, own = campaign.dataset, campaign.ways[way].training.min_snr_db
     return EvaluationRequest(
         study_name=hashlib.sha256(campaign.dataset.path.encode()).hexdigest()[:8],
         trial_number=seed,
         design=campaign.ways[way],
         seed=seed,
-        dataset=campaign.dataset,
+        dataset=dataset if own is None else replace(dataset, min_training_snr_db=own),
         artifacts=str(campaign.folder.resolve()),
         study_started=Path(campaign.dataset.path).name,
         n_threads=1,
