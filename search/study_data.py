@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spaces.block_space import BlockSpace
@@ -142,12 +142,12 @@ def _list_lowest_snrs(config: StudyConfig) -> list[int]:
     drawable = given.values if isinstance(given, Shared) else given
     match drawable:
         case Choices(choices):
-            values = [config.dataset.min_training_snr_db if choice is None else choice for choice in choices]
+            values: Sequence[object] = choices
         case IntRange(low, high):
-            values = [low, high]
+            values = (low, high)
         case _:
-            values = [config.dataset.min_training_snr_db if drawable is None else drawable]
-    return [int(value) for value in values if isinstance(value, int)]
+            values = (drawable,)
+    return [value if isinstance(value, int) else config.dataset.min_training_snr_db for value in values]
 
 
 def _input_quantizer_fields(config: StudyConfig) -> dict[str, Drawable] | None:
