@@ -84,3 +84,26 @@ class _GridTrial:
     def _draw(self, name: str, options: Sequence[Scalar]) -> Scalar:
         _, place = self.drawn.setdefault(name, (options, self.places.get(name, 0)))
         return options[place]
+
+
+@dataclass(frozen=True)
+class GivenValues:
+    """Draws the values that it is given, by their names; of one combination, say."""
+
+    values: Mapping[str, Scalar]
+
+    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
+        """Raises KeyError where it has no such value, as the others do."""
+        return self.values[name]
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int:
+        """A whole number."""
+        value = self.values[name]
+        assert isinstance(value, int)
+        return value
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """A number."""
+        value = self.values[name]
+        assert isinstance(value, int | float)
+        return float(value)

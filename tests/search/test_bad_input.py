@@ -85,14 +85,14 @@ def expect_refusal(folder: Path, capsys: pytest.CaptureFixture[str], text: str) 
     ("old", "new", "message"),
     [
         ("kernel_size:", "kernal_size:", "space.blocks[1].kernal_size"),
-        ("kernel_size: 7", "kernel_size: {choices: [7, 8]}", "space.blocks[1].kernel_size"),
+        ("kernel_size: 7", "kernel_size: {choices: [7, 0]}", "space.blocks[1].kernel_size"),
         ("weight_bit_width: 4", "weight_bit_width: 0", "space.blocks[1].weight_bit_width is 0; expected"),
         ("weight_bit_width: 4", "weight_bit_width: 33", "space.blocks[1].weight_bit_width is 33; expected"),
         ("stride: 4", "stride: {choices: []}", "space.blocks[1].stride"),
         ("budget:", "fpga: {target_fps: 100000000000}\nbudget:", "fpga.target_fps is 100000000000; expected"),
         ("epochs: 1}", "epochs: 1", "bad.yaml"),
     ],
-    ids=["misspelt key", "even kernel", "bit width 0", "bit width 33", "empty choices", "too fast", "unreadable YAML"],
+    ids=["misspelt key", "kernel 0", "bit width 0", "bit width 33", "empty choices", "too fast", "unreadable YAML"],
 )
 def test_bad_study_file_is_refused_with_the_path_of_the_mistake(
     folder: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, message: str

@@ -19,12 +19,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from optuna.trial import FixedTrial
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
 
 import spaces
+from spaces.grid import GivenValues
 from spaces.study_config import load_study_config
 from storage.command_options import parse_count
 from workers.model import QuantizedNetwork, build_model
@@ -91,7 +91,7 @@ def measure_speeds(rows: Sequence[Mapping[str, str]], n_rounds: int) -> list[Net
     models = []
     for row in rows:
         values = {"space.blocks[0].one_of": name_variant(row), "bits": int(row["bits"])}
-        models.append(build_model(space.suggest(FixedTrial(values)).architecture, seed=0).eval())
+        models.append(build_model(space.suggest(GivenValues(values)).architecture, seed=0).eval())
     times: list[list[float]] = [[] for _ in models]
     for _ in range(n_rounds):
         for model, taken in zip(models, times, strict=True):
