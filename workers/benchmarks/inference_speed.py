@@ -24,6 +24,7 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 import spaces
+from spaces.distributions import Scalar
 from spaces.grid import GivenValues
 from spaces.study_config import load_study_config
 from storage.command_options import parse_count
@@ -90,7 +91,7 @@ def measure_speeds(rows: Sequence[Mapping[str, str]], n_rounds: int) -> list[Net
     space = load_study_config(STUDY).search_space
     models = []
     for row in rows:
-        values = {"space.blocks[0].one_of": name_variant(row), "bits": int(row["bits"])}
+        values: dict[str, Scalar] = {"space.blocks[0].one_of": name_variant(row), "bits": int(row["bits"])}
         models.append(build_model(space.suggest(GivenValues(values)).architecture, seed=0).eval())
     times: list[list[float]] = [[] for _ in models]
     for _ in range(n_rounds):
