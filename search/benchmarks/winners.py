@@ -271,7 +271,8 @@ def write_to_zoo(judged: Judged, own: Path, build: Build, config: StudyConfig, f
             report.latency_us,
         ),
     )
-    name = re.sub(r"[^a-z0-9]+", "_", judged.name.lower().replace("'", "")).strip("_")
+    name = f"{config.study.name} {judged.name}" if judged.name.startswith("trial") else judged.name
+    name = re.sub(r"[^a-z0-9]+", "_", name.lower().replace("'", "")).strip("_")
     write_entry(name, entry, own / "weights.safetensors", own / "model.onnx", folder)
 
 

@@ -29,11 +29,11 @@ class Grid:
         return None
 
     def is_over(self, study: optuna.Study) -> bool:
-        """Whether all were trained."""
+        """Whether all were tried."""
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return not running and self.find_next(study) is None
 
     def describe_end(self) -> str:
         """That they were."""
         times = "once" if self._replicates == 1 else f"{self._replicates} times"
-        return f"each of the grid's {len(self._combinations)} combinations was trained {times}"
+        return f"each of the grid's {len(self._combinations)} combinations was tried {times}"

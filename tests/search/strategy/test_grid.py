@@ -49,7 +49,7 @@ def test_all_combinations_come_once_before_any_comes_again() -> None:
     assert values[:4] == values[4:]
     assert len({tuple(value.items()) for value in values}) == 4
     assert grid.is_over(study)
-    assert grid.describe_end() == "each of the grid's 4 combinations was trained 2 times"
+    assert grid.describe_end() == "each of the grid's 4 combinations was tried 2 times"
 
 
 def test_what_failed_comes_again_and_what_cannot_be_built_does_not() -> None:
