@@ -15,6 +15,11 @@ Scope = Literal["network", "layer"]
 Ramp = Literal["gradual", "one_shot"]
 """Whether weights go bit by bit while the network trains, or all at the start of the stage."""
 
+Rewind = Literal["nothing", "learning_rate", "weights"]
+"""What goes back to where it was before a stage trains on (Renda et al., ICLR 2020): the learning rate to its highest, or
+also all weights that are left to where they were after the first epoch. With nothing, a rate that was lowered on a
+plateau stays so."""
+
 InferenceCost = Annotated[float, Field(gt=0, le=100)]
 """The cost of the network at the end of the stage; weights go until it is reached."""
 
@@ -52,6 +57,7 @@ class MagnitudeStage(_FineTuning):
     scope: Scope = "network"
     ramp: Ramp | None = None
     """Empty: gradual down to an inference cost, one_shot by a fraction."""
+    rewind: Annotated[Rewind, Field(exclude_if=lambda value: value == "nothing")] = "nothing"
 
     @model_validator(mode="after")
     def _check_amount(self) -> Self:
@@ -62,6 +68,9 @@ class MagnitudeStage(_FineTuning):
             raise InvalidValueError([Problem(("scope",), "layer with inference_cost", "network, or a fraction")])
         if self.fraction is not None and self.ramp == "gradual":
             raise InvalidValueError([Problem(("ramp",), "gradual with fraction", "one_shot, or an inference_cost")])
+        if self.is_gradual and self.rewind != "nothing":
+            expected = "nothing in a gradual stage, or the ramp one_shot"
+            raise InvalidValueError([Problem(("rewind",), self.rewind, expected)])
         return self
 
     @property

@@ -18,7 +18,7 @@ from spaces.block_space import BlockEntry, draw_blocks, find_smallest_stride_pro
 from spaces.blocks import FrozenModel
 from spaces.distributions import Choices, Drawable, Scalar, SuggestingTrial, draw, find_smallest, parse_drawable
 from spaces.problems import InvalidValueError, Problem, format_value
-from spaces.pruning_stages import PruningStage
+from spaces.pruning_stages import MagnitudeStage, PruningStage
 from spaces.quantization_defaults import BIT_WIDTH_RULE, DEFAULT_BIT_WIDTHS, fill_in_bit_widths
 from spaces.stage_space import StageSpace, draw_stages, parse_stages
 
@@ -32,13 +32,32 @@ CalibrationFrames = Annotated[int, Field(ge=1, le=10**6)]
 MinSNR = Annotated[int, Field(ge=-20, le=30)]
 """An SNR label in dB."""
 
-Schedule = Literal["hold", "restarts"]
+Schedule = Literal["hold", "restarts", "plateau"]
 """hold: the rate is held, then lowered to 0 for each measured network; the next stage goes on from where it was held.
-restarts: cosine warm restarts, each stage from the network that was measured; the papers' way."""
+restarts: cosine warm restarts, each stage from the network that was measured; the papers' way.
+plateau: lowered whenever validation accuracy no longer rises, each stage from the network that was measured."""
+
+Patience = Annotated[int, Field(ge=0, le=1000)]
+
+Factor = Annotated[float, Field(gt=0, lt=1)]
+
+StopAt = Annotated[float, Field(gt=0, lt=1)]
+"""A validation accuracy, 0 to 1."""
+
+_OWN_FIELDS = {"restarts": ("restart_epochs",), "plateau": ("patience", "factor", "stop_at")}
+"""What one schedule alone has."""
+
+_EMPTY_ALLOWED = {
+    "restart_epochs": "a whole number of at least 1",
+    "patience": "a whole number from 0 to 1000",
+    "factor": "a number above 0 and below 1",
+}
+"""What is not to be empty where a schedule has it, and what it may be."""
 
 _RECIPES: dict[str, dict[str, object]] = {
     "hold": {"batch_size": 64, "learning_rate": 0.01, "weight_decay": 0.0},
     "restarts": {"batch_size": 1024, "learning_rate": 0.01, "weight_decay": 0.0, "restart_epochs": 5},
+    "plateau": {"batch_size": 64, "learning_rate": 0.01, "weight_decay": 0.0, "patience": 2, "factor": 0.1},
 }
 """What a study file has where it gives nothing."""
 
@@ -53,6 +72,12 @@ class TrainingSettings(FrozenModel):
     restart_epochs: RestartEpochs | None = 5
     """With the schedule restarts: epochs from one restart of the cosine to the next; else None."""
     schedule: Annotated[Schedule, Field(exclude_if=lambda value: value == "restarts")] = "restarts"
+    patience: Annotated[Patience | None, Field(exclude_if=lambda value: value is None)] = None
+    """With the schedule plateau: epochs in a row that may be no better than all before; else None."""
+    factor: Annotated[Factor | None, Field(exclude_if=lambda value: value is None)] = None
+    """With the schedule plateau: what the rate is multiplied by after that; else None."""
+    stop_at: Annotated[StopAt | None, Field(exclude_if=lambda value: value is None)] = None
+    """With the schedule plateau: training and each stage end with the epoch that reaches this; None: after all."""
     kind: Annotated[TrainingKind, Field(exclude_if=lambda value: value == "quantization_aware")] = "quantization_aware"
     calibration_frames: Annotated[CalibrationFrames | None, Field(exclude_if=lambda value: value is None)] = None
     """So many training frames set the ranges of activations after training; None: 1024."""
@@ -83,6 +108,11 @@ class Design(FrozenModel):
     def n_epochs(self) -> int:
         """Of the training and of all stages."""
         return self.training.epochs + sum(stage.epochs for stage in self.stages)
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether a stage goes back to the weights after the first epoch."""
+        return any(isinstance(stage, MagnitudeStage) and stage.rewind == "weights" for stage in self.stages)
 
     @property
     def architecture_id(self) -> str:
@@ -130,6 +160,9 @@ class TrainingPart(Part):
     learning_rate: Annotated[Drawable, _LEARNING_RATE, _parse_with(_LEARNING_RATE), _AsPlain]
     weight_decay: Annotated[Drawable, _WEIGHT_DECAY, _parse_with(_WEIGHT_DECAY), _AsPlain]
     restart_epochs: Annotated[RestartEpochs | None, Field(exclude_if=lambda value: value is None)] = None
+    patience: Annotated[Patience | None, Field(exclude_if=lambda value: value is None)] = None
+    factor: Annotated[Factor | None, Field(exclude_if=lambda value: value is None)] = None
+    stop_at: Annotated[StopAt | None, Field(exclude_if=lambda value: value is None)] = None
     min_snr_db: Annotated[
         Drawable, _MIN_SNR, _parse_with(_MIN_SNR), _AsPlain, Field(exclude_if=lambda value: value is None)
     ] = None
@@ -141,16 +174,23 @@ class TrainingPart(Part):
         if not isinstance(given, Mapping):
             return given
         schedule = given.get("schedule", "restarts" if "restart_epochs" in given else "hold")
-        if schedule == "hold" and "restart_epochs" in given:
-            expected = "left out with the schedule hold, which has no restarts"
-            raise InvalidValueError([Problem(("restart_epochs",), format_value(given["restart_epochs"]), expected)])
-        if schedule == "restarts" and given.get("restart_epochs", 5) is None:
-            raise InvalidValueError([Problem(("restart_epochs",), "empty", "a whole number of at least 1")])
+        if schedule not in list(_RECIPES):
+            schedule = "hold"  # what was given is a problem of its own
+        others = {name: owner for owner, names in _OWN_FIELDS.items() for name in names if owner != schedule}
+        problems = [
+            Problem((name,), format_value(given[name]), f"left out with the schedule {schedule}; {owner} has it")
+            for name, owner in others.items()
+            if name in given
+        ]
+        recipe = _RECIPES[schedule]
+        empty = [name for name, value in given.items() if value is None and name in recipe.keys() & _EMPTY_ALLOWED]
+        problems += [Problem((name,), "empty", _EMPTY_ALLOWED[name]) for name in empty]
+        if problems:
+            raise InvalidValueError(problems)
         if given.get("kind", "quantization_aware") == "quantization_aware" and "calibration_frames" in given:
             expected = "left out with the kind quantization_aware, which needs none"
             shown = format_value(given["calibration_frames"])
             raise InvalidValueError([Problem(("calibration_frames",), shown, expected)])
-        recipe = _RECIPES["restarts" if schedule == "restarts" else "hold"]
         return {**recipe, "schedule": schedule, **given}
 
 

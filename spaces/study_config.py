@@ -239,6 +239,21 @@ class _StudyFile(Part):
         return self
 
     @model_validator(mode="after")
+    def _check_schedule(self) -> Self:
+        schedule, problems = self.training.schedule, []
+        if schedule == "plateau" and self.early_stopping is not None:
+            expected = "left out with the schedule plateau, whose trials have no epochs in common"
+            problems.append(Problem(("early_stopping",), "set", expected))
+        for index, stage in enumerate(self.pruning.stages):
+            if schedule == "hold" and "rewind" in stage.fields:
+                expected = "left out with the schedule hold, which goes on from the rate that it held"
+                given = format_value(stage.fields["rewind"])
+                problems.append(Problem(("pruning", "stages", index, "rewind"), given, expected))
+        if problems:
+            raise InvalidValueError(problems)
+        return self
+
+    @model_validator(mode="after")
     def _check_channels_can_be_removed(self) -> Self:
         structured = [index for index, stage in enumerate(self.pruning.stages) if stage.kind == "structured"]
         if structured and has_parallel(self.space.blocks):

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from storage.artifacts import ArtifactStore, write_by_rename, write_bytes_atomically
 from storage.records import Evaluation
-from workers.checkpoint import CHECKPOINT_FILE, held_file, stage_file, weights_file
+from workers.checkpoint import CHECKPOINT_FILE, EARLY_FILE, held_file, stage_file, weights_file
 from workers.requests import EvaluationRequest
 
 
@@ -22,7 +22,8 @@ def take_over_stages(request: EvaluationRequest) -> None:
     n_stages = sum((base / stage_file(stage)).is_file() for stage in range(len(request.design.stages)))
     last = n_stages - 1
     held = [held_file(last)] if request.design.training.schedule == "hold" else []
-    needed = [CHECKPOINT_FILE, *held, *(weights_file(stage) for stage in range(n_stages))]
+    early = [EARLY_FILE] if request.design.goes_back else []
+    needed = [CHECKPOINT_FILE, *held, *early, *(weights_file(stage) for stage in range(n_stages))]
     if last < 0 or (folder / stage_file(last)).exists() or not all((base / name).is_file() for name in needed):
         return
     for name in needed:

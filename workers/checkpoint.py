@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,10 @@ from workers.pruning import Masks
 
 CHECKPOINT_FILE = "checkpoint.pt"
 """State at the end of the last epoch."""
+
+
+EARLY_FILE = "early.safetensors"
+"""The weights after the first epoch, in the folder of a trial that goes back to them after pruning."""
 
 
 class CheckpointError(ValueError):
@@ -36,6 +40,10 @@ class Checkpoint:
     """Seconds spent on this stage so far."""
     masks: Masks | None = None
     """Of the kept weights; None in stage 0, and in files from before they were kept."""
+    accuracies: Sequence[float] = ()
+    """On the validation frames after each epoch of this stage, where its learning rate depends on them."""
+    learning_rate: float | None = None
+    """With which this stage began, where that depends on the stage before."""
 
 
 def stage_file(stage: int) -> str:

@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from spaces.architecture import make_float
 from spaces.blocks import InputQuantizer
+from spaces.pruning_stages import MagnitudeStage
 from spaces.search_space import Design
 from storage.artifacts import ArtifactStore, write_bytes_atomically
 from storage.dataset.frames import Frames, load_training_frames, load_validation_frames
@@ -29,6 +30,7 @@ from workers.base_stages import take_over_stages
 from workers.batch_norm import reestimate_statistics
 from workers.checkpoint import (
     CHECKPOINT_FILE,
+    EARLY_FILE,
     Checkpoint,
     held_file,
     load_checkpoint,
@@ -49,7 +51,7 @@ from workers.post_training import quantize_trained
 from workers.pruning import list_kept
 from workers.requests import PROGRESS_FILE, DatasetRequest, EvaluationRequest
 from workers.stage_start import StageStart, start_stage
-from workers.training import EpochEnd, Phase, Resumption, make_optimizer, train
+from workers.training import EpochEnd, Phase, Plateau, Resumption, make_optimizer, train
 from workers.training_path import TrainingPath, choose_training_path
 
 _loading = threading.Lock()
@@ -86,12 +88,19 @@ def has_gpu() -> bool:
 
 
 def list_phases(design: Design) -> tuple[Phase, ...]:
-    """The training proper, then the training of each pruning stage."""
+    """The training proper, then the training of each pruning stage; with a plateau, the most epochs of each."""
     training = design.training
+    plateau = None
+    if training.schedule == "plateau":
+        assert training.patience is not None
+        assert training.factor is not None
+        plateau = Plateau(training.patience, training.factor, training.stop_at)
     settings = [(training.epochs, training.weight_decay), *((s.epochs, s.weight_decay) for s in design.stages)]
     restart_epochs = training.restart_epochs if training.schedule == "restarts" else None
     return tuple(
-        Phase(stage, epochs, training.learning_rate, weight_decay, training.batch_size, restart_epochs)
+        Phase(
+            stage, epochs, training.learning_rate, weight_decay, training.batch_size, restart_epochs, plateau=plateau
+        )
         for stage, (epochs, weight_decay) in enumerate(settings)
     )
 
@@ -133,7 +142,8 @@ def _evaluate_stages(request: EvaluationRequest) -> tuple[tuple[Evaluation, ...]
         until = _find_pause(request, phases[: phase.stage])
         if until == 0:
             break  # the stage before ends there
-        network, seconds, path = _run_stage(request, network, phase, frames, until)
+        trained = _run_stage(request, network, phase, frames, validation_frames, until)
+        network = trained.network
         n_calibration = design.training.n_calibration_frames
         if n_calibration is not None:
             network = quantize_trained(network, design.architecture, frames, n_calibration, request.seed)
@@ -141,7 +151,8 @@ def _evaluate_stages(request: EvaluationRequest) -> tuple[tuple[Evaluation, ...]
             assert request.until is not None
             measured = _measure_now(request, network, phase, frames, validation_frames)
             return tuple(evaluations), _write_rung(request, request.until, *measured)
-        evaluations.append(_measure(request, network, path, phase.stage, seconds, validation_frames))
+        epochs = trained.epochs + (evaluations[-1].epochs if evaluations else 0)
+        evaluations.append(_measure(request, replace(trained, network=network, epochs=epochs), validation_frames))
         _write_stage(folder, network.model, evaluations[-1])
     last = evaluations[-1]
     if request.until is not None and last.epochs > request.until.epoch:
@@ -215,51 +226,103 @@ def _load_finished_stages(folder: Path, n_stages: int) -> list[Evaluation]:
     return finished
 
 
+@dataclass(frozen=True)
+class _Trained:
+    """A network at the end of a stage, or where it pauses."""
+
+    network: Network
+    stage: int
+    epochs: int
+    seconds: float
+    path: TrainingPath
+
+
 def _run_stage(
-    request: EvaluationRequest, network: Network, phase: Phase, frames: Frames, until: int | None
-) -> tuple[Network, float, TrainingPath]:
-    """Prunes and trains, from the start or from where an earlier attempt stopped; with the seconds that it took.
+    request: EvaluationRequest,
+    network: Network,
+    phase: Phase,
+    frames: Frames,
+    validation_frames: Frames,
+    until: int | None,
+) -> _Trained:
+    """Prunes and trains, from the start or from where an earlier attempt stopped.
 
     With `until` below the phase's epochs it pauses there, in the middle.
     """
     folder = request.folder
     start, resumption = _start(request, network, phase)
+    rate = _find_first_rate(request, phase)
+    phase = phase if rate is None else replace(phase, learning_rate=rate)
+    epochs_done = 0
     checkpoint = load_checkpoint(folder / CHECKPOINT_FILE)
     spent = 0.0
     if checkpoint is not None and checkpoint.stage == phase.stage:
         load_state(start.network.model, checkpoint.model_state)
         if start.pruner:
             start.pruner.restore(checkpoint.masks or list_kept(start.network.model))
-        resumption = Resumption(checkpoint.epoch, checkpoint.optimizer_state)
-        spent = checkpoint.training_seconds
+        resumption = Resumption(checkpoint.epoch, checkpoint.optimizer_state, tuple(checkpoint.accuracies))
+        epochs_done, spent = checkpoint.epoch, checkpoint.training_seconds
     model, path = start.network.model, choose_training_path(start.network.model)
     started = time.monotonic() - spent
 
     def on_epoch(end: EpochEnd) -> None:
-        seconds = time.monotonic() - started
+        nonlocal epochs_done
+        epochs_done, seconds = end.epoch, time.monotonic() - started
+        if phase.stage == 0 and end.epoch == 1 and (request.design.goes_back or (request.goes_on and not phase.is_held)):
+            write_weights(folder / EARLY_FILE, model)
         masks = start.pruner.masks if start.pruner else None
         if end.held is not None and (request.goes_on or phase.stage < len(request.design.stages)):
             held = Checkpoint(phase.stage, 0, end.held.model, end.held.optimizer, 0.0)
             write_checkpoint(folder / held_file(phase.stage), held)
         write_checkpoint(
             folder / CHECKPOINT_FILE,
-            Checkpoint(phase.stage, end.epoch, model.state_dict(), end.optimizer_state, seconds, masks),
+            Checkpoint(
+                phase.stage,
+                end.epoch,
+                model.state_dict(),
+                end.optimizer_state,
+                seconds,
+                masks,
+                list(end.accuracies),
+                rate,
+            ),
         )
         _write_progress(folder, request.design, phase, end)
 
     if phase.epochs:
         until = phase.epochs if until is None else min(until, phase.epochs)
         phase = replace(phase, ramp=start.ramp)
-        train(model, frames, phase, request.seed, start.pruner, resumption, on_epoch, path, until)
+        validate = functools.partial(_measure_copy, model, validation_frames)
+        train(model, frames, phase, request.seed, start.pruner, resumption, on_epoch, path, until, validate)
         if until < phase.epochs:
-            return start.network, time.monotonic() - started, path
+            return _Trained(start.network, phase.stage, epochs_done, time.monotonic() - started, path)
     if start.pruner and start.ramp:
         start.pruner.fill_up(start.ramp.last)
     if phase.is_held:
         reestimate_statistics(model, path, frames, request.seed)
     if phase.is_held and not phase.epochs:
         _prune_held(folder, start, phase.stage)
-    return start.network, time.monotonic() - started, path
+    return _Trained(start.network, phase.stage, epochs_done, time.monotonic() - started, path)
+
+
+def _measure_copy(model: QuantizedNetwork, frames: Frames) -> float:
+    """Accuracy of a network in training, which goes on as if it were not asked."""
+    return evaluate_accuracy(copy.deepcopy(model), frames).overall
+
+
+def _find_first_rate(request: EvaluationRequest, phase: Phase) -> float | None:
+    """With which a phase begins where the rate stays as low as the stage before left it; else None."""
+    stage = request.design.stages[phase.stage - 1] if phase.stage else None
+    if phase.plateau is None or stage is None or getattr(stage, "rewind", "nothing") != "nothing":
+        return None
+    before = load_checkpoint(request.folder / CHECKPOINT_FILE)
+    if before is None:
+        return None  # no stage before was trained
+    if before.stage == phase.stage:
+        return before.learning_rate
+    groups = before.optimizer_state["param_groups"]
+    assert isinstance(groups, list)
+    return float(groups[0]["lr"])
 
 
 def _start(request: EvaluationRequest, network: Network, phase: Phase) -> tuple[StageStart, Resumption | None]:
@@ -274,7 +337,12 @@ def _start(request: EvaluationRequest, network: Network, phase: Phase) -> tuple[
         load_state(network.model, held.model_state)
     if before is not None and before.stage < phase.stage:  # else this stage is under way, and is not begun anew
         optimizer.load_state_dict(before.optimizer_state)
-    start = start_stage(network, request.design.stages[phase.stage - 1], optimizer)
+    stage = request.design.stages[phase.stage - 1]
+    start = start_stage(network, stage, optimizer)
+    if isinstance(stage, MagnitudeStage) and stage.rewind == "weights" and phase.epochs:
+        assert start.pruner is not None
+        load_weights(request.folder / EARLY_FILE, network.model)
+        start.pruner.apply()
     has_same_weights = start.network is network
     return start, Resumption(0, held.optimizer_state) if held is not None and has_same_weights else None
 
@@ -292,9 +360,9 @@ def _prune_held(folder: Path, start: StageStart, stage: int) -> None:
     write_checkpoint(folder / held_file(stage), replace(held, stage=stage, model_state=pruned))
 
 
-def _measure(
-    request: EvaluationRequest, network: Network, path: TrainingPath, stage: int, seconds: float, frames: Frames
-) -> Evaluation:
+def _measure(request: EvaluationRequest, trained: _Trained, frames: Frames) -> Evaluation:
+    """`trained.epochs` are those of all stages so far."""
+    network, stage = trained.network, trained.stage
     accuracy = evaluate_accuracy(network.model, frames)
     density = measure_density(network.model)
     is_smaller = network.architecture != request.design.architecture
@@ -307,11 +375,11 @@ def _measure(
         n_frames=accuracy.n_frames,
         cost=count_cost(network.architecture, density),
         density=density,
-        epochs=sum(phase.epochs for phase in list_phases(request.design)[: stage + 1]),
+        epochs=trained.epochs,
         seed=request.seed,
-        training_seconds=seconds,
+        training_seconds=trained.seconds,
         checkpoint=ArtifactStore(Path(request.artifacts)).relative(request.folder / weights_file(stage)),
-        training_path=path.name,
+        training_path=trained.path.name,
         is_exact=accuracy.is_exact,
         architecture=network.architecture if is_smaller else None,
     )

@@ -1,8 +1,13 @@
-"""The learning rate over a phase: held and then lowered, or cosine with warm restarts."""
+"""The learning rate over a phase: held and then lowered, cosine with warm restarts, or lowered on a plateau."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+import torch
+from torch.optim import SGD
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 HOLD = 0.5
 """Fraction of a phase in which the rate is held; then it falls to 0."""
@@ -29,3 +34,15 @@ def cosine_learning_rate(highest: float, period: float, elapsed: float) -> float
     an optimizer: a captured step reads it from a tensor.
     """
     return highest * (1 + math.cos(math.pi * (elapsed % period) / period)) / 2
+
+
+def plateau_learning_rate(highest: float, accuracies: Sequence[float], patience: int, factor: float) -> float:
+    """The rate of the epoch that follows epochs with these validation accuracies: torch's ReduceLROnPlateau.
+
+    Times `factor` whenever more than `patience` epochs in a row have not been better than all before.
+    """
+    optimizer = SGD([torch.zeros(1)], lr=highest)
+    scheduler = ReduceLROnPlateau(optimizer, mode="max", factor=factor, patience=patience)
+    for accuracy in accuracies:
+        scheduler.step(accuracy)
+    return float(optimizer.param_groups[0]["lr"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch.optim import Adam
 from storage.dataset.frames import Frames
 from workers.gpu.device_frames import frames_on_device
 from workers.gpu.training import DeviceRun
-from workers.learning_rate import HOLD, WARM_UP, cosine_learning_rate, held_learning_rate
+from workers.learning_rate import HOLD, WARM_UP, cosine_learning_rate, held_learning_rate, plateau_learning_rate
 from workers.model import QuantizedNetwork, iterate_mac_modules
 from workers.pruning import Pruner, Pruning
 from workers.training_path import PathName, TrainingPath, choose_training_path
@@ -36,14 +36,33 @@ class Phase:
     """L2 penalty on the weights of MAC layers (lambda of the papers); never on scales, biases and batch norm."""
     batch_size: int
     restart_epochs: int | None = None
-    """Epochs between warm restarts of the learning rate; a shorter phase is one period. None: held, then lowered."""
+    """Epochs between warm restarts of the learning rate; a shorter phase is one period."""
     ramp: Ramp | None = None
     """How the pruner's amount changes while weights are removed; None where none is removed in the phase."""
+    plateau: Plateau | None = None
+    """With `restart_epochs`, None: the rate is held, then lowered."""
 
     @property
     def is_held(self) -> bool:
         """Whether the learning rate is held and then lowered, and later phases go on from where it was held."""
-        return self.restart_epochs is None
+        return self.restart_epochs is None and self.plateau is None
+
+    def is_finished(self, accuracies: Sequence[float]) -> bool:
+        """Whether the phase ends before its epochs, after epochs with these validation accuracies."""
+        goal = None if self.plateau is None else self.plateau.stop_at
+        return goal is not None and len(accuracies) > 0 and accuracies[-1] >= goal
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """A rate that is lowered when validation accuracy no longer rises; the network is measured after each epoch."""
+
+    patience: int
+    """Epochs in a row that may be no better than all before."""
+    factor: float
+    """What the rate is multiplied by then."""
+    stop_at: float | None = None
+    """The phase ends with the epoch that reaches this accuracy; None: after all its epochs."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +100,8 @@ class EpochEnd:
     optimizer_state: dict[str, Any]
     held: TrainingState | None
     """The network as it was when the learning rate began to fall, if that was in this epoch."""
+    accuracies: tuple[float, ...] = ()
+    """On the validation frames, after each epoch of the phase; empty where its rate does not depend on them."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +110,8 @@ class Resumption:
 
     epochs_done: int
     optimizer_state: dict[str, Any]
+    accuracies: tuple[float, ...] = ()
+    """As in `EpochEnd`."""
 
 
 def train(
@@ -101,10 +124,12 @@ def train(
     on_epoch: Callable[[EpochEnd], None] = lambda _: None,
     path: TrainingPath | None = None,
     until: int | None = None,
+    validate: Callable[[], float] | None = None,
 ) -> None:
     """Trains `model` in place for what is left of the phase, and calls `on_epoch` after each epoch.
 
     With `until` it pauses when so many epochs of the phase are done.
+    A phase with a plateau needs `validate`, the accuracy of the model as it is on the validation frames.
     `path` is by default the fastest there is for the model. Weights outside the pruner's masks stay at zero, and where
     the phase has a ramp the pruner removes more of them.
     The order of frames depends on (seed, stage, epoch) alone, so a resumed phase sees what an unbroken one would have.
@@ -117,24 +142,33 @@ def train(
         optimizer.param_groups[0]["weight_decay"] = phase.weight_decay  # another phase may have had another
     model.train()
     run = _start_run(Trainee(model, optimizer, pruner), path, frames, phase.batch_size)
+    accuracies = resumption.accuracies if resumption else ()
     for epoch in range(resumption.epochs_done if resumption else 0, phase.epochs if until is None else until):
-        plan = plan_epoch(phase, len(frames), seed, epoch)
+        if phase.is_finished(accuracies):
+            return
+        plan = plan_epoch(phase, len(frames), seed, epoch, accuracies)
         mean_loss = run.run_epoch(plan)
         if not math.isfinite(mean_loss):
             raise TrainingDivergedError(f"the loss is {mean_loss} in epoch {epoch + 1} of stage {phase.stage}")
         held = None if plan.held_step is None else run.held
-        on_epoch(EpochEnd(epoch + 1, mean_loss, run.optimizer_state(), held))
+        if phase.plateau is not None:
+            assert validate is not None, "the rate depends on the accuracy"
+            accuracies = (*accuracies, validate())
+        on_epoch(EpochEnd(epoch + 1, mean_loss, run.optimizer_state(), held, accuracies))
 
 
-def plan_epoch(phase: Phase, n_frames: int, seed: int, epoch: int) -> EpochPlan:
-    """What an epoch of the phase, from 0, is given, whichever run trains it."""
+def plan_epoch(phase: Phase, n_frames: int, seed: int, epoch: int, accuracies: Sequence[float] = ()) -> EpochPlan:
+    """What an epoch of the phase, from 0, is given, whichever run trains it.
+
+    `accuracies` are those after the epochs before, which the rate of a phase with a plateau depends on.
+    """
     steps = math.ceil(n_frames / phase.batch_size)
     own = range(epoch * steps, (epoch + 1) * steps)
     prunings = phase.ramp.list_prunings(steps * phase.epochs) if phase.ramp else {}
     held_step = max(round(HOLD * steps * phase.epochs) - 1, 0) if phase.is_held else -1
     return EpochPlan(
         order=_shuffle(n_frames, seed, phase.stage, epoch),
-        learning_rates=[_learning_rate(phase, epoch + step / steps) for step in range(steps)],
+        learning_rates=_list_learning_rates(phase, epoch, steps, accuracies),
         prunings={step - own.start: pruning for step, pruning in prunings.items() if step in own},
         held_step=held_step - own.start if held_step in own else None,
     )
@@ -195,6 +229,14 @@ def make_optimizer(model: QuantizedNetwork, phase: Phase) -> Adam:
     others = [parameter for parameter in model.parameters() if id(parameter) not in decayed]
     groups = [{"params": weights, "weight_decay": phase.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return Adam(groups, lr=phase.learning_rate, fused=True)
+
+
+def _list_learning_rates(phase: Phase, epoch: int, steps: int, accuracies: Sequence[float]) -> list[float]:
+    """Of each step of the epoch."""
+    if phase.plateau is not None:
+        plateau = phase.plateau
+        return [plateau_learning_rate(phase.learning_rate, accuracies, plateau.patience, plateau.factor)] * steps
+    return [_learning_rate(phase, epoch + step / steps) for step in range(steps)]
 
 
 def _learning_rate(phase: Phase, epochs: float) -> float:

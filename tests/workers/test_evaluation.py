@@ -8,26 +8,32 @@ import multiprocessing
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 import workers.evaluation
+import workers.training
 from spaces.architecture import ArchitectureConfig
 from spaces.blocks import Conv, GlobalPool, InputQuantizer, Linear
 from spaces.pruning_stages import CostAwareStage, MagnitudeStage, StructuredStage, ThresholdStage
 from spaces.search_space import Design, TrainingSettings
+from storage.dataset.frames import Frames
 from storage.dataset.radioml import DatasetError
 from storage.records import Evaluation, Rung
 from storage.twin.cached_twin import ensure_twin
 from tests.workers.conftest import dsc, make_request
-from workers.checkpoint import CheckpointError, load_weights, weights_file
+from workers.checkpoint import EARLY_FILE, CheckpointError, load_weights, weights_file
 from workers.evaluation import evaluate_design, load_frames, run_design
 from workers.inference_cost import score_qonnx_file
-from workers.model import build_model, measure_density
+from workers.model import QuantizedNetwork, build_model, measure_density
 from workers.qonnx_export import write_qonnx
 from workers.requests import DatasetRequest, EvaluationRequest
+from workers.training import Phase
+from workers.training_run import EpochPlan
 
 DESIGN = Design(
     architecture=ArchitectureConfig(
@@ -78,6 +84,21 @@ AT_ONCE = HELD.model_copy(
 """Its first round of pruning trains nothing, and judges the weights by what the optimizer knows from before."""
 
 
+PLATEAU = DESIGN.model_copy(
+    update={
+        "training": TrainingSettings(
+            epochs=4, batch_size=256, restart_epochs=None, schedule="plateau", patience=0, factor=0.5
+        ),
+        "stages": (
+            MagnitudeStage(fraction=0.2, epochs=2),
+            MagnitudeStage(fraction=0.2, epochs=2, rewind="weights"),
+            MagnitudeStage(fraction=0.2, epochs=1, rewind="learning_rate"),
+        ),
+    }
+)
+"""The rate depends on the accuracies before, and stages go on from other places."""
+
+
 @pytest.fixture
 def request_(twin_path: Path, tmp_path: Path) -> EvaluationRequest:
     return make_request(DESIGN, twin_path, tmp_path)
@@ -115,7 +136,12 @@ def test_weights_on_disk_are_those_measured(request_: EvaluationRequest, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("design", "killed_at"), [*((DESIGN, n) for n in (1, 2, 4, 5)), *((HELD, n) for n in (1, 2, 3, 4, 5, 6, 7))]
+    ("design", "killed_at"),
+    [
+        *((DESIGN, n) for n in (1, 2, 4, 5)),
+        *((HELD, n) for n in (1, 2, 3, 4, 5, 6, 7)),
+        *((PLATEAU, n) for n in (1, 3, 5, 6, 8, 9)),
+    ],
 )
 def test_a_killed_trial_ends_as_an_unbroken_one(
     request_: EvaluationRequest, design: Design, killed_at: int, monkeypatch: pytest.MonkeyPatch
@@ -183,7 +209,7 @@ def test_a_trial_that_pauses_at_each_epoch_ends_as_an_unbroken_one(request_: Eva
 
 @pytest.mark.parametrize(
     ("design", "n_taken"),
-    [*((DESIGN, n) for n in (0, 1)), *((HELD, n) for n in (0, 1, 2, 3)), *((AT_ONCE, n) for n in (0, 1))],
+    [*((DESIGN, n) for n in (0, 1)), *((HELD, n) for n in (0, 1, 2, 3)), *((AT_ONCE, n) for n in (0, 1)), *((PLATEAU, n) for n in (0, 2))],
 )
 def test_a_trial_that_takes_over_the_stages_of_another_ends_as_one_that_trained_them(
     request_: EvaluationRequest, design: Design, n_taken: int
@@ -219,6 +245,66 @@ def test_rung_of_a_trial_that_went_on_is_read_back(request_: EvaluationRequest) 
     assert run_design(paused)[1] == rung
     with pytest.raises(ValueError, match="is 5 epochs on; expected at most 4, where to pause"):
         run_design(dataclasses.replace(request_, until=Rung(1, 4)))
+
+
+def watch_rates(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
+    """Stage and learning rate of each epoch that is trained from here on."""
+    rates: list[tuple[int, float]] = []
+    plan_epoch = workers.training.plan_epoch
+
+    def watch(phase: Phase, *args: object) -> EpochPlan:
+        plan = plan_epoch(phase, *args)  # type: ignore[arg-type]
+        rates.append((phase.stage, plan.learning_rates[0]))
+        return plan
+
+    monkeypatch.setattr(workers.training, "plan_epoch", watch)
+    return rates
+
+
+def test_the_rate_falls_on_a_plateau_and_stays_there_unless_it_is_rewound(
+    request_: EvaluationRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies = iter([0.3, 0.3, 0.4, 0.4, 0.1, 0.1, 0.2, 0.2, 0.3])
+    monkeypatch.setattr(workers.evaluation, "_measure_copy", lambda *_: next(accuracies))
+    rates = watch_rates(monkeypatch)
+    evaluations = evaluate_design(dataclasses.replace(request_, design=PLATEAU))
+    first = [(0, 0.01), (0, 0.01), (0, 0.005), (0, 0.005)]
+    assert rates == [*first, (1, 0.005), (1, 0.005), (2, 0.01), (2, 0.01), (3, 0.01)]
+    assert [e.epochs for e in evaluations] == [4, 6, 8, 9]
+
+
+def test_a_phase_ends_with_the_epoch_that_reaches_its_goal(
+    request_: EvaluationRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accuracies = iter([0.3, 0.5, 0.4, 0.4, 0.6, 0.4])
+    monkeypatch.setattr(workers.evaluation, "_measure_copy", lambda *_: next(accuracies))
+    training = PLATEAU.training.model_copy(update={"stop_at": 0.5})
+    design = PLATEAU.model_copy(update={"training": training})
+    evaluations = evaluate_design(dataclasses.replace(request_, design=design))
+    assert [e.epochs for e in evaluations] == [2, 4, 5, 6]
+
+
+def test_weights_go_back_to_those_after_the_first_epoch(
+    request_: EvaluationRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: dict[int, dict[str, torch.Tensor]] = {}
+    train = workers.training.train
+
+    def watch(model: QuantizedNetwork, frames: Frames, phase: Phase, *args: Any) -> None:
+        begun[phase.stage] = {name: t.clone() for name, t in model.state_dict().items()}
+        train(model, frames, phase, *args)
+
+    monkeypatch.setattr(workers.evaluation, "train", watch)
+    request_ = dataclasses.replace(request_, design=PLATEAU)
+    evaluate_design(request_)
+    early, dense = load_file(request_.folder / EARLY_FILE), load_file(request_.folder / weights_file(0))
+    name = "blocks.1.conv.weight"
+    kept = begun[2][name] != 0
+    assert 0 < kept.sum() < kept.numel()
+    assert torch.equal(begun[2][name], early[name] * kept)
+    assert not torch.equal(early[name], dense[name])
+    is_left = begun[1][name] != 0
+    assert torch.equal(begun[1][name], dense[name] * is_left), "without rewinding they go on from where they are"
 
 
 def test_targets_are_met_from_below_and_channels_are_gone(request_: EvaluationRequest) -> None:
