@@ -136,6 +136,7 @@ def _block_row(path: str, block: Block, shape: BlockShape) -> list[str]:
     bits = [_join_bits([layer.weight for layer in layers]), _join_bits([layer.activation for layer in layers])]
     if isinstance(block, InputQuantizer):
         bits[1] = str(block.bit_width)
+        name += "" if block.features == "iq" else f" ({block.features})"
     return [name, *(_cell(cell) for cell in cells), *bits, f"{shape.out_channels} × {shape.out_length}"]
 
 

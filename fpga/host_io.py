@@ -2,7 +2,8 @@
 
 The one place that says what is in `output/host_io.json` of a build:
 
-    frame_shape        [channels, length] of a frame of samples
+    frame_shape        [channels, length] of a frame, as the network is given it
+    features           what a frame holds: iq, or what compute_features in storage/dataset/features.py makes of I and Q
     input_shape        [1, length, 1, channels] of what the FPGA is given for one frame
     input_layout       NHWC: channels of one sample are neighbours
     input_datatype     FINN's name, INT8: the integers lie between input_offset and input_offset + len(input_thresholds)
@@ -51,6 +52,7 @@ class HostIo:
     n_classes: int
     logit_scale: float
     logit_bias: float
+    features: str = "iq"
 
     def to_fpga_input(self, frames: npt.NDArray[np.float32]) -> Integers:
         """Integers (n, length, 1, channels) of frames (n, channels, length). Raises HostIoError for other shapes."""

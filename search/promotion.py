@@ -112,7 +112,7 @@ def measure_weights(
     model = build_model(architecture, seed=0)
     load_weights(weights, model)
     n_threads = max(1, (os.cpu_count() or 1) - 1)  # FINN builds meanwhile
-    return measure_test_accuracy(model, file, study_split(config, file), n_threads)
+    return measure_test_accuracy(model, file, study_split(config, file), n_threads, architecture.features)
 
 
 def _explain_no_winner(report: StudyReport, *, has_quantized: bool) -> str:
@@ -138,7 +138,7 @@ def _export(stored: StoredPoint, test_accuracy: float | None) -> BuildRequest:
 
     checkpoint = _find_checkpoint(stored)
     split = study_split(stored.config, stored.file)
-    frames = load_validation_sample(stored.file, split, N_REFERENCE_FRAMES)
+    frames = load_validation_sample(stored.file, split, N_REFERENCE_FRAMES, stored.point.architecture.features)
     try:
         folder = checkpoint.with_suffix("")
         model, vectors = export_evaluation(stored.point.architecture, checkpoint, frames, folder)

@@ -47,6 +47,10 @@ def check_input_quantizer(config: StudyConfig, file: RadioMLFile) -> None:
     fitting = choose_clip(frames)
     bit_width, clips = int(max(_values_near(fields["bit_width"], 8))), _values_near(fields["clip"], fitting)
     quantizers = [InputQuantizer.model_validate({"bit_width": bit_width, "clip": clip}) for clip in clips]
+    given = fields.get("features", "iq")
+    drawable = given.values if isinstance(given, Shared) else given
+    if "iq" not in (drawable.choices if isinstance(drawable, Choices) else (drawable,)):
+        return  # the clip is for other quantities than amplitudes
     misfits = [find_misfit(frames, quantizer) for quantizer in quantizers]
     if None not in misfits:
         given = " or ".join(f"{clip:g}" for clip in clips)
@@ -90,6 +94,17 @@ def describe_dataset(file: RadioMLFile) -> dict[str, str]:
         "data_set": identify_data_set(file),
         "data_frames": str(file.n_frames),
     }
+
+
+def open_fresh_twin(config: StudyConfig, file: RadioMLFile) -> RadioMLFile:
+    """A twin of the next seed, which no search has seen; made where it is not there yet, in minutes.
+
+    Raises DatasetError where the study's data is no twin.
+    """
+    twin = config.dataset.twin
+    if config.dataset.path is not None or os.environ.get(DATA_FILE_VARIABLE):
+        raise DatasetError(f"the study's data is {file.path}; expected its twin, of which a fresh one can be made")
+    return inspect_radioml(ensure_twin(twin.frames_per_cell, twin.seed + 1, profile=twin.profile))
 
 
 def _find_file(config: StudyConfig, on_progress: OnProgress) -> Path:

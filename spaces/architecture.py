@@ -11,10 +11,12 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, model_validator
 
 from spaces.blocks import (
+    FEATURE_CHANNELS,
     FLOAT_BIT_WIDTH,
     Block,
     Conv,
     DepthwiseSeparable,
+    Features,
     FrozenModel,
     GlobalPool,
     HardTanh,
@@ -52,7 +54,7 @@ class BlockShape:
 
 
 class ArchitectureConfig(FrozenModel):
-    """One network: blocks in order, from frames (in_channels, frame_length) to n_classes scores.
+    """One network: blocks in order, from frames (in_channels, frame_length), or features of them, to n_classes scores.
 
     Raises pydantic's ValidationError, with an ArchitectureError inside, where the blocks do not fit together.
     """
@@ -72,6 +74,18 @@ class ArchitectureConfig(FrozenModel):
         """Twelve hexadecimal digits, the same for equal networks on all machines and in all versions."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def features(self) -> Features:
+        """What of the samples the network is given."""
+        first = self.blocks[0]
+        return first.features if isinstance(first, InputQuantizer) else "iq"
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """Channels and length of what the network is given of one frame."""
+        channels = self.in_channels if self.features == "iq" else FEATURE_CHANNELS[self.features]
+        return channels, self.frame_length
 
     @property
     def is_quantized(self) -> bool:
@@ -99,7 +113,7 @@ def infer_shapes(architecture: ArchitectureConfig) -> tuple[BlockShape, ...]:
     if not architecture.blocks:
         raise ArchitectureError("blocks is empty; expected at least one linear block")
     _check_end(architecture)
-    frames = _Tensor(architecture.in_channels, architecture.frame_length, FLOAT_BIT_WIDTH)
+    frames = _Tensor(*architecture.input_shape, FLOAT_BIT_WIDTH)
     shapes = _infer_row(architecture.blocks, "blocks", frames)
     _check_stride_product(architecture)
     return shapes

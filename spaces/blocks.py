@@ -55,8 +55,15 @@ class FrozenModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
 
+Features = Literal["iq", "magnitude_phase", "phase_difference", "power"]
+"""What the host gives the network of the samples: I and Q; |x| and its phase; |x| and the phase from sample to sample;
+I, Q and |x| squared. Phases are in radians, from -pi to pi."""
+
+FEATURE_CHANNELS: dict[Features, int] = {"iq": 2, "magnitude_phase": 2, "phase_difference": 2, "power": 3}
+
+
 class InputQuantizer(FrozenModel):
-    """Quantizes I/Q samples to signed integers with the fixed scale clip / 2**(bit_width - 1).
+    """Quantizes I/Q samples, or features of them, to signed integers with the fixed scale clip / 2**(bit_width - 1).
 
     Samples below `lowest` become it: -2 with the clip 3 is BacalhauNet's hard tanh.
     """
@@ -66,6 +73,8 @@ class InputQuantizer(FrozenModel):
     clip: Annotated[float, Field(gt=0, strict=False)] = 3.0
     lowest: Annotated[float | None, Field(lt=0, strict=False, exclude_if=lambda value: value is None)] = None
     """At least -clip; None: -clip."""
+    features: Annotated[Features, Field(exclude_if=lambda value: value == "iq")] = "iq"
+    """Computed on the host: the challenge's cost counts from the network's input on."""
 
 
 class HardTanh(FrozenModel):

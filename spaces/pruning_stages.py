@@ -16,8 +16,8 @@ Ramp = Literal["gradual", "one_shot"]
 """Whether weights go bit by bit while the network trains, or all at the start of the stage."""
 
 Rewind = Literal["nothing", "learning_rate", "weights"]
-"""What goes back to where it was before a stage trains on (Renda et al., ICLR 2020): the learning rate to its highest, or
-also all weights that are left to where they were after the first epoch. With nothing, a rate that was lowered on a
+"""What goes back to where it was before a stage trains on (Renda et al., ICLR 2020): the learning rate to its highest,
+or also all weights that are left to where they were after the first epoch. With nothing, a rate that was lowered on a
 plateau stays so."""
 
 InferenceCost = Annotated[float, Field(gt=0, le=100)]

@@ -21,6 +21,7 @@ COMMANDS = (
     "fpga.rtl_check",
     "fpga.run",
     "fpga.sweep",
+    "search.add_to_zoo",
     "search.ask_benchmark",
     "search.estimate_benchmark",
     "search.hardware_table",

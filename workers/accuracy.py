@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from spaces.blocks import Features
 from storage.dataset.frames import Frames, load_test_frames
 from storage.dataset.radioml import RadioMLFile
 from storage.dataset.split import Split
@@ -64,13 +65,15 @@ def evaluate_accuracy(model: QuantizedNetwork, frames: Frames) -> Accuracy:
     )
 
 
-def measure_test_accuracy(model: QuantizedNetwork, file: RadioMLFile, split: Split, n_threads: int) -> Accuracy:
+def measure_test_accuracy(
+    model: QuantizedNetwork, file: RadioMLFile, split: Split, n_threads: int, features: Features = "iq"
+) -> Accuracy:
     """Accuracy on the test part: for the report of a promoted network, never for a choice.
 
     Sets the number of threads of this process, which changes no result.
     """
     torch.set_num_threads(n_threads)
-    return evaluate_accuracy(model, load_test_frames(file, split))
+    return evaluate_accuracy(model, load_test_frames(file, split, features))
 
 
 def predict_classes(network: IntegerNetwork, frames: Frames, batch_size: int | None = None) -> NDArray[np.int64]:

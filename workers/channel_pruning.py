@@ -65,7 +65,7 @@ def remove_channels(network: Network, stage: StructuredStage) -> Network:
 
 def _trace(architecture: ArchitectureConfig) -> tuple[list[_Layer], dict[int, _Channels]]:
     """The layers with their channels, and the channels that leave each block which makes some."""
-    tensor = _Channels(architecture.in_channels, is_removable=False)
+    tensor = _Channels(architecture.input_shape[0], is_removable=False)
     layers: list[_Layer] = []
     leaving: dict[int, _Channels] = {}
     for index, (block, shape) in enumerate(zip(architecture.blocks, infer_shapes(architecture), strict=True)):

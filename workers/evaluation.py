@@ -98,9 +98,7 @@ def list_phases(design: Design) -> tuple[Phase, ...]:
     settings = [(training.epochs, training.weight_decay), *((s.epochs, s.weight_decay) for s in design.stages)]
     restart_epochs = training.restart_epochs if training.schedule == "restarts" else None
     return tuple(
-        Phase(
-            stage, epochs, training.learning_rate, weight_decay, training.batch_size, restart_epochs, plateau=plateau
-        )
+        Phase(stage, epochs, training.learning_rate, weight_decay, training.batch_size, restart_epochs, plateau=plateau)
         for stage, (epochs, weight_decay) in enumerate(settings)
     )
 
@@ -268,7 +266,8 @@ def _run_stage(
     def on_epoch(end: EpochEnd) -> None:
         nonlocal epochs_done
         epochs_done, seconds = end.epoch, time.monotonic() - started
-        if phase.stage == 0 and end.epoch == 1 and (request.design.goes_back or (request.goes_on and not phase.is_held)):
+        is_early = phase.stage == 0 and end.epoch == 1
+        if is_early and (request.design.goes_back or (request.goes_on and not phase.is_held)):
             write_weights(folder / EARLY_FILE, model)
         masks = start.pruner.masks if start.pruner else None
         if end.held is not None and (request.goes_on or phase.stage < len(request.design.stages)):

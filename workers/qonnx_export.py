@@ -73,14 +73,27 @@ def export_evaluation(
 
 
 def write_qonnx(model: QuantizedNetwork, architecture: ArchitectureConfig, path: Path) -> None:
-    """Exports the model for one frame per call, weights inside the file. Leaves it on the CPU, in evaluation mode."""
-    frame = torch.zeros(1, architecture.in_channels, architecture.frame_length)
+    """Exports the model for one frame per call, weights inside the file. Leaves it on the CPU, in evaluation mode.
+
+    The metadata of a network that is given features of the samples name them.
+    """
+    frame = torch.zeros(1, *architecture.input_shape)
     model.cpu().eval()
     with write_by_rename(path) as unfinished, _quiet():
         export_qonnx(model, args=frame, export_path=str(unfinished))
         wrapper = cleanup_model(ModelWrapper(str(unfinished))).transform(InferShapes())
+        _drop_metadata(wrapper.model.graph)
+        if architecture.features != "iq":
+            wrapper.set_metadata_prop("features", architecture.features)
         onnx.save_model(wrapper.model, str(unfinished), save_as_external_data=False)
         unfinished.with_name(f"{unfinished.name}.data").unlink(missing_ok=True)
+
+
+def _drop_metadata(graph: onnx.GraphProto) -> None:
+    """Takes out where in which source file each node was made: most of the file, and paths of this machine."""
+    del graph.metadata_props[:]
+    for item in (*graph.node, *graph.value_info, *graph.initializer, *graph.input, *graph.output):
+        del item.metadata_props[:]
 
 
 def predict_exactly(model: QuantizedNetwork, iq: np.ndarray) -> np.ndarray:

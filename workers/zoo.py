@@ -1,23 +1,29 @@
 """Trained networks that the repository holds: `load_network(NAME)` gives one, `list_entries()` says which there are.
 
-Each is three files in `spaces/zoo`: what it is and how good, its weights, and its QONNX file.
+Each is one archive in `spaces/zoo`: entry.json, which says what it is and how good, weights.safetensors and model.onnx.
 """
 
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import safetensors.torch
 from pydantic import TypeAdapter
 
 import spaces
 from spaces.architecture import ArchitectureConfig
-from storage.artifacts import write_bytes_atomically, write_text_atomically
-from workers.checkpoint import load_weights
+from storage.artifacts import write_by_rename
+from storage.records import Build
+from workers.checkpoint import load_state
 from workers.model import Network, build_model
 
 ZOO = Path(spaces.__file__).parent / "zoo"
+
+ENTRY_FILE, WEIGHTS_FILE, MODEL_FILE = "entry.json", "weights.safetensors", "model.onnx"
+"""In each archive."""
 
 
 @dataclass(frozen=True)
@@ -60,33 +66,57 @@ class ZooError(ValueError):
 
 def list_entries(folder: Path = ZOO) -> tuple[str, ...]:
     """Names of all networks, sorted."""
-    return tuple(sorted(path.stem for path in folder.glob("*.json")))
+    return tuple(sorted(path.stem for path in folder.glob("*.zip")))
 
 
 def load_entry(name: str, folder: Path = ZOO) -> ZooEntry:
     """What it is, and how good. Raises ZooError where there is none of this name."""
     if name not in list_entries(folder):
         raise ZooError(f"the zoo has no {name}; expected one of {', '.join(list_entries(folder)) or 'none'}")
-    return TypeAdapter(ZooEntry).validate_json((folder / f"{name}.json").read_bytes())
+    return TypeAdapter(ZooEntry).validate_json(_read(name, ENTRY_FILE, folder))
 
 
 def load_network(name: str, folder: Path = ZOO) -> Network:
     """The trained network, on the CPU, in evaluation mode. Raises ZooError where there is none of this name."""
     architecture = load_entry(name, folder).architecture
     model = build_model(architecture, seed=0)
-    load_weights(folder / f"{name}.safetensors", model)
+    load_state(model, safetensors.torch.load(_read(name, WEIGHTS_FILE, folder)))
     return Network(architecture, model.eval())
 
 
-def qonnx_file(name: str, folder: Path = ZOO) -> Path:
-    """Its QONNX file."""
-    return folder / f"{name}.onnx"
+def read_qonnx(name: str, folder: Path = ZOO) -> bytes:
+    """Its QONNX file. Raises ZooError where there is none of this name."""
+    load_entry(name, folder)
+    return _read(name, MODEL_FILE, folder)
 
 
-def write_entry(name: str, entry: ZooEntry, weights: Path, model: Path, folder: Path) -> None:
-    """The three files of a network, of which two are copied."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes_atomically(folder / f"{name}.safetensors", weights.read_bytes())
-    write_bytes_atomically(folder / f"{name}.onnx", model.read_bytes())
-    text = json.dumps(TypeAdapter(ZooEntry).dump_python(entry, mode="json"), indent=1)
-    write_text_atomically(folder / f"{name}.json", text + "\n")
+def describe_build(build: Build | None) -> ZooBuild | None:
+    """What an entry says of a build; None where it has no report."""
+    if build is None or build.report is None:
+        return None
+    report, target = build.report.as_estimate(), build.target
+    return ZooBuild(
+        target.board,
+        target.clk_period_ns,
+        report.lut,
+        report.bram_18k,
+        report.dsp,
+        report.throughput_fps,
+        report.latency_us,
+    )
+
+
+def write_entry(name: str, entry: ZooEntry, weights: Path, model: Path, folder: Path) -> Path:
+    """The archive of a network, which it returns; the same bytes for the same network."""
+    text = json.dumps(TypeAdapter(ZooEntry).dump_python(entry, mode="json"), indent=1) + "\n"
+    contents = {ENTRY_FILE: text.encode(), WEIGHTS_FILE: weights.read_bytes(), MODEL_FILE: model.read_bytes()}
+    path = folder / f"{name}.zip"
+    with write_by_rename(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
+        for inner, content in contents.items():
+            archive.writestr(zipfile.ZipInfo(inner), content, zipfile.ZIP_DEFLATED, compresslevel=9)
+    return path
+
+
+def _read(name: str, inner: str, folder: Path) -> bytes:
+    with zipfile.ZipFile(folder / f"{name}.zip") as archive:
+        return archive.read(inner)

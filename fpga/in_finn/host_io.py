@@ -25,6 +25,7 @@ def write_host_io(folder: Path, network: IntegerNetwork, output_kind: str) -> No
         folder / "host_io.json",
         {
             "frame_shape": [channels, length],
+            "features": network.model.get_metadata_prop("features") or "iq",
             "input_scale": quantizer.scale,
             "input_thresholds": find_sample_thresholds(quantizer.scale, quantizer.lowest, quantizer.highest),
             "input_offset": quantizer.lowest,

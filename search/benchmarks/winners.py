@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import json
 import math
-import os
 import re
 import statistics
 import sys
@@ -29,7 +28,7 @@ from search.promotion import N_REFERENCE_FRAMES, measure_weights
 from search.reports.study_report import StudyReport, load_study_report
 from search.stored_point import find_point
 from search.study import StudyError, find_unreachable_target, match_study
-from search.study_data import describe_dataset, open_dataset, request_frames, study_split
+from search.study_data import describe_dataset, open_dataset, open_fresh_twin, request_frames, study_split
 from spaces.architecture import NOT_QUANTIZED
 from spaces.search_space import Design
 from spaces.study_config import ConfigError, StudyConfig, parse_study_config
@@ -38,11 +37,9 @@ from storage.builds import load_build, queue_build
 from storage.command_options import add_storage_option, parse_count
 from storage.database import Database, DatabaseError, open_database, open_existing_database
 from storage.dataset.frames import load_validation_sample
-from storage.dataset.radioml import DatasetError, RadioMLFile, inspect_radioml
-from storage.environment_variables import DATA_FILE_VARIABLE
+from storage.dataset.radioml import DatasetError, RadioMLFile
 from storage.records import Build, BuildRequest, Evaluation
 from storage.studies import load_study_record
-from storage.twin.cached_twin import ensure_twin
 
 BASELINE = "BacalhauNet, its paper's method"
 
@@ -108,7 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file = open_dataset(config)
         config = match_study(config, database, describe_dataset(file))
         ways = list_ways(designs)
-        fresh = _open_fresh(config, file)
+        _say("a twin of the next seed, which takes minutes where it is not there yet")
+        fresh = open_fresh_twin(config, file)
     except (ArtifactError, ConfigError, DatabaseError, DatasetError, StudyError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -222,7 +220,7 @@ def export_winner(judged: Judged, config: StudyConfig, file: RadioMLFile, folder
     architecture = last.architecture or judged.design.architecture
     write_text_atomically(own / "architecture.json", architecture.model_dump_json(indent=1))
     write_bytes_atomically(own / "weights.safetensors", weights.read_bytes())
-    frames = load_validation_sample(file, study_split(config, file), N_REFERENCE_FRAMES)
+    frames = load_validation_sample(file, study_split(config, file), N_REFERENCE_FRAMES, architecture.features)
     export_evaluation(architecture, weights, frames, own)
     return own
 
@@ -244,11 +242,9 @@ def build_winners(
 
 def write_to_zoo(judged: Judged, own: Path, build: Build, config: StudyConfig, folder: Path) -> None:
     """The median training, as the repository's zoo has its networks."""
-    from workers.zoo import ZooBuild, ZooEntry, write_entry  # imports torch
+    from workers.zoo import ZooEntry, describe_build, write_entry  # imports torch
 
     last, seed, twin = judged.trainings[judged.median][-1], judged.seeds[judged.median], config.dataset.twin
-    report = None if build.report is None else build.report.as_estimate()
-    target = build.target
     entry = ZooEntry(
         description=f"{judged.name}: the median of {len(judged.seeds)} trainings by validation accuracy",
         architecture=last.architecture or judged.design.architecture,
@@ -259,17 +255,7 @@ def write_to_zoo(judged: Judged, own: Path, build: Build, config: StudyConfig, f
         accuracy=seed.on_test,
         fresh_accuracy=seed.on_fresh,
         n_frames=seed.n_frames,
-        build=None
-        if report is None
-        else ZooBuild(
-            target.board,
-            target.clk_period_ns,
-            report.lut,
-            report.bram_18k,
-            report.dsp,
-            report.throughput_fps,
-            report.latency_us,
-        ),
+        build=describe_build(build),
     )
     name = f"{config.study.name} {judged.name}" if judged.name.startswith("trial") else judged.name
     name = re.sub(r"[^a-z0-9]+", "_", name.lower().replace("'", "")).strip("_")
@@ -304,15 +290,6 @@ def _judge_seed(
     test, other = (measure_weights(architecture, weights, config, of) for of in (file, fresh))
     cost = last.cost.inference_cost
     return JudgedSeed(last.seed, cost, last.accuracy, test.overall, other.overall, test.n_frames)
-
-
-def _open_fresh(config: StudyConfig, file: RadioMLFile) -> RadioMLFile:
-    """A twin of the next seed, which no search has seen."""
-    twin = config.dataset.twin
-    if config.dataset.path is not None or os.environ.get(DATA_FILE_VARIABLE):
-        raise StudyError(f"the study's data is {file.path}; expected its twin, of which a fresh one can be made")
-    _say(f"a twin of seed {twin.seed + 1}, which takes minutes where it is not there yet")
-    return inspect_radioml(ensure_twin(twin.frames_per_cell, twin.seed + 1, profile=twin.profile))
 
 
 def _queue(database: Database, store: ArtifactStore, judged: Judged, folder: Path, config: StudyConfig) -> Build:

@@ -15,9 +15,10 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from spaces.blocks import InputQuantizer
+from spaces.blocks import FEATURE_CHANNELS, InputQuantizer
 from storage.artifacts import write_by_rename
 from storage.byte_sizes import describe_bytes
+from storage.dataset.features import compute_features
 from storage.dataset.input_codes import encode
 from storage.dataset.radioml import (
     SLAB_FRAMES,
@@ -52,7 +53,9 @@ class CacheError(DatasetError):
 def open_cache(
     file: RadioMLFile, rows: Indices, quantizer: InputQuantizer | None, on_progress: Progress | None = None
 ) -> Stored:
-    """The frames of the sorted `rows`, (n, 2, frame_length), mapped read-only: int8 codes of the quantizer, or float32.
+    """The frames of the sorted `rows`, (n, channels, frame_length), mapped read-only: int8 codes, or float32 samples.
+
+    The quantizer's codes are of the features that it is given.
 
     The file is made at the first call, beside the data file, or in the user's cache folder where that folder cannot be
     written. Of several processes that ask at once, one makes it and the others wait. Raises CacheError where it cannot
@@ -61,7 +64,7 @@ def open_cache(
     """
     state = _hash_state(file)
     name = f"{state}-{_name_frames(rows, quantizer)}.npy"
-    shape = (len(rows), 2, file.frame_length)
+    shape = _stored_shape(file, rows, quantizer)
     folders = cache_folders(file)
     for folder in folders:
         stored = _map_cache(folder / name, shape, quantizer)
@@ -115,6 +118,8 @@ def _name_frames(rows: Indices, quantizer: InputQuantizer | None) -> str:
     kind = "samples" if quantizer is None else f"codes-{quantizer.bit_width}bit-clip{quantizer.clip!r}"
     if quantizer is not None and quantizer.lowest is not None:
         kind += f"-from{quantizer.lowest!r}"
+    if quantizer is not None and quantizer.features != "iq":
+        kind += f"-{quantizer.features}"
     return f"{kind}-{hashlib.sha256(rows.tobytes()).hexdigest()[:16]}"
 
 
@@ -125,6 +130,11 @@ def _map_cache(path: Path, shape: tuple[int, ...], quantizer: InputQuantizer | N
     except (OSError, ValueError, EOFError):
         return None
     return stored if (stored.shape, stored.dtype) == (shape, _stored_type(quantizer)) else None
+
+
+def _stored_shape(file: RadioMLFile, rows: Indices, quantizer: InputQuantizer | None) -> tuple[int, int, int]:
+    features = "iq" if quantizer is None else quantizer.features
+    return len(rows), FEATURE_CHANNELS[features], file.frame_length
 
 
 def _stored_type(quantizer: InputQuantizer | None) -> np.dtype[np.int8] | np.dtype[np.float32]:
@@ -180,9 +190,10 @@ def _write_cache(
 ) -> None:
     logger.info("preparing %d frames of %s in %s", len(rows), file.path, path)
     with write_by_rename(path) as unfinished, unfinished.open("wb") as out:
-        _write_header(out, (len(rows), 2, file.frame_length), quantizer)
+        _write_header(out, _stored_shape(file, rows, quantizer), quantizer)
         for start, slab in _read_slabs(file, rows):
-            out.write(np.ascontiguousarray(slab if quantizer is None else encode(slab, quantizer)).data)
+            stored = slab if quantizer is None else encode(compute_features(slab, quantizer.features), quantizer)
+            out.write(np.ascontiguousarray(stored).data)
             if on_progress is not None:
                 on_progress(start + len(slab), len(rows))
         out.flush()

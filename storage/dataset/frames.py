@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.blocks import InputQuantizer
+from spaces.blocks import Features, InputQuantizer
+from storage.dataset.features import compute_features
 from storage.dataset.frame_cache import CacheError, Stored, open_cache, read_rows
 from storage.dataset.input_codes import has_exact_codes, quantizer_scale
-from storage.dataset.radioml import Indices, Progress, RadioMLFile, map_samples
+from storage.dataset.radioml import DatasetError, Indices, Progress, RadioMLFile, map_samples
 from storage.dataset.split import Split, select_training
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,10 @@ class Frames:
     """
 
     stored: Stored
-    """(n_stored, 2, frame_length): I, then Q, as float32 samples or int8 codes. Not all are of this part."""
+    """(n_stored, k, frame_length): I and Q as float32 samples, or int8 codes of them or of features.
+
+    Not all are of this part.
+    """
     labels: Indices
     """(n,): index into the file's class names."""
     snr_db: Indices
@@ -36,19 +40,21 @@ class Frames:
     """(n,): where in `stored` each frame lies; None where they are all of it, in order."""
     scale: np.float32 | None = None
     """What a code is to be multiplied by; None where samples are stored."""
+    features: Features = "iq"
+    """What `gather` makes of the samples, where those are stored; codes are of their quantizer's features already."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def gather(self, indices: Indices | slice) -> NDArray[np.float32]:
-        """These frames, 0 being the first of this part, as a new array of samples (n, 2, frame_length)."""
+        """These frames, 0 being the first of this part, as a new array of samples or features (n, k, frame_length)."""
         stored = self.gather_stored(indices)
         if self.scale is None:
-            return np.asarray(stored, np.float32)
+            return compute_features(np.asarray(stored, np.float32), self.features)
         return np.multiply(stored, self.scale, dtype=np.float32)
 
     def gather_stored(self, indices: Indices | slice) -> Stored:
-        """These frames as they are stored, as a new array (n, 2, frame_length)."""
+        """These frames as they are stored, as a new array (n, k, frame_length)."""
         if self.positions is not None:
             places = self.positions[indices]
         else:
@@ -60,7 +66,7 @@ class Frames:
     def select(self, indices: Indices) -> Self:
         """These frames alone, of the same store."""
         positions = indices if self.positions is None else self.positions[indices]
-        return type(self)(self.stored, self.labels[indices], self.snr_db[indices], positions, self.scale)
+        return replace(self, labels=self.labels[indices], snr_db=self.snr_db[indices], positions=positions)
 
 
 def load_training_frames(file: RadioMLFile, split: Split, min_snr_db: int, quantizer: InputQuantizer | None) -> Frames:
@@ -73,20 +79,20 @@ def load_validation_frames(file: RadioMLFile, split: Split, quantizer: InputQuan
     return _load_shared(file, split, split.validation, quantizer)
 
 
-def load_validation_sample(file: RadioMLFile, split: Split, n_frames: int) -> Frames:
+def load_validation_sample(file: RadioMLFile, split: Split, n_frames: int, features: Features = "iq") -> Frames:
     """At most `n_frames` of the validation part, evenly spread over classes and SNRs, in order."""
     rows = np.sort(split.validation)
     spread = np.linspace(0, len(rows) - 1, n_frames).round().astype(np.int64)
-    return _load_own(file, rows[np.unique(spread)])
+    return _load_own(file, rows[np.unique(spread)], features)
 
 
-def load_test_frames(file: RadioMLFile, split: Split) -> Frames:
+def load_test_frames(file: RadioMLFile, split: Split, features: Features = "iq") -> Frames:
     """The test part, all SNRs; the only reader of it, for reports and the promotion gate, never for a choice."""
     rows = np.sort(split.test)
     samples = map_samples(file)
     if samples is None:
-        return _load_own(file, rows)
-    return Frames(samples.transpose(0, 2, 1), file.labels(rows), file.snr_labels(rows), rows)
+        return _load_own(file, rows, features)
+    return Frames(samples.transpose(0, 2, 1), file.labels(rows), file.snr_labels(rows), rows, features=features)
 
 
 def prepare_frames(
@@ -102,8 +108,8 @@ def _load_shared(file: RadioMLFile, split: Split, indices: Indices, quantizer: I
     return Frames(store.stored, file.labels(rows), file.snr_labels(rows), positions, store.scale)
 
 
-def _load_own(file: RadioMLFile, rows: Indices) -> Frames:
-    return Frames(read_rows(file, rows), file.labels(rows), file.snr_labels(rows))
+def _load_own(file: RadioMLFile, rows: Indices, features: Features) -> Frames:
+    return Frames(read_rows(file, rows), file.labels(rows), file.snr_labels(rows), features=features)
 
 
 def _shared_rows(split: Split) -> Indices:
@@ -126,12 +132,18 @@ def _open_store(
 
     Codes where the quantizer is known, exact, and there is room for them; else the samples as they lie in the data
     file; where that is compressed or of another type, samples in a file of their own, one for all quantizers.
+    Features are stored as codes alone. Raises DatasetError where that cannot be.
     """
+    needs_codes = quantizer is not None and quantizer.features != "iq"
     if quantizer is not None and has_exact_codes(quantizer):
         try:
             return _Store(open_cache(file, rows, quantizer, on_progress), rows, quantizer_scale(quantizer))
         except CacheError as error:
+            if needs_codes:
+                raise
             logger.warning("%s; samples are used, four times the memory", error)
+    if needs_codes:
+        raise DatasetError(f"the input quantizer's clip is {quantizer.clip:g}; expected one of float32's normal range")
     samples = map_samples(file)
     if samples is not None:
         return _Store(samples.transpose(0, 2, 1), None, None)

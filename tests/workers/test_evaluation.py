@@ -13,24 +13,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from qonnx.core.modelwrapper import ModelWrapper
 from safetensors.torch import load_file
 
 import workers.evaluation
 import workers.training
 from spaces.architecture import ArchitectureConfig
-from spaces.blocks import Conv, GlobalPool, InputQuantizer, Linear
+from spaces.blocks import FEATURE_CHANNELS, Conv, Features, GlobalPool, InputQuantizer, Linear
 from spaces.pruning_stages import CostAwareStage, MagnitudeStage, StructuredStage, ThresholdStage
 from spaces.search_space import Design, TrainingSettings
-from storage.dataset.frames import Frames
-from storage.dataset.radioml import DatasetError
+from storage.dataset.frames import Frames, load_validation_frames, load_validation_sample
+from storage.dataset.radioml import DatasetError, inspect_radioml
+from storage.dataset.split import prescribed_split
 from storage.records import Evaluation, Rung
 from storage.twin.cached_twin import ensure_twin
 from tests.workers.conftest import dsc, make_request
+from workers.accuracy import evaluate_accuracy
 from workers.checkpoint import EARLY_FILE, CheckpointError, load_weights, weights_file
 from workers.evaluation import evaluate_design, load_frames, run_design
 from workers.inference_cost import score_qonnx_file
 from workers.model import QuantizedNetwork, build_model, measure_density
-from workers.qonnx_export import write_qonnx
+from workers.qonnx_export import export_evaluation, write_qonnx
 from workers.requests import DatasetRequest, EvaluationRequest
 from workers.training import Phase
 from workers.training_run import EpochPlan
@@ -209,7 +212,12 @@ def test_a_trial_that_pauses_at_each_epoch_ends_as_an_unbroken_one(request_: Eva
 
 @pytest.mark.parametrize(
     ("design", "n_taken"),
-    [*((DESIGN, n) for n in (0, 1)), *((HELD, n) for n in (0, 1, 2, 3)), *((AT_ONCE, n) for n in (0, 1)), *((PLATEAU, n) for n in (0, 2))],
+    [
+        *((DESIGN, n) for n in (0, 1)),
+        *((HELD, n) for n in (0, 1, 2, 3)),
+        *((AT_ONCE, n) for n in (0, 1)),
+        *((PLATEAU, n) for n in (0, 2)),
+    ],
 )
 def test_a_trial_that_takes_over_the_stages_of_another_ends_as_one_that_trained_them(
     request_: EvaluationRequest, design: Design, n_taken: int
@@ -245,6 +253,34 @@ def test_rung_of_a_trial_that_went_on_is_read_back(request_: EvaluationRequest) 
     assert run_design(paused)[1] == rung
     with pytest.raises(ValueError, match="is 5 epochs on; expected at most 4, where to pause"):
         run_design(dataclasses.replace(request_, until=Rung(1, 4)))
+
+
+@pytest.mark.parametrize("features", ["magnitude_phase", "phase_difference", "power"])
+def test_a_network_of_other_features_is_trained_and_exported(
+    request_: EvaluationRequest, features: Features, tmp_path: Path
+) -> None:
+    blocks = (InputQuantizer(clip=3.2, features=features), *DESIGN.architecture.blocks[1:])
+    architecture = ArchitectureConfig(blocks=blocks)
+    training = DESIGN.training.model_copy(update={"epochs": 1})
+    design = Design(architecture=architecture, training=training)
+    (evaluation,) = evaluate_design(dataclasses.replace(request_, design=design))
+    assert (evaluation.training_path, evaluation.is_exact) == ("native", True)
+    n_channels = FEATURE_CHANNELS[features]
+    assert evaluation.cost.parameters == 4 * n_channels * 9 + 4 * 24
+    file = inspect_radioml(Path(request_.dataset.path))
+    split = prescribed_split(file.n_classes, len(file.snrs_db), file.frames_per_cell, 0.1, None)
+    sample = load_validation_sample(file, split, 60, features)
+    weights = tmp_path / "artifacts" / evaluation.checkpoint
+    model_path, _ = export_evaluation(architecture, weights, sample, tmp_path)
+    model = ModelWrapper(str(model_path))
+    assert model.get_metadata_prop("features") == features
+    assert model.get_tensor_shape(model.graph.input[0].name) == [1, n_channels, 1024]
+    assert score_qonnx_file(model_path)["inference_cost"] == pytest.approx(evaluation.cost.inference_cost)
+    network = build_model(architecture, seed=0)
+    load_weights(weights, network)
+    codes = load_validation_frames(file, split, architecture.blocks[0])  # type: ignore[arg-type]
+    samples = load_validation_sample(file, split, len(codes), features)
+    assert evaluate_accuracy(network, codes).overall == evaluate_accuracy(network, samples).overall
 
 
 def watch_rates(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:

@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from spaces.blocks import InputQuantizer
+from spaces.blocks import FEATURE_CHANNELS, Features, InputQuantizer
+from storage.dataset.features import compute_features
 from storage.dataset.frame_cache import MAX_CACHES, cache_folders
 from storage.dataset.frames import (
     Frames,
@@ -112,6 +113,33 @@ def test_batches_are_gathered_by_index(noise_path: Path, quantizer: InputQuantiz
     np.testing.assert_array_equal(few.gather(slice(None)), whole[order])
     np.testing.assert_array_equal(few.labels, frames.labels[order])
     np.testing.assert_array_equal(few.snr_db, frames.snr_db[order])
+
+
+@pytest.mark.parametrize("features", ["magnitude_phase", "phase_difference", "power"])
+def test_codes_of_features_are_those_of_the_features_of_samples(noise_path: Path, features: Features) -> None:
+    quantizer = InputQuantizer(bit_width=6, clip=2.0, features=features)
+    file = inspect_radioml(noise_path)
+    split = split_of(file)
+    expected = compute_features(samples_of(noise_path, split.validation), features)
+    frames = load_validation_frames(file, split, quantizer)
+    codes = encode(expected, quantizer)
+    np.testing.assert_array_equal(frames.gather_stored(slice(None)), codes)
+    assert codes.shape[1] == FEATURE_CHANNELS[features]
+    load_validation_frames(file, split, QUANTIZER)
+    assert len([*cache_folders(file)[0].glob("*.npy")]) == 2, "each has a file of its own"
+    test_frames = load_test_frames(file, split, features)
+    np.testing.assert_array_equal(
+        test_frames.select(np.arange(3)).gather(slice(None)),
+        compute_features(samples_of(noise_path, split.test[:3]), features),
+    )
+    sample = load_validation_sample(file, split, 24, features)
+    assert sample.gather(slice(None)).shape == (24, FEATURE_CHANNELS[features], 2)
+
+
+def test_features_that_cannot_be_codes_are_refused(path: Path) -> None:
+    file = inspect_radioml(path)
+    with pytest.raises(DatasetError, match="clip is 1e-37; expected one of float32's normal range"):
+        load_validation_frames(file, split_of(file), InputQuantizer(clip=1e-37, features="power"))
 
 
 def test_frames_in_memory_need_no_positions() -> None:
