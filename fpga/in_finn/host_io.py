@@ -17,15 +17,15 @@ from .thresholds import find_sample_thresholds
 OUTPUT_KINDS = ("class", "scores")
 
 
-def write_host_io(folder: Path, network: IntegerNetwork, output_kind: str) -> None:
-    """All that is known before the layers have their bit widths."""
+def write_host_io(folder: Path, network: IntegerNetwork, output_kind: str, features: str) -> None:
+    """All that is known before the layers have their bit widths. `features` is what the frames hold of the samples."""
     quantizer = network.input_quantizer
     _, length, _, channels = network.model.get_tensor_shape(network.model.graph.input[0].name)
     write_json(
         folder / "host_io.json",
         {
             "frame_shape": [channels, length],
-            "features": network.model.get_metadata_prop("features") or "iq",
+            "features": features,
             "input_scale": quantizer.scale,
             "input_thresholds": find_sample_thresholds(quantizer.scale, quantizer.lowest, quantizer.highest),
             "input_offset": quantizer.lowest,

@@ -55,7 +55,7 @@ def make_own_steps(request: StepsRequest) -> dict[str, BuildStep]:
 def step_make_integer_graph(model: ModelWrapper, config: DataflowBuildConfig, request: StepsRequest) -> ModelWrapper:
     """The QONNX file in integers, thresholds exact; what the host does is in host_io.json."""
     network = make_integer_network(model)
-    write_host_io(_folder(config), network, request.output)
+    write_host_io(_folder(config), network, request.output, model.get_metadata_prop("features") or "iq")
     return network.model
 
 

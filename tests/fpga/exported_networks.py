@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
@@ -87,7 +87,7 @@ NETWORKS: dict[str, tuple[Block, ...]] = {
         linear(24, 4),
     ),
     "eight_bits": (
-        InputQuantizer(),
+        InputQuantizer(features="power"),
         *(block for _ in range(4) for block in (conv(32, bits=8), MaxPool(kernel_size=2))),
         GlobalPool(),
         linear(32, 8, 8),
@@ -108,8 +108,8 @@ STAGES: dict[str, PruningStage] = {
 def export_trained_network(name: str, folder: Path) -> None:
     """One of NETWORKS, trained, pruned, trained on and exported, with N_REFERENCE_FRAMES reference vectors."""
     torch.set_num_threads(1)
-    frames = make_tone_frames(1200)
     architecture = ArchitectureConfig(blocks=NETWORKS[name])
+    frames = replace(make_tone_frames(1200), features=architecture.features)
     model, first = build_model(architecture, seed=0), Phase(0, 4, 0.01, 1e-4, 50, 5)
     ends: list[EpochEnd] = []
     train(model, frames, first, seed=0, on_epoch=ends.append)

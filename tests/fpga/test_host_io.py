@@ -13,6 +13,7 @@ import pytest
 from fpga.host_io import HostIo, HostIoError, read_host_io
 from fpga.toolchain.finn import Finn
 from fpga.verification import GRAPHS, verify_outputs
+from storage.dataset.features import compute_features
 from storage.records import BuildLevel
 from tests.fpga.exported_networks import ZCU111, BuiltNetwork, build_exported
 
@@ -82,6 +83,9 @@ def test_host_gets_the_recorded_classes_and_the_quantizers_integers(
     integers = host_io.to_fpga_input(vectors["frames"])
 
     assert (host_io.output_kind, host_io.output_shape, host_io.input_datatype) == ("class", (1, 1), "INT8")
+    assert (host_io.features, host_io.frame_shape) == ("power", (3, 1024))
+    samples = vectors["frames"][:, :2]
+    assert (compute_features(samples, host_io.features) == vectors["frames"]).all()
     assert np.abs(scores - vectors["logits"]).max() < 1e-9
     assert (scores.argmax(axis=1) == vectors["logits"].argmax(axis=1)).all()
     expected = np.clip(np.rint(vectors["frames"].astype(np.float64) / host_io.input_scale), -128, 127)
