@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from spaces.blocks import Conv, DepthwiseSeparable, HardTanh, InputQuantizer
+from spaces.pruning_stages import MagnitudeStage
 from spaces.search_space import Design
 
 BACALHAUNET_ARTICLE = 'Rosa et al., "BacalhauNet: A Tiny CNN for Lightning-Fast Modulation Classification", ITU J-FET'
@@ -68,6 +69,14 @@ def _label_hakimi(design: Design, stage: int) -> str | None:
     if design.training.kind == "post_training":
         return f"{name}, {bits} bits after training"
     return f"{name}, {'float32' if bits == 32 else f'{bits} bits'}"
+
+
+def _label_rewinding(design: Design, stage: int) -> str | None:
+    last = design.stages[-1] if design.stages else None
+    if stage not in (0, 10) or not isinstance(last, MagnitudeStage):
+        return None
+    endings = {"nothing": "", "learning_rate": ", learning rate rewound", "weights": ", weights rewound"}
+    return "trained" if stage == 0 else f"after 10 rounds{endings[last.rewind]}"
 
 
 FOUR_BLOCKS = {
@@ -141,8 +150,13 @@ PAPER_TABLES: Mapping[str, PaperTable] = {
     "amc_imp": PaperTable(
         "VGG10 with 4 bits, iterative magnitude pruning",
         AMC_SLIDES,
-        {"after 10 rounds": Published(0.5625, 0.042467)},
-        lambda design, stage: "after 10 rounds" if stage == 10 else None,
+        {
+            "trained": Published(),
+            "after 10 rounds": Published(0.5625, 0.042467),
+            "after 10 rounds, learning rate rewound": Published(),
+            "after 10 rounds, weights rewound": Published(),
+        },
+        _label_rewinding,
     ),
     "aaronnet": PaperTable(
         "AaronNet32",

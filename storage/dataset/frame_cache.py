@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 
 Stored = NDArray[np.int8 | np.float32]
 
-MAX_CACHES = 8
-"""Files of codes of the same frames in one folder: input quantizers have seven bit widths, 2 to 8.
+MAX_CACHES = 16
+"""Files of codes of the same frames in one folder: input quantizers have seven bit widths, 2 to 8, and four features.
 
 Of a study that draws its clip from a range, each trial would make another.
 """

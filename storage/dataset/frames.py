@@ -13,7 +13,7 @@ from spaces.blocks import Features, InputQuantizer
 from storage.dataset.features import compute_features
 from storage.dataset.frame_cache import CacheError, Stored, open_cache, read_rows
 from storage.dataset.input_codes import has_exact_codes, quantizer_scale
-from storage.dataset.radioml import DatasetError, Indices, Progress, RadioMLFile, map_samples
+from storage.dataset.radioml import Indices, Progress, RadioMLFile, map_samples
 from storage.dataset.split import Split, select_training
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def prepare_frames(
 def _load_shared(file: RadioMLFile, split: Split, indices: Indices, quantizer: InputQuantizer | None) -> Frames:
     rows, store = np.sort(indices), _open_store(file, _shared_rows(split), quantizer)
     positions = rows if store.rows is None else np.searchsorted(store.rows, rows)
-    return Frames(store.stored, file.labels(rows), file.snr_labels(rows), positions, store.scale)
+    return Frames(store.stored, file.labels(rows), file.snr_labels(rows), positions, store.scale, store.features)
 
 
 def _load_own(file: RadioMLFile, rows: Indices, features: Features) -> Frames:
@@ -123,6 +123,8 @@ class _Store:
     rows: Indices | None
     """Sorted rows of the file that are stored; None where all are."""
     scale: np.float32 | None
+    features: Features = "iq"
+    """Of samples, what is to be computed of them."""
 
 
 def _open_store(
@@ -132,19 +134,15 @@ def _open_store(
 
     Codes where the quantizer is known, exact, and there is room for them; else the samples as they lie in the data
     file; where that is compressed or of another type, samples in a file of their own, one for all quantizers.
-    Features are stored as codes alone. Raises DatasetError where that cannot be.
+    Features of samples are then computed anew at each gather.
     """
-    needs_codes = quantizer is not None and quantizer.features != "iq"
     if quantizer is not None and has_exact_codes(quantizer):
         try:
             return _Store(open_cache(file, rows, quantizer, on_progress), rows, quantizer_scale(quantizer))
         except CacheError as error:
-            if needs_codes:
-                raise
             logger.warning("%s; samples are used, four times the memory", error)
-    if needs_codes:
-        raise DatasetError(f"the input quantizer's clip is {quantizer.clip:g}; expected one of float32's normal range")
+    features = "iq" if quantizer is None else quantizer.features
     samples = map_samples(file)
     if samples is not None:
-        return _Store(samples.transpose(0, 2, 1), None, None)
-    return _Store(open_cache(file, rows, None, on_progress), rows, None)
+        return _Store(samples.transpose(0, 2, 1), None, None, features)
+    return _Store(open_cache(file, rows, None, on_progress), rows, None, features)

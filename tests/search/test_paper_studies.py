@@ -18,6 +18,7 @@ SPACES = Path(__file__).parents[2] / "spaces"
 STUDIES = (
     "aaronnet",
     "amc_imp",
+    "bacalhaunet",
     "bacalhaunet_architectures",
     "bacalhaunet_bits",
     "bacalhaunet_input",
@@ -33,7 +34,7 @@ STUDIES = (
 
 
 def shrink(study: str) -> str:
-    """The study with its fewest frames, two trials, and an epoch each for training and its first stages."""
+    """The study with its fewest frames, two trials, an epoch of training, and at most two stages, which train nothing."""
     tree: dict[str, Any] = yaml.safe_load((SPACES / f"{study}.yaml").read_text(encoding="utf-8"))
     tree["dataset"]["twin"]["frames_per_cell"] = 8
     tree["budget"] = {"trials": 2, "epochs": 1}
@@ -42,7 +43,7 @@ def shrink(study: str) -> str:
         tree["stages"] = [{**stage, "trials": 1} for stage in tree["stages"]]
         tree["budget"]["trials"] = len(tree["stages"])
     if "stages" in tree.get("pruning", {}):
-        tree["pruning"]["stages"] = [{**stage, "epochs": 0} for stage in tree["pruning"]["stages"]]
+        tree["pruning"]["stages"] = [{**stage, "epochs": 0} for stage in tree["pruning"]["stages"][:2]]
     return yaml.safe_dump(tree)
 
 

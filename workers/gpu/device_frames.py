@@ -63,12 +63,13 @@ _copies: list[tuple[Frames, DeviceFrames]] = []
 
 
 def _copy_frames(frames: Frames, device: torch.device) -> DeviceFrames:
-    """Copies the rows of this part only."""
-    first = torch.from_numpy(frames.gather_stored(slice(0, 1)))
+    """Copies the rows of this part only; where they are samples, what is to be computed of them."""
+    gather = frames.gather_stored if frames.features == "iq" else frames.gather
+    first = torch.from_numpy(gather(slice(0, 1)))
     stored = torch.empty(len(frames), *first.shape[1:], dtype=first.dtype, device=device)
     for start in range(0, len(frames), COPY_CHUNK):
         rows = slice(start, start + COPY_CHUNK)
-        stored[rows].copy_(torch.from_numpy(frames.gather_stored(rows)))
+        stored[rows].copy_(torch.from_numpy(gather(rows)))
     if device.type == "cuda":
         torch.cuda.current_stream(device).synchronize()  # other trials read it on streams of their own
     scale = None if frames.scale is None else float(frames.scale)

@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from spaces.blocks import FEATURE_CHANNELS, Features, InputQuantizer
 from storage.dataset.features import compute_features
@@ -25,6 +26,7 @@ from storage.dataset.input_codes import encode, quantizer_scale
 from storage.dataset.radioml import DatasetError, RadioMLFile, inspect_radioml
 from storage.dataset.split import Split, prescribed_split
 from tests.storage.layout_files import SNRS_DB, indices_of, replace, write_file
+from workers.gpu.device_frames import frames_on_device
 
 REPOSITORY = Path(__file__).parents[3]
 QUANTIZER = InputQuantizer(bit_width=6, clip=2.0)
@@ -136,10 +138,18 @@ def test_codes_of_features_are_those_of_the_features_of_samples(noise_path: Path
     assert sample.gather(slice(None)).shape == (24, FEATURE_CHANNELS[features], 2)
 
 
-def test_features_that_cannot_be_codes_are_refused(path: Path) -> None:
-    file = inspect_radioml(path)
-    with pytest.raises(DatasetError, match="clip is 1e-37; expected one of float32's normal range"):
-        load_validation_frames(file, split_of(file), InputQuantizer(clip=1e-37, features="power"))
+def test_features_without_room_for_codes_are_computed_of_samples(
+    noise_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.dataset.frame_cache.MAX_CACHES", 0)
+    file = inspect_radioml(noise_path)
+    split = split_of(file)
+    frames = load_validation_frames(file, split, InputQuantizer(features="power"))
+    expected = compute_features(samples_of(noise_path, split.validation), "power")
+    np.testing.assert_array_equal(frames.gather(slice(None)), expected)
+    np.testing.assert_array_equal(frames.select(np.arange(3)).gather(slice(None)), expected[:3])
+    on_device, _ = frames_on_device(frames, torch.device("cpu")).gather(torch.arange(5))
+    np.testing.assert_array_equal(on_device.numpy(), expected[:5])
 
 
 def test_frames_in_memory_need_no_positions() -> None:
@@ -211,7 +221,7 @@ def test_more_quantizers_than_code_files_are_given_samples_of_a_file_of_their_ow
     names = [path.name for path in cache_folders(file)[0].glob("*.npy")]
     assert sum("codes" in name for name in names) == MAX_CACHES
     assert sum("samples" in name for name in names) == 1
-    assert "holds the same frames for 8 input quantizers" in caplog.text
+    assert f"holds the same frames for {MAX_CACHES} input quantizers" in caplog.text
     assert "samples are used, four times the memory" in caplog.text
 
 
