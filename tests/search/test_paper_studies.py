@@ -34,7 +34,7 @@ STUDIES = (
 
 
 def shrink(study: str) -> str:
-    """The study with its fewest frames, two trials, an epoch of training, and at most two stages, which train nothing."""
+    """The study with its fewest frames, two trials, an epoch of training, and at most two stages without any."""
     tree: dict[str, Any] = yaml.safe_load((SPACES / f"{study}.yaml").read_text(encoding="utf-8"))
     tree["dataset"]["twin"]["frames_per_cell"] = 8
     tree["budget"] = {"trials": 2, "epochs": 1}
