@@ -44,7 +44,10 @@ Factor = Annotated[float, Field(gt=0, lt=1)]
 StopAt = Annotated[float, Field(gt=0, lt=1)]
 """A validation accuracy, 0 to 1."""
 
-_OWN_FIELDS = {"restarts": ("restart_epochs",), "plateau": ("patience", "factor", "stop_at")}
+StopLoss = Annotated[float, Field(gt=0, le=10)]
+"""Mean cross-entropy of an epoch's training frames, nats."""
+
+_OWN_FIELDS = {"restarts": ("restart_epochs",), "plateau": ("patience", "factor", "stop_at", "stop_loss")}
 """What one schedule alone has."""
 
 _EMPTY_ALLOWED = {
@@ -78,6 +81,8 @@ class TrainingSettings(FrozenModel):
     """With the schedule plateau: what the rate is multiplied by after that; else None."""
     stop_at: Annotated[StopAt | None, Field(exclude_if=lambda value: value is None)] = None
     """With the schedule plateau: training and each stage end with the epoch that reaches this; None: after all."""
+    stop_loss: Annotated[StopLoss | None, Field(exclude_if=lambda value: value is None)] = None
+    """The same for an epoch whose training loss is this or less, in nats."""
     kind: Annotated[TrainingKind, Field(exclude_if=lambda value: value == "quantization_aware")] = "quantization_aware"
     calibration_frames: Annotated[CalibrationFrames | None, Field(exclude_if=lambda value: value is None)] = None
     """So many training frames set the ranges of activations after training; None: 1024."""
@@ -163,6 +168,7 @@ class TrainingPart(Part):
     patience: Annotated[Patience | None, Field(exclude_if=lambda value: value is None)] = None
     factor: Annotated[Factor | None, Field(exclude_if=lambda value: value is None)] = None
     stop_at: Annotated[StopAt | None, Field(exclude_if=lambda value: value is None)] = None
+    stop_loss: Annotated[StopLoss | None, Field(exclude_if=lambda value: value is None)] = None
     min_snr_db: Annotated[
         Drawable, _MIN_SNR, _parse_with(_MIN_SNR), _AsPlain, Field(exclude_if=lambda value: value is None)
     ] = None

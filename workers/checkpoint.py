@@ -44,6 +44,8 @@ class Checkpoint:
     """On the validation frames after each epoch of this stage, where its learning rate depends on them."""
     learning_rate: float | None = None
     """With which this stage began, where that depends on the stage before."""
+    is_last: bool = False
+    """Whether this stage has reached its goal."""
 
 
 def stage_file(stage: int) -> str:

@@ -94,7 +94,7 @@ def list_phases(design: Design) -> tuple[Phase, ...]:
     if training.schedule == "plateau":
         assert training.patience is not None
         assert training.factor is not None
-        plateau = Plateau(training.patience, training.factor, training.stop_at)
+        plateau = Plateau(training.patience, training.factor, training.stop_at, training.stop_loss)
     settings = [(training.epochs, training.weight_decay), *((s.epochs, s.weight_decay) for s in design.stages)]
     restart_epochs = training.restart_epochs if training.schedule == "restarts" else None
     return tuple(
@@ -258,7 +258,9 @@ def _run_stage(
         load_state(start.network.model, checkpoint.model_state)
         if start.pruner:
             start.pruner.restore(checkpoint.masks or list_kept(start.network.model))
-        resumption = Resumption(checkpoint.epoch, checkpoint.optimizer_state, tuple(checkpoint.accuracies))
+        resumption = Resumption(
+            checkpoint.epoch, checkpoint.optimizer_state, tuple(checkpoint.accuracies), checkpoint.is_last
+        )
         epochs_done, spent = checkpoint.epoch, checkpoint.training_seconds
     model, path = start.network.model, choose_training_path(start.network.model)
     started = time.monotonic() - spent
@@ -284,6 +286,7 @@ def _run_stage(
                 masks,
                 list(end.accuracies),
                 rate,
+                end.is_last,
             ),
         )
         _write_progress(folder, request.design, phase, end)

@@ -47,10 +47,12 @@ class Phase:
         """Whether the learning rate is held and then lowered, and later phases go on from where it was held."""
         return self.restart_epochs is None and self.plateau is None
 
-    def is_finished(self, accuracies: Sequence[float]) -> bool:
-        """Whether the phase ends before its epochs, after epochs with these validation accuracies."""
-        goal = None if self.plateau is None else self.plateau.stop_at
-        return goal is not None and len(accuracies) > 0 and accuracies[-1] >= goal
+    def reaches_goal(self, loss: float, accuracy: float) -> bool:
+        """Whether the phase ends before its epochs, with an epoch of this training loss and validation accuracy."""
+        if self.plateau is None:
+            return False
+        goal, lowest = self.plateau.stop_at, self.plateau.stop_loss
+        return (goal is not None and accuracy >= goal) or (lowest is not None and loss <= lowest)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Plateau:
     """What the rate is multiplied by then."""
     stop_at: float | None = None
     """The phase ends with the epoch that reaches this accuracy; None: after all its epochs."""
+    stop_loss: float | None = None
+    """The phase ends with the epoch whose training loss is this or less, nats."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ class EpochEnd:
     """The network as it was when the learning rate began to fall, if that was in this epoch."""
     accuracies: tuple[float, ...] = ()
     """On the validation frames, after each epoch of the phase; empty where its rate does not depend on them."""
+    is_last: bool = False
+    """Whether it reached the phase's goal, and no other follows."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,8 @@ class Resumption:
     optimizer_state: dict[str, Any]
     accuracies: tuple[float, ...] = ()
     """As in `EpochEnd`."""
+    is_last: bool = False
+    """As in `EpochEnd`: nothing is left to train."""
 
 
 def train(
@@ -142,9 +150,9 @@ def train(
         optimizer.param_groups[0]["weight_decay"] = phase.weight_decay  # another phase may have had another
     model.train()
     run = _start_run(Trainee(model, optimizer, pruner), path, frames, phase.batch_size)
-    accuracies = resumption.accuracies if resumption else ()
+    accuracies, is_last = (resumption.accuracies, resumption.is_last) if resumption else ((), False)
     for epoch in range(resumption.epochs_done if resumption else 0, phase.epochs if until is None else until):
-        if phase.is_finished(accuracies):
+        if is_last:
             return
         plan = plan_epoch(phase, len(frames), seed, epoch, accuracies)
         mean_loss = run.run_epoch(plan)
@@ -154,7 +162,8 @@ def train(
         if phase.plateau is not None:
             assert validate is not None, "the rate depends on the accuracy"
             accuracies = (*accuracies, validate())
-        on_epoch(EpochEnd(epoch + 1, mean_loss, run.optimizer_state(), held, accuracies))
+            is_last = phase.reaches_goal(mean_loss, accuracies[-1])
+        on_epoch(EpochEnd(epoch + 1, mean_loss, run.optimizer_state(), held, accuracies, is_last))
 
 
 def plan_epoch(phase: Phase, n_frames: int, seed: int, epoch: int, accuracies: Sequence[float] = ()) -> EpochPlan:

@@ -318,6 +318,29 @@ def test_a_phase_ends_with_the_epoch_that_reaches_its_goal(
     design = PLATEAU.model_copy(update={"training": training})
     evaluations = evaluate_design(dataclasses.replace(request_, design=design))
     assert [e.epochs for e in evaluations] == [2, 4, 5, 6]
+    training = PLATEAU.training.model_copy(update={"stop_loss": 9.0})
+    design = PLATEAU.model_copy(update={"training": training})
+    monkeypatch.setattr(workers.evaluation, "_measure_copy", lambda *_: 0.1)
+    assert [e.epochs for e in evaluate_design(dataclasses.replace(request_, design=design))] == [1, 2, 3, 4]
+
+
+def test_a_phase_that_reached_its_goal_is_not_trained_on_when_it_is_resumed(
+    request_: EvaluationRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = PLATEAU.training.model_copy(update={"stop_loss": 9.0})
+    request_ = dataclasses.replace(request_, design=PLATEAU.model_copy(update={"training": training}))
+    write_stage = workers.evaluation._write_stage
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workers.evaluation, "_write_stage", die)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_design(request_)
+    monkeypatch.setattr(workers.evaluation, "_write_stage", write_stage)
+    rates = watch_rates(monkeypatch)
+    evaluate_design(request_)
+    assert [stage for stage, _ in rates] == [1, 2, 3]
 
 
 def test_weights_go_back_to_those_after_the_first_epoch(
