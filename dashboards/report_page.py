@@ -31,6 +31,7 @@ from search.study import StudyError
 from spaces.study_config import ConfigError, parse_study_config
 from storage.artifacts import write_text_atomically
 from storage.command_options import add_storage_option
+from storage.commands import make_parser, run_command
 from storage.database import Database, DatabaseError, open_existing_database
 from storage.hardware_reports import HardwareEstimate
 from storage.records import Build
@@ -130,6 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parse_arguments(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
+        if not args.out.parent.is_dir():
+            print(f"--out is {args.out}; expected a file in a folder that exists", file=sys.stderr)
+            return 2
         write_report_page(open_existing_database(args.storage), args.study, args.out)
     except (ConfigError, DatabaseError, StudyError) as error:
         print(error, file=sys.stderr)
@@ -222,7 +226,7 @@ def _build_section(build: Build, estimate: HardwareEstimate | None) -> _BuildSec
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m dashboards.report_page",
         description="Writes a study's Pareto plot, front and builds as one HTML file.",
     )
@@ -233,4 +237,4 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -24,6 +24,7 @@ from search.optuna_storage import open_optuna_storage
 from search.study import StudyError
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.command_options import add_artifacts_option, add_storage_option
+from storage.commands import make_parser, run_command
 from storage.database import Database, DatabaseError, open_existing_database
 from storage.environment_variables import DASHBOARD_TOKEN_VARIABLE
 
@@ -127,7 +128,7 @@ def _greeting(host: str, listener: socket.socket, page: str, is_token_needed: bo
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m dashboards.run",
         description="Serves Optuna dashboard with a Pareto plot per study and a note per trial, until Ctrl-C.",
     )
@@ -153,4 +154,4 @@ def _port(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -15,6 +15,7 @@ from dashboards.study_tables import (
 from dashboards.text_table import plain_markdown, table_as_markdown
 from search.points_study import points_study_name
 from search.reports.study_report import StudyReport
+from spaces.counts import count_of
 from spaces.study_config import DatasetPart, StudyConfig
 from storage.records import name_network
 
@@ -53,7 +54,8 @@ def _description(report: StudyReport, config: StudyConfig) -> str:
     objectives = ", ".join(map(objective_text, report.objectives))
     return (
         f"Searches quantized networks for modulation classification by {objectives}: "
-        f"{config.budget.trials} trials of {config.budget.epochs} epochs and {stages} pruning stages, "
+        f"{count_of(config.budget.trials, 'trial')} of {count_of(config.budget.epochs, 'epoch')} "
+        f"and {count_of(stages, 'pruning stage')}, "
         f"sampler `{config.study.sampler}`, seed {config.study.seed}, data: {_dataset(config.dataset)}. "
         f"A network must reach an accuracy of **{100 * report.threshold:.4g}%**"
         f"{' and keep all constraints' if report.constraints else ''}."

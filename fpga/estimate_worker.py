@@ -29,6 +29,7 @@ from fpga.worker_process import (
 )
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.command_options import parse_count
+from storage.commands import make_parser, run_command
 from storage.database import Database, DatabaseError, open_database
 from storage.estimates import (
     claim_estimate,
@@ -182,7 +183,7 @@ def _name(estimate: Estimate) -> str:
 
 
 def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m fpga.estimate_worker", description="Makes the hardware estimates that studies ask for."
     )
     add_worker_options(parser)
@@ -191,4 +192,4 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -1,8 +1,7 @@
 """The command `python -m fpga.external_finn`; what it does stands in fpga/toolchain/external_finn.py."""
 
-import sys
-
 from fpga.toolchain.external_finn import main
+from storage.commands import run_command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -19,6 +19,7 @@ from fpga.worker_process import EXIT_STOPPED, print_event, stop_on_signals
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import load_builds, record_rtl_check
 from storage.command_options import add_artifacts_option, add_finn_option, add_stage_option, add_storage_option
+from storage.commands import make_parser, run_command
 from storage.database import Database, DatabaseError, open_existing_database
 from storage.hardware_reports import Resources
 from storage.records import Build, BuildLevel, BuildState, name_network
@@ -192,7 +193,7 @@ def _record(database: Database, build: Build, checked: CheckedBuild) -> None:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m fpga.rtl_check", description=__doc__)
+    parser = make_parser(prog="python -m fpga.rtl_check", description=__doc__)
     parser.add_argument("study", nargs="?", help="a study's name")
     parser.add_argument("trial", nargs="?", type=int, help="a trial of it that was built up to codegen")
     add_stage_option(parser, "all")
@@ -216,4 +217,4 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -33,6 +33,7 @@ from fpga.worker_process import (
 )
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import claim_build, fail_build, finish_build, load_builds, release_build, renew_build_lease
+from storage.commands import make_parser, run_command
 from storage.database import Database, DatabaseError, open_database
 from storage.hardware_reports import BuildReport
 from storage.leases import make_lease_owner
@@ -226,7 +227,7 @@ def _name(build: Build) -> str:
 
 
 def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m fpga.run", description="Runs queued FPGA builds with FINN+.")
+    parser = make_parser(prog="python -m fpga.run", description="Runs queued FPGA builds with FINN+.")
     add_worker_options(parser)
     parser.add_argument("--once", action="store_true", help="end after one build")
     parser.add_argument(
@@ -243,4 +244,4 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -22,6 +22,7 @@ from fpga.worker_process import EXIT_STOPPED, stop_on_signals
 from storage.artifacts import ArtifactError, ArtifactStore, write_text_atomically
 from storage.builds import load_builds
 from storage.command_options import add_artifacts_option, add_finn_option, add_stage_option, add_storage_option
+from storage.commands import make_parser, run_command
 from storage.database import DatabaseError, open_existing_database
 from storage.hardware_reports import Resources
 from storage.records import BuildTarget, name_network
@@ -178,7 +179,7 @@ def write_page(path: Path, points: Sequence[SweepPoint], title: str) -> Path:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m fpga.sweep", description="Folds one network for several throughputs, by FINN's estimates."
     )
     parser.add_argument(
@@ -211,4 +212,4 @@ def _print_progress(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -24,6 +24,7 @@ from spaces.study_config import ConfigError
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import load_builds
 from storage.command_options import add_network_options
+from storage.commands import make_parser, run_command
 from storage.database import DatabaseError
 from storage.dataset.radioml import DatasetError
 from storage.records import BuildState
@@ -86,13 +87,11 @@ def add_to_zoo(stored: StoredPoint, folder: Path) -> Path:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m search.add_to_zoo", description="Puts one network of a study into the zoo."
-    )
+    parser = make_parser(prog="python -m search.add_to_zoo", description="Puts one network of a study into the zoo.")
     add_network_options(parser)
     parser.add_argument("--folder", type=Path, default=Path("spaces/zoo"), help="where it is put (%(default)s)")
     return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -1,8 +1,7 @@
 """The command `python -m search.ask_benchmark`; what it does stands in search/benchmarks/asking.py."""
 
-import sys
-
 from search.benchmarks.asking import main
+from storage.commands import run_command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import optuna
+from optuna.trial import TrialState
 
 from search.reports.study_report import TrialCounts, count_trials
+from search.trial_attributes import UNBUILDABLE
+from spaces.search_space import find_most_frequent
 from spaces.study_config import StudyConfig
 
 ASKED_PER_TRIAL = 3
@@ -49,6 +52,19 @@ def choose_limits(
     extension = study.user_attrs.get(EXTENSION, {"n_complete": 0, "n_asked": 0})
     return Limits(
         max(budget, extension["n_complete"]), max(ASKED_PER_TRIAL * budget, extension["n_asked"]), time_limit_s
+    )
+
+
+def describe_shortfall(study: optuna.Study, limits: Limits) -> str | None:
+    """Why there are fewer trials than wanted although enough were asked, and what helps; None where there are not."""
+    counts = count_trials(study)
+    if counts.trained >= limits.n_trained or counts.pruned == 0 or limits.wants_more(counts):
+        return None
+    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    reasons = [reason for trial in pruned if (reason := trial.user_attrs.get(UNBUILDABLE))]
+    return (
+        f"warning: {counts.pruned} of {counts.total} designs could not be built. The most frequent reason: "
+        f"{find_most_frequent(reasons)}. Narrow the space, or ask for N more trials with --extend N"
     )
 
 

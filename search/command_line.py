@@ -9,13 +9,14 @@ from pathlib import Path
 
 from search.processes.local_services import FIRST_PORT
 from storage.command_options import add_artifacts_option, add_finn_option, add_storage_option, parse_count
+from storage.commands import make_parser
 
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Exits with code 2 and one message where an option is wrong."""
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m search.run",
         description="Searches the space of one study file, promotes the winners and builds them. "
         "The same command again goes on where the study stopped.",

@@ -1,8 +1,7 @@
 """The command `python -m search.judge_winners`; what it does stands in search/benchmarks/winners.py."""
 
-import sys
-
 from search.benchmarks.winners import main
+from storage.commands import run_command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -14,6 +14,7 @@ from search.study import StudyError
 from spaces.study_config import ConfigError
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.command_options import add_artifacts_option, add_storage_option
+from storage.commands import make_parser, run_command
 from storage.database import DatabaseError, open_existing_database
 from storage.leases import StudyLeaseError
 
@@ -36,9 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m search.pack", description="Writes a study to one file that goes on elsewhere."
-    )
+    parser = make_parser(prog="python -m search.pack", description="Writes a study to one file that goes on elsewhere.")
     parser.add_argument("study", help="name of the study")
     parser.add_argument("file", type=Path, help="to write, such as dsc4.zip")
     add_storage_option(parser)
@@ -47,4 +46,4 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

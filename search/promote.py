@@ -15,9 +15,10 @@ from search.study import StudyError
 from spaces.study_config import ConfigError
 from storage.artifacts import ArtifactError
 from storage.command_options import add_network_options
+from storage.commands import make_parser, run_command
 from storage.database import DatabaseError
 from storage.dataset.radioml import DatasetError
-from storage.records import Build
+from storage.records import Build, BuildState
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,9 +30,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ArtifactError, ConfigError, DatabaseError, DatasetError, PromotionError, StudyError) as error:
         print(error, file=sys.stderr)
         return 2
-    name = f"{build.network} of {build.study_name}"
-    print(f"{name}: build {build.build_id} for {build.target.board} is {build.state}; python -m fpga.run builds it")
+    target = f"{build.target.board} at {build.target.target_fps:,} frames/s"
+    print(f"{build.network} of {build.study_name}: build {build.build_id} for {target} {_describe_state(build, args)}")
     return 0
+
+
+def _describe_state(build: Build, args: argparse.Namespace) -> str:
+    if build.state is BuildState.SUCCEEDED and build.next_level is None and build.folder is not None:
+        return f"is finished: {args.artifacts / build.folder}"
+    if build.state is BuildState.RUNNING:
+        return "is running"
+    return f"is {build.state}; python -m fpga.run builds it"
 
 
 def promote(storage: str, artifacts: Path, study_name: str, trial_number: int, stage: int | None = None) -> Build:
@@ -41,7 +50,7 @@ def promote(storage: str, artifacts: Path, study_name: str, trial_number: int, s
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m search.promote", description="Sends one network of a study to the build queue."
     )
     add_network_options(parser)
@@ -49,4 +58,4 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

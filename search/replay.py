@@ -24,6 +24,7 @@ from search.training_requests import TrainingPlace
 from spaces.study_config import ConfigError
 from storage.artifacts import ArtifactError
 from storage.command_options import add_network_options
+from storage.commands import make_parser, run_command
 from storage.database import DatabaseError
 from storage.dataset.radioml import DatasetError
 from storage.records import Evaluation
@@ -108,7 +109,7 @@ def _print_table(stages: Sequence[ReplayedStage]) -> None:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m search.replay", description="Trains a trial again from its record, and compares."
     )
     add_network_options(parser)
@@ -117,4 +118,4 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

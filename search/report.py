@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -15,12 +14,13 @@ from search.reports.tables import open_console, print_tables
 from search.study import StudyError
 from spaces.study_config import ConfigError
 from storage.command_options import add_storage_option
+from storage.commands import make_parser, run_command
 from storage.database import DatabaseError, open_existing_database
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the report; exit code 2 where the database or the study cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m search.report", description="What a study has found so far.")
+    parser = make_parser(prog="python -m search.report", description="What a study has found so far.")
     parser.add_argument("study", help="name of the study")
     parser.add_argument("--json", action="store_true", help="one JSON object, for programs")
     add_storage_option(parser)
@@ -48,4 +48,4 @@ def print_report(report: StudyReport) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

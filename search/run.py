@@ -6,13 +6,14 @@ import argparse
 import functools
 import shlex
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
 import optuna
 from rich.console import Console
 
-from search.budget import choose_limits, describe_budget
+from search.budget import choose_limits, describe_budget, describe_shortfall
 from search.command_line import drop_extension, parse_arguments
 from search.confirmation import ConfirmationError, list_missing, train_again
 from search.hardware import buildable, list_builds_here, pending_builds, promote_winners, wait_for_builds
@@ -47,10 +48,12 @@ from search.study_data import (
     prepare_shared_frames,
     request_frames,
 )
-from search.study_run import StudyRun
+from search.study_run import SEARCHING, StudyRun
+from spaces.counts import count_of
 from spaces.study_config import ConfigError, StudyConfig, load_study_config
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.builds import load_build, load_builds
+from storage.commands import run_command
 from storage.database import DatabaseError, open_database
 from storage.dataset.radioml import DatasetError
 from storage.leases import StudyLeaseError
@@ -177,8 +180,12 @@ def _search(run: StudyRun) -> bool:
     if unpruned := describe_unpruned(search.config):
         run.display.notice(unpruned)
     with ExitStack() as stack:
+        if not args.local:
+            run.begin("starting Ray")
         search.pool = stack.enter_context(closing(open_pool(search.config.workers, args.local, args.ray_address)))
         search.interrupts.install()  # Ray has handlers of its own
+        search.started = time.monotonic()  # what the time limit counts from
+        run.begin(SEARCHING)
         if search.config.asks_for_hardware:
             search.estimates = HardwareEstimates(search.database, search.config)
             if not args.no_estimates:
@@ -186,6 +193,8 @@ def _search(run: StudyRun) -> bool:
         search.on_change = lambda _: run.show()
         outcome = run_search(search)
     run.display.notice(f"the search ends: {outcome.message}")
+    if shortfall := describe_shortfall(search.study, search.limits):
+        run.display.notice(shortfall)
     if outcome.reason is StopReason.INTERRUPTED:
         raise SearchInterrupted
     return outcome.reason not in (StopReason.FAILURES, StopReason.NO_ESTIMATES)
@@ -231,7 +240,11 @@ def _finish_builds(run: StudyRun, worker: Service | None, stack: ExitStack) -> i
     if not pending:
         return 0
     if run.args.no_build:
-        run.display.notice("builds are queued; python -m fpga.run builds them")
+        n_queued = sum(build.state is BuildState.QUEUED for build in pending)
+        if n_queued:
+            run.display.notice(f"{count_of(n_queued, 'build')} queued; python -m fpga.run builds what is queued")
+        if n_queued < len(pending):
+            run.display.notice(f"{count_of(len(pending) - n_queued, 'build')} running, in a worker of its own")
         return 0
     here = buildable(pending, search.artifacts)
     for build in pending:
@@ -279,4 +292,4 @@ def _start_dashboard(run: StudyRun, stack: ExitStack) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import optuna
+from optuna.trial import TrialState
+
 from search.judgement import Judgement, judge
 from search.measured_trials import MeasuredPoint
+from search.optuna_storage import open_optuna_storage
 from search.reports.study_report import StudyReport, load_study_report
 from search.study import StudyError, match_study
 from search.study_data import describe_dataset, open_dataset
+from search.trial_attributes import is_stopped, read_end
 from spaces.study_config import StudyConfig, parse_study_config
 from storage.artifacts import ArtifactStore
 from storage.database import Database, open_existing_database
@@ -62,13 +67,32 @@ def open_stored_point(
     Raises ArtifactError, ConfigError, DatabaseError, DatasetError or StudyError where something is missing.
     """
     database = open_existing_database(storage)
-    point = find_point(load_study_report(database, study_name), trial_number, stage)
+    report = load_study_report(database, study_name)
+    end = describe_other_end(database, study_name, trial_number)
+    if end is not None and all(trial.trial_number != trial_number for trial in report.trials):
+        raise StudyError(f"trial {trial_number} of {study_name} has no network: {end}")
+    point = find_point(report, trial_number, stage)
     record = load_study_record(database, study_name)
     assert record is not None  # load_study_report raises before
     config = parse_study_config(record.text, f"study {study_name}")
     file = open_dataset(config)
     config = match_study(config, database, describe_dataset(file))
     return StoredPoint(database, ArtifactStore(artifacts), config, file, point)
+
+
+def describe_other_end(database: Database, study_name: str, trial_number: int) -> str | None:
+    """How the trial stands, and why, where it is not complete; None for those that are, or are not there."""
+    study = optuna.load_study(study_name=study_name, storage=open_optuna_storage(database))
+    trials = study.get_trials(deepcopy=False)
+    trial = trials[trial_number] if 0 <= trial_number < len(trials) else None
+    if trial is None or trial.state is TrialState.COMPLETE:
+        return None
+    if not trial.state.is_finished():
+        return "it runs" if trial.state is TrialState.RUNNING else "it waits to be started"
+    reason = (read_end(trial) or "nobody wrote down why").strip().splitlines()[-1]
+    if trial.state is TrialState.FAIL:
+        return f"it failed: {reason}"
+    return f"it was stopped early: {reason}" if is_stopped(trial) else f"it could not be built: {reason}"
 
 
 def find_point(report: StudyReport, trial_number: int, stage: int | None) -> MeasuredPoint:

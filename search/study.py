@@ -15,6 +15,7 @@ from search.measured_trials import MeasuredTrial, list_told_trials, load_measure
 from search.objectives import study_constraints, study_objectives
 from search.optuna_storage import open_optuna_storage, open_optuna_study
 from search.points_study import add_points, forget_points
+from search.study_changes import describe_changes
 from search.trial_attributes import (
     BROKEN_ATTEMPTS,
     COPIED_FROM,
@@ -87,10 +88,8 @@ def match_study(config: StudyConfig, database: Database, data: Mapping[str, str]
     same = next((reading for reading in readings if reading.fingerprint == record.fingerprint), None)
     if same is None:
         raise StudyError(
-            f"study.name is {config.study.name}; this study was started on {record.created_at:%Y-%m-%d} with another "
-            "space, data set, training, pruning, objectives, constraints, FPGA, seed, sampler, candidates, "
-            "inheritance, early stopping, stages or number of epochs; expected a new name, "
-            "or those settings as they were"
+            f"study.name is {config.study.name}; this study was started on {record.created_at:%Y-%m-%d} otherwise: "
+            f"{describe_changes(config, record.text)}; expected a new name, or the file as it was"
         )
     before = record.provenance
     if any(before.get(key) != data[key] for key in ("data_set", "data_frames")):

@@ -23,6 +23,7 @@ from search.study import StudyError
 from spaces.study_config import ConfigError
 from storage.artifacts import ArtifactError
 from storage.command_options import add_network_options
+from storage.commands import make_parser, run_command
 from storage.database import DatabaseError
 from storage.dataset.radioml import DatasetError
 
@@ -75,7 +76,7 @@ def _make_table(title: str, values: dict[str, float]) -> Table:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m search.test_accuracy", description="Measures one network of a study on the test part."
     )
     add_network_options(parser)
@@ -84,4 +85,4 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -13,6 +13,7 @@ from search.packing import PackError, open_pack, unpack_study
 from search.study import StudyError
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.command_options import add_artifacts_option, add_storage_option
+from storage.commands import make_parser, run_command
 from storage.database import DatabaseError, open_database
 from storage.leases import StudyLeaseError
 
@@ -37,9 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m search.unpack", description="Puts a packed study into the database."
-    )
+    parser = make_parser(prog="python -m search.unpack", description="Puts a packed study into the database.")
     parser.add_argument("file", type=Path, help="that search.pack wrote")
     add_storage_option(parser)
     add_artifacts_option(parser)
@@ -47,4 +46,4 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

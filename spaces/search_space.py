@@ -320,11 +320,11 @@ def _find_space_problem(space: SpacePart) -> Problem | None:
             return None
     given = f"a list that gave no network in {len(reasons)} draws"
     return Problem(
-        ("blocks",), given, f"blocks that can fit together; the most frequent problem: {_find_most_frequent(reasons)}"
+        ("blocks",), given, f"blocks that can fit together; the most frequent problem: {find_most_frequent(reasons)}"
     )
 
 
-def _find_most_frequent(reasons: Sequence[str]) -> str:
+def find_most_frequent(reasons: Sequence[str]) -> str:
     """The first reason of the most frequent kind. Reasons that differ in values alone are one kind."""
     kinds = [re.sub(r" is .*?;", ";", re.sub(r"times\[\d+\]", "", reason)) for reason in reasons]
     return reasons[kinds.index(Counter(kinds).most_common(1)[0][0])]

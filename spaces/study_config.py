@@ -337,6 +337,12 @@ class StudyConfig(_StudyFile):
     @property
     def fingerprint(self) -> str:
         """Hexadecimal digits that change with everything that affects a trial's results."""
+        text = json.dumps(self.deciding_content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def deciding_content(self) -> dict[str, object]:
+        """Everything that affects a trial's results, as plain values."""
         parts = {"objectives", "dataset", "space", "training", "pruning"}
         content = self.model_dump(mode="json", include=parts)
         content["objectives"] = self.objectives.model_dump(mode="json", include=set(self.objectives.names))
@@ -354,9 +360,7 @@ class StudyConfig(_StudyFile):
             content["stages"] = self.model_dump(mode="json", include={"stages"})["stages"]
         if self.early_stopping is not None:
             content["early_stopping"] = self.early_stopping.model_dump(mode="json")
-        content |= {"epochs": self.budget.epochs, "seed": self.study.seed, "sampler": self.study.sampler}
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return content | {"epochs": self.budget.epochs, "seed": self.study.seed, "sampler": self.study.sampler}
 
 
 def load_study_config(path: Path) -> StudyConfig:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from storage.commands import make_parser, run_command
 from storage.dataset.radioml import DatasetError
 from storage.twin.cached_twin import PROFILES
 from storage.twin.cell_writers import GeneratorError
@@ -70,7 +71,7 @@ def _plot(args: argparse.Namespace) -> None:
 
 
 def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m storage.radioml_twin", description=__doc__)
+    parser = make_parser(prog="python -m storage.radioml_twin", description=__doc__)
     parser.add_argument("--frames-per-cell", type=int, default=64, metavar="N", help="per class and SNR (%(default)s)")
     parser.add_argument("--profile", choices=PROFILES, default=PROFILES[0], help="(%(default)s)")
     parser.add_argument("--snrs-db", type=_snr_labels, metavar="LIST", help="such as -20,0,30; default the profile's")
@@ -118,4 +119,4 @@ def _page_path(text: str) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -1,8 +1,7 @@
 """The command `python -m storage.twin_benchmark`; what it does stands in storage/twin/benchmark.py."""
 
-import sys
-
+from storage.commands import run_command
 from storage.twin.benchmark import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

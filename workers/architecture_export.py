@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
 from spaces.blocks import InputQuantizer, Linear
+from storage.commands import make_parser, run_command
 from workers.model import QuantizedNetwork, build_model, iterate_mac_modules
 from workers.qonnx_export import ExportError, write_qonnx
 
@@ -22,7 +22,7 @@ SEED = 0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m workers.architecture_export ARCHITECTURE.json MODEL.onnx`; on failure one line, and 1."""
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m workers.architecture_export", description="Exports a network that nobody trained."
     )
     parser.add_argument("architecture", type=Path, metavar="ARCHITECTURE.json", help="the network")
@@ -75,4 +75,4 @@ def _draw_normal_weights(model: QuantizedNetwork) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

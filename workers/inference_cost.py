@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from spaces.architecture import ArchitectureConfig, BlockShape, iterate_blocks
 from spaces.blocks import FLOAT_BIT_WIDTH, Block, Conv, DepthwiseSeparable, InvertedResidual, Linear, list_layer_bits
+from storage.commands import make_parser, run_command
 from storage.records import Cost
 
 BASELINE_BIT_OPS = 807_699_904
@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Scores a QONNX file; 0, or 2 where the file cannot be scored."""
     from workers.qonnx_cost import QonnxFileError
 
-    parser = argparse.ArgumentParser(prog="python -m workers.inference_cost", description=__doc__)
+    parser = make_parser(prog="python -m workers.inference_cost", description=__doc__)
     parser.add_argument("model", type=Path, help="a QONNX file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args(arguments)
@@ -180,4 +180,4 @@ def _format_score(score: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -1,8 +1,7 @@
 """The command `python -m workers.path_comparison`; what it does stands in workers/benchmarks/path_comparison.py."""
 
-import sys
-
+from storage.commands import run_command
 from workers.benchmarks.path_comparison import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -1,8 +1,7 @@
 """The command `python -m workers.reader_benchmark`; what it does stands in workers/benchmarks/reading_speed.py."""
 
-import sys
-
+from storage.commands import run_command
 from workers.benchmarks.reading_speed import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -29,6 +28,7 @@ from fpga.toolchain.finn_environment import (
 )
 from fpga.toolchain.process_group import CommandTimeoutError, run_in_process_group
 from storage.artifacts import write_by_rename, write_text_atomically
+from storage.commands import make_parser
 from storage.environment_variables import FINN_VARIABLE
 
 EXPECTED = "expected the path of a python that has FINN+, docker://IMAGE or podman://IMAGE"
@@ -78,7 +78,7 @@ def find_finn(
 
 def main(arguments: Sequence[str] | None = None, command: str = "fpga.external_finn") -> int:
     """`python -m fpga.external_finn PYTHON|IMAGE`: checks that builds can run with it; 1 where they cannot."""
-    parser = argparse.ArgumentParser(prog=f"python -m {command}", description=main.__doc__)
+    parser = make_parser(prog=f"python -m {command}", description=main.__doc__)
     parser.add_argument("finn", metavar="PYTHON|IMAGE", help=EXPECTED)
     given = parser.parse_args(arguments).finn
     try:

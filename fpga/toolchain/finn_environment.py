@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ from fpga.toolchain.finn import Finn, FinnKind, python_in
 from fpga.toolchain.finnlib_corrections import CORRECTIONS, CorrectionError, apply_corrections
 from fpga.toolchain.process_group import CommandStoppedError, CommandTimeoutError, run_in_process_group
 from storage.artifacts import write_text_atomically
+from storage.commands import make_parser
 
 FINN_VERSION = "1.6.1"
 
@@ -108,7 +108,7 @@ def make_finn_variables(scratch: Path) -> dict[str, str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """`python -m fpga.finn_environment`: makes the environment when it is missing, and says where it is."""
-    parser = argparse.ArgumentParser(prog="python -m fpga.finn_environment", description=main.__doc__)
+    parser = make_parser(prog="python -m fpga.finn_environment", description=main.__doc__)
     parser.parse_args(arguments)
     try:
         finn = ensure_finn_environment(lambda line: print(line, flush=True))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from search.study import ask_trial, make_sampler, open_study
 from search.trial_attributes import DESIGN, MEASURED
 from spaces.study_config import StudyConfig, load_study_config
 from storage.command_options import parse_count
+from storage.commands import make_parser, run_command
 from storage.database import Database, open_database
 from storage.evaluations import record_new_evaluations
 from storage.records import Evaluation
@@ -137,7 +137,7 @@ def _config(way: str) -> StudyConfig:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m search.ask_benchmark", description="Seconds that a suggestion takes in a long study."
     )
     parser.add_argument("--trials", nargs="+", type=parse_count, default=[100, 1000, 10_000], metavar="N")
@@ -147,4 +147,4 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

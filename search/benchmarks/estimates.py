@@ -21,6 +21,7 @@ from search.benchmarks.hardware_table import STUDY_FILE, ZCU111, draw_member
 from search.processes.local_services import Service
 from spaces.architecture import ArchitectureConfig
 from spaces.study_config import load_study_config
+from storage.commands import make_parser, run_command
 from storage.database import Database, open_database
 from storage.estimates import load_estimates, make_estimate_key, request_estimate
 from storage.records import EstimateState
@@ -134,7 +135,7 @@ def _queue_estimates(database: Database) -> list[str]:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m search.estimate_benchmark", description="What estimates take from the training beside them."
     )
     parser.add_argument(
@@ -150,4 +151,4 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

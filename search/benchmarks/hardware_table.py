@@ -19,6 +19,7 @@ from spaces.known_designs import bacalhaunet_network, vgg10_network
 from spaces.study_config import StudyConfig, load_study_config
 from storage.artifacts import ArtifactStore
 from storage.builds import load_builds, queue_build
+from storage.commands import make_parser, run_command
 from storage.database import Database, open_database
 from storage.dataset.frames import load_training_frames, load_validation_sample
 from storage.hardware_reports import BuildReport
@@ -186,7 +187,7 @@ def _train_and_export(config: StudyConfig, network: ExampleNetwork, epochs: int,
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m search.hardware_table", description="Builds seven networks and prints their hardware metrics."
     )
     parser.add_argument(
@@ -201,4 +202,4 @@ def _print_progress(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

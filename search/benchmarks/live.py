@@ -32,6 +32,7 @@ from spaces.study_config import load_study_config
 from storage.artifacts import write_text_atomically
 from storage.child_processes import module_environment
 from storage.command_options import parse_count
+from storage.commands import make_parser, run_command
 from storage.database import Database, open_existing_database
 
 SPACES = Path(__file__).parents[2] / "spaces"
@@ -205,7 +206,7 @@ def format_runs(runs: Sequence[Run]) -> str:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m search.live_benchmark", description="Ours against others at equal training time."
     )
     parser.add_argument("against", nargs="?", choices=list(WAYS), default="samplers", help="default samplers")
@@ -220,4 +221,4 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -24,6 +24,7 @@ from spaces.known_designs import bacalhaunet_network, vgg10_network
 from storage.builds import load_builds
 from storage.child_processes import module_environment
 from storage.command_options import parse_count
+from storage.commands import make_parser, run_command
 from storage.database import open_existing_database
 from storage.records import Build, BuildState
 
@@ -176,7 +177,7 @@ def _run_module(arguments: Sequence[str], folder: Path) -> None:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m search.promotion_benchmark",
         description="Seconds from promotion to finished estimate, generated code and verification.",
     )
@@ -194,4 +195,4 @@ def _print_progress(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

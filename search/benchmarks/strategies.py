@@ -51,6 +51,7 @@ from search.strategy.choosing import LEAST_TRIALS, REFERENCE_FACTOR, list_known_
 from search.strategy.early_stopping import goes_on
 from search.strategy.surrogate import AccuracyModel, Encoder, Point, expect_gains
 from storage.command_options import parse_count
+from storage.commands import make_parser
 from storage.records import RungResult
 
 TARGET = "target"
@@ -368,7 +369,7 @@ def _say(line: str) -> None:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m search.strategy_benchmark", description="How much training search strategies need."
     )
     parser.add_argument("action", choices=["record", "replay"])

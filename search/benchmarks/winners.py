@@ -35,6 +35,7 @@ from spaces.study_config import ConfigError, StudyConfig, parse_study_config
 from storage.artifacts import ArtifactError, ArtifactStore, write_bytes_atomically, write_text_atomically
 from storage.builds import load_build, queue_build
 from storage.command_options import add_storage_option, parse_count
+from storage.commands import make_parser
 from storage.database import Database, DatabaseError, open_database, open_existing_database
 from storage.dataset.frames import load_validation_sample
 from storage.dataset.radioml import DatasetError, RadioMLFile
@@ -341,7 +342,7 @@ def _parse_point(text: str) -> Wanted:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m search.judge_winners", description="Networks that a study found against BacalhauNet."
     )
     parser.add_argument("study", help="name of the study")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from search.reports.lineage import LINEAGE_CAPTION, LINEAGE_HEADER, lineage_cells, list_lineage
@@ -15,32 +16,50 @@ from spaces.metrics import BRAM, DSP, HARDWARE_METRICS, INFERENCE_COST, LATENCY,
 from spaces.papers import PaperTable
 from storage.records import Build
 
-BUILDS_TABLE_WIDTH = 110
-"""Columns of a terminal that it needs. With fewer, digits would be cut off."""
+ANY_WIDTH = 10_000
+"""More columns than a table needs: a pipe has no right edge."""
 
 BUILD_METRICS = (LUT, BRAM, DSP, THROUGHPUT, LATENCY)
 """With data width converters and FIFOs, as in the front."""
 
 
 def open_console() -> Console:
-    """On this stdout, whatever libraries redirect later. Without a terminal, wide enough for the tables."""
+    """On this stdout, whatever libraries redirect later. Without a terminal, wide enough for any table."""
     console = Console(file=sys.stdout)
-    return console if console.is_terminal else Console(file=sys.stdout, width=120)
+    return console if console.is_terminal else Console(file=sys.stdout, width=ANY_WIDTH)
 
 
 def print_tables(report: StudyReport, console: Console) -> None:
     """The front, the builds, and why some of them stopped."""
-    console.print(front_as_table(report))
+    print_table(front_as_table(report), console)
     if report.campaign:
-        console.print(lineage_as_table(report))
+        print_table(lineage_as_table(report), console)
     if (paper := find_paper_table(report)) is not None:
-        console.print(paper_as_table(paper, report))
-    if report.builds and console.width >= BUILDS_TABLE_WIDTH:
-        console.print(builds_as_table(report))
-    elif report.builds:
-        console.print("\n".join(["FINN builds (estimates)", *builds_as_lines(report)]), highlight=False, markup=False)
+        print_table(paper_as_table(paper, report), console)
+    if report.builds:
+        print_table(builds_as_table(report), console)
     for line in describe_stops(report.builds):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_table(table: Table, console: Console) -> None:
+    """The table, or on a console that is too narrow for it one line for each row: no number is cut."""
+    options = console.options.update(width=ANY_WIDTH)
+    if Measurement.get(console, options, table).maximum <= console.width:
+        console.print(table)
+        return
+    for line in (str(table.title), *rows_as_lines(table), str(table.caption)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def rows_as_lines(table: Table) -> list[str]:
+    """One line for each row; each cell has its column's name before it."""
+    titles = [str(column.header) for column in table.columns]
+    rows = zip(*(column.cells for column in table.columns), strict=True)
+    return [
+        "; ".join(f"{title} {str(cell).strip()}" for title, cell in zip(titles, row, strict=True) if str(cell).strip())
+        for row in rows
+    ]
 
 
 def front_as_table(report: StudyReport) -> Table:
@@ -90,24 +109,16 @@ def builds_as_table(report: StudyReport) -> Table:
     """The builds, with FINN's estimates. A star marks networks that reach the threshold."""
     table = Table(title="FINN builds (estimates)", title_justify="left")
     titles = (metric.column for metric in BUILD_METRICS)
-    for column in (*_name_columns(report), "state", "level", "board", "LUT, layers only", *titles, "same class"):
+    asked = ("board", "frames/s asked")
+    for column in (*_name_columns(report), "state", "level", *asked, "LUT, layers only", *titles, "same class"):
         table.add_column(column, justify="right")
     for build in report.builds:
         name = _name_cells(report, build.trial_number, build.stage, " " if build.is_below_threshold else "*")
         level = build.level.value if build.level else ""
-        table.add_row(*name, build.state.value, level, build.target.board, *_report_cells(build))
+        target = build.target.board, f"{build.target.target_fps:,}"
+        table.add_row(*name, build.state.value, level, *target, *_report_cells(build))
     table.caption = f"* reaches {report.threshold:.2%}"
     return table
-
-
-def builds_as_lines(report: StudyReport) -> list[str]:
-    """One line for each build, for a terminal that is too narrow for the table."""
-    table = builds_as_table(report)
-    titles = [str(column.header) for column in table.columns]
-    rows = zip(*(column.cells for column in table.columns), strict=True)
-    return [
-        "; ".join(f"{title} {cell}".strip() for title, cell in zip(titles, row, strict=True) if cell) for row in rows
-    ]
 
 
 def describe_stops(builds: Sequence[Build]) -> list[str]:

@@ -17,6 +17,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from storage.commands import make_parser, run_command
 from storage.dataset.radioml import DatasetError
 from storage.signals.signal_sets import SIGNAL_SETS
 from storage.twin.cell_writers import GeneratorError
@@ -115,7 +116,7 @@ def _row(speed: TwinSpeed) -> tuple[str, ...]:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m storage.twin_benchmark", description=__doc__)
+    parser = make_parser(prog="python -m storage.twin_benchmark", description=__doc__)
     parser.add_argument("--profile", choices=SIGNAL_SETS, action="append", help="may be repeated; default the first")
     parser.add_argument("--frames-per-cell", type=int, default=64, metavar="N", help="(%(default)s)")
     parser.add_argument(
@@ -126,4 +127,4 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

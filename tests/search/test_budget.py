@@ -1,9 +1,9 @@
 import optuna
 import pytest
 
-from search.budget import Limits, choose_limits, describe_budget
+from search.budget import Limits, choose_limits, describe_budget, describe_shortfall
 from search.reports.study_report import TrialCounts
-from search.study import open_study
+from search.study import open_study, tell_unbuildable
 from storage.database import Database
 from tests.search.search_study import DATA, small_config
 
@@ -55,4 +55,15 @@ def test_unused_budget_is_explained() -> None:
     counts = TrialCounts(complete=1, pruned=16, failed=1, running=0, waiting=0)
     assert describe_budget(counts, Limits(6, 18, None)) == (
         "1 of 6 trials are complete after 18 were asked: 16 designs could not be built and 1 failed"
+    )
+
+
+def test_a_space_of_which_little_can_be_built_is_warned_of_with_the_reason(sqlite: Database) -> None:
+    study = open_study(small_config(), sqlite, DATA)
+    for kernel in (9, 7, 5):
+        tell_unbuildable(study, study.ask(), f"blocks[1].kernel_size is {kernel}; expected at most 3")
+    assert describe_shortfall(study, Limits(2, 6, None)) is None, "others are still to be asked"
+    assert describe_shortfall(study, Limits(2, 3, None)) == (
+        "warning: 3 of 3 designs could not be built. The most frequent reason: blocks[1].kernel_size is 9; expected at "
+        "most 3. Narrow the space, or ask for N more trials with --extend N"
     )

@@ -161,7 +161,7 @@ def test_csv_holds_the_front(studied: Database) -> None:
 
 
 def test_tables_show_front_and_builds(studied: Database) -> None:
-    report, console = load_study_report(studied, "small"), Console(width=120)
+    report, console = load_study_report(studied, "small"), Console(width=200)
     with console.capture() as capture:
         console.print(front_as_table(report), builds_as_table(report))
     text = capture.get()
@@ -243,14 +243,6 @@ def test_tables_have_a_column_of_stages_where_a_trial_has_several(studied: Datab
         assert "stage" not in [column.header for column in make(single).columns]
 
 
-def test_builds_of_stages_fit_into_120_columns(studied: Database) -> None:
-    report, console = load_study_report(studied, "small"), Console(width=120)
-    with console.capture() as capture:
-        console.print(builds_as_table(report))
-    assert "succeeded" in capture.get()
-    assert "…" not in capture.get()
-
-
 def test_builds_that_reach_the_threshold_have_a_star(studied: Database) -> None:
     report = load_study_report(studied, "small")
     builds = tuple(replace(build, is_below_threshold=bool(index)) for index, build in enumerate(report.builds))
@@ -259,12 +251,33 @@ def test_builds_that_reach_the_threshold_have_a_star(studied: Database) -> None:
     assert list(trials.cells) == [f"{number}*", f"{number} "]
 
 
+def test_no_number_is_cut_at_any_width(studied: Database) -> None:
+    report = load_study_report(studied, "small")
+    digits = [f"{point.cost.bit_ops:,.0f}" for point in report.front]
+    for width in (20, 40, 60, 80, 120):
+        console = Console(width=width)
+        with console.capture() as capture:
+            print_tables(report, console)
+        assert "…" not in capture.get()
+        assert all(number in capture.get() for number in digits)
+
+
+def test_two_builds_of_a_network_are_told_apart_by_the_speed_that_was_asked(studied: Database) -> None:
+    report = load_study_report(studied, "small")
+    build = report.builds[0]
+    other = replace(build, target=replace(build.target, target_fps=250_000))
+    table = builds_as_table(replace(report, builds=(build, other)))
+    (asked,) = (list(column.cells) for column in table.columns if column.header == "frames/s asked")
+    assert asked == [f"{build.target.target_fps:,}", "250,000"]
+
+
 def test_narrow_terminal_gets_the_builds_as_lines_with_every_digit(studied: Database) -> None:
     report, console = load_study_report(studied, "small"), Console(width=80)
     with console.capture() as capture:
         print_tables(report, console)
     text = " ".join(capture.get().split())
-    assert "stage 1; state succeeded; level codegen; board ZCU111; LUT, layers only 18,432; LUT 24,100;" in text
+    assert "stage 1; state succeeded; level codegen; board ZCU111; frames/s asked 100,000; LUT, layers" in text
+    assert "LUT, layers only 18,432; LUT 24,100;" in text
     assert "…" not in text
 
 
@@ -292,6 +305,15 @@ def test_study_deleted_in_optuna_dashboard_is_refused_in_words(
     optuna.delete_study(study_name="small", storage=sqlite.url)
     assert command(["small", *options, "--storage", sqlite.url]) == 2
     assert capsys.readouterr().err.startswith("study small has no trials: its run is just starting, or it was deleted")
+
+
+def test_page_is_not_written_into_a_folder_that_is_missing(
+    studied: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "none" / "page.html"
+    assert report_page(["small", "--storage", studied.url, "--out", str(out)]) == 2
+    assert capsys.readouterr().err == f"--out is {out}; expected a file in a folder that exists\n"
+    assert not out.parent.exists()
 
 
 def test_missing_database_is_refused_and_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

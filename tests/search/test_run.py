@@ -101,7 +101,7 @@ def test_second_driver_is_refused(capsys: pytest.CaptureFixture[str], database: 
 def test_promotion_of_one_trial_is_idempotent(capsys: pytest.CaptureFixture[str], database: Database) -> None:
     assert promote(["tiny", "0"]) == 0
     assert promote(["tiny", "0"]) == 0
-    assert "trial 0 stage 0 of tiny: build" in capsys.readouterr().out
+    assert "frames/s is queued; python -m fpga.run builds it" in capsys.readouterr().out
     assert [build.trial_number for build in load_builds(database, "tiny")].count(0) == 1
 
 
@@ -111,6 +111,23 @@ def test_promotion_that_was_killed_while_measuring_is_measured_by_the_next(datab
         connection.execute(update(builds).values(test_accuracy=None))  # as queued, before the test part was measured
     assert promote(["tiny", str(build.trial_number)]) == 0
     assert load_builds(database, "tiny")[0] == build
+
+
+@pytest.mark.parametrize(
+    ("values", "ending"),
+    [
+        ({"state": "running"}, "is running"),
+        ({"state": "succeeded", "next_level": None, "folder": "builds/0"}, "is finished: runs/artifacts/builds/0"),
+    ],
+)
+def test_a_promotion_says_how_its_build_stands(
+    database: Database, capsys: pytest.CaptureFixture[str], values: dict[str, object], ending: str
+) -> None:
+    build = load_builds(database, "tiny")[0]
+    with database.engine.begin() as connection:
+        connection.execute(update(builds).values(**values))
+    assert promote(["tiny", str(build.trial_number), "--stage", str(build.stage)]) == 0
+    assert capsys.readouterr().out.endswith(f"frames/s {ending}\n")
 
 
 def test_failed_build_is_queued_anew_without_a_second_look_at_the_test_part(database: Database) -> None:

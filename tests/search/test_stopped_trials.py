@@ -17,7 +17,8 @@ from search.loop import StopReason, run_search
 from search.measured_trials import load_measured_trials
 from search.processes.interrupts import Interrupts
 from search.reports.study_report import count_trials, load_study_report
-from search.study import tell_stopped
+from search.stored_point import describe_other_end
+from search.study import tell_failure, tell_stopped, tell_unbuildable
 from spaces.study_config import ConfigError, StudyConfig
 from storage.database import Database
 from storage.records import RungResult
@@ -185,3 +186,18 @@ def test_study_of_hardware_metrics_is_refused() -> None:
 def test_study_without_early_stopping_is_the_same_as_before() -> None:
     assert halving_config().fingerprint != small_config().fingerprint
     assert halving_config().fingerprint == halving_config(first_rung=1 / 3, kept=0.5).fingerprint
+
+
+def test_why_a_trial_has_no_network_is_told_to_who_asks_for_it(database: Database, tmp_path: Path) -> None:
+    run = make_search(halving_config(), database, tmp_path, climb, limits=LIMITS)
+    run_search(run)
+    bare = next(trial for trial in run.study.get_trials() if trial.user_attrs.get("stopped"))
+    other = run.study.ask()
+    tell_unbuildable(run.study, other, "blocks[1] is too long; expected less")
+    failed, running = run.study.ask(), run.study.ask()
+    tell_failure(run.study, failed, "ValueError", "Traceback\nValueError: no luck")
+    ends = [describe_other_end(database, "small", number) for number in (bare.number, other.number, failed.number)]
+    assert str(ends[0]).startswith("it was stopped early: ")
+    assert ends[1:] == ["it could not be built: blocks[1] is too long; expected less", "it failed: ValueError: no luck"]
+    assert describe_other_end(database, "small", running.number) == "it runs"
+    assert describe_other_end(database, "small", 999) is None

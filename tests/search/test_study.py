@@ -36,6 +36,40 @@ def test_other_space_under_the_same_name_is_refused(sqlite: Database) -> None:
         match_study(small_config("4"), sqlite, DATA)
 
 
+SEVERAL = {
+    "seed: 3, sampler: random": "seed: 4, sampler: nsga2, candidates: 7",
+    "workers:": "training: {batch_size: 9}\nworkers:",
+}
+
+
+@pytest.mark.parametrize(
+    ("replacements", "change"),
+    [
+        ({"seed: 3": "seed: 2"}, "study.seed is 2, it was 3;"),
+        (
+            {"workers:": "constraints: {inference_cost: {at_most: 0.5}}\nworkers:"},
+            "constraints.inference_cost.at_most is 0.5, it was not set;",
+        ),
+        (
+            SEVERAL,
+            'study.candidates is 7, it was not set; study.sampler is "nsga2", it was "random"; '
+            "study.seed is 4, it was 3; and 1 more;",
+        ),
+    ],
+)
+def test_what_was_changed_is_named(sqlite: Database, replacements: dict[str, str], change: str) -> None:
+    open_study(small_config(), sqlite, DATA)
+    with pytest.raises(StudyError) as error:
+        match_study(small_config(**replacements), sqlite, DATA)
+    assert f"otherwise: {change} expected a new name" in str(error.value)
+
+
+def test_a_changed_block_is_named_by_its_place(sqlite: Database) -> None:
+    open_study(small_config(), sqlite, DATA)
+    with pytest.raises(StudyError, match=r"space\.blocks\[\d\]\.kernel_size is 4, it was 2; expected"):
+        match_study(small_config("4"), sqlite, DATA)
+
+
 def test_other_budget_under_the_same_name_goes_on(sqlite: Database) -> None:
     open_study(small_config(), sqlite, DATA)
     longer = small_config(**{"trials: 6": "trials: 9"})

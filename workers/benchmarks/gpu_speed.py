@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from spaces.architecture import ArchitectureConfig
+from storage.commands import make_parser, run_command
 from storage.twin.cached_twin import ensure_twin
 from workers.benchmarks.gpu_ways import (
     GpuSpeed,
@@ -85,7 +86,7 @@ def make_table(title: str, speeds: Sequence[GpuSpeed]) -> Table:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m workers.gpu_benchmark", description="How fast trials train on this machine's GPU."
     )
     parser.add_argument("--network", choices=NETWORKS, default="BacalhauNet w6a6", metavar="NAME")
@@ -104,4 +105,4 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -7,7 +7,6 @@ networks in turn, so that other work of the machine meets all of them.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import platform
@@ -28,6 +27,7 @@ from spaces.distributions import Scalar
 from spaces.grid import GivenValues
 from spaces.study_config import load_study_config
 from storage.command_options import parse_count
+from storage.commands import make_parser
 from workers.model import QuantizedNetwork, build_model
 
 ROWS_FILE = Path(__file__).with_name("rothe_vgglike.csv")
@@ -61,7 +61,7 @@ class NetworkSpeed:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table, and how alike the orders are."""
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m workers.inference_benchmark", description="Inference time of Rothe's networks here beside his."
     )
     parser.add_argument("--rounds", type=parse_count, default=15, help="default 15")

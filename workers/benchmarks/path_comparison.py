@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 
 from spaces.architecture import ArchitectureConfig
 from spaces.blocks import InputQuantizer
+from storage.commands import make_parser, run_command
 from storage.dataset.frames import Frames, load_training_frames, load_validation_frames
 from storage.dataset.radioml import inspect_radioml
 from storage.dataset.split import prescribed_split
@@ -97,7 +97,7 @@ def _train(
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m workers.path_comparison", description="Several seeds through two training paths, compared."
     )
     parser.add_argument("--network", choices=NETWORKS, default="BacalhauNet w6a6")
@@ -114,4 +114,4 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from spaces.blocks import InputQuantizer
 from storage.command_options import parse_count
+from storage.commands import make_parser, run_command
 from storage.dataset.frame_check import check_frames
 from storage.dataset.frames import Frames, load_training_frames, load_validation_frames, prepare_frames
 from storage.dataset.radioml import DatasetError, Indices, RadioMLFile, inspect_radioml
@@ -177,7 +178,7 @@ def write_full_layout(path: Path, frames_per_cell: int = 4096) -> RadioMLFile:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m workers.reader_benchmark", description=__doc__)
+    parser = make_parser(prog="python -m workers.reader_benchmark", description=__doc__)
     parser.add_argument("--data", type=Path, help="the HDF5 file; without it, a twin is made and removed")
     parser.add_argument("--frames", type=parse_count, default=40_000, help="of one epoch, at most; default 40000")
     parser.add_argument("--full-layout", action="store_true", help="also: how long 2,555,904 frames take to open")
@@ -269,4 +270,4 @@ def _memory_table(file: RadioMLFile, processes: Sequence[ProcessMemory]) -> Tabl
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -13,9 +13,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from spaces.counts import count_of
 from spaces.known_designs import KNOWN_ARCHITECTURES
 from spaces.pruning_stages import CostAwareStage, MagnitudeStage, PruningStage, ThresholdStage
 from spaces.search_space import Design, TrainingSettings
+from storage.commands import make_parser, run_command
 from storage.records import Evaluation
 from storage.twin.cached_twin import ensure_twin
 from workers.benchmarks.campaigns import Campaign, Results, run_campaign
@@ -125,7 +127,8 @@ def format_pruning(results: Results, targets: Sequence[float] = TARGETS) -> str:
 
 def format_recipe(results: Mapping[int, Results]) -> str:
     """Accuracy of each way at each number of epochs, and what the last change gave."""
-    header = ["change", *(f"{epochs} epochs" for epochs in results), *(f"gain, {epochs} epochs" for epochs in results)]
+    lengths = [count_of(epochs, "epoch") for epochs in results]
+    header = ["change", *lengths, *(f"gain, {length}" for length in lengths)]
     ways = list(next(iter(results.values())))
     rows = []
     for index, way in enumerate(ways):
@@ -214,7 +217,7 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m workers.recipe_benchmark", description="What training and pruning give, with standard errors."
     )
     parser.add_argument("table", choices=["pruning", "recipe", "small_net"])
@@ -230,4 +233,4 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -10,7 +10,6 @@ import argparse
 import itertools
 import json
 import statistics
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from rich.table import Table
 from spaces.architecture import ArchitectureConfig
 from spaces.blocks import Block
 from spaces.known_designs import KNOWN_ARCHITECTURES, separable_network
+from storage.commands import make_parser, run_command
 from storage.twin.cached_twin import ensure_twin
 from workers.benchmarks.crews import N_PROCESSES, REFERENCE, Turn, start_crews
 from workers.inference_cost import list_mac_layers
@@ -106,7 +106,7 @@ def _make_table(speeds: Sequence[TrainingSpeed]) -> Table:
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = make_parser(
         prog="python -m workers.benchmark", description="How fast trials train here, against the challenge's own way."
     )
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NAME")
@@ -121,4 +121,4 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

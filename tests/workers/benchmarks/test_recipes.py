@@ -113,7 +113,7 @@ def test_command_prints_both_tables(
     assert main(["pruning", *common]) == 0
     assert "| cost-aware, gradual, hold |" in capsys.readouterr().out
     assert main(["recipe", "--epochs", "1", *common]) == 0
-    assert "| change | 1 epochs | gain, 1 epochs |" in capsys.readouterr().out
+    assert "| change | 1 epoch | gain, 1 epoch |" in capsys.readouterr().out
 
 
 def test_nonsense_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
