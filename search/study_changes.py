@@ -41,7 +41,7 @@ def _flatten(value: object, path: str) -> Iterator[tuple[str, object]]:
     """Each plain value with its path in the study file."""
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
-            own = f"{path}.{name}" if path else _PLACES.get(name, name)
+            own = f"{path}.{name}" if path else _PLACES.get(name, str(name))
             own = own.removesuffix(".fields")  # of a block
             yield from _flatten(inner, own)
     elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):

@@ -12,7 +12,7 @@ BROKEN_PIPE = 141
 """Exit code, as of a program that SIGPIPE ended."""
 
 
-def make_parser(prog: str, description: str) -> argparse.ArgumentParser:
+def make_parser(prog: str, description: str | None) -> argparse.ArgumentParser:
     """A parser that takes options by their whole names alone: --trial is not --trials."""
     return argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
 
