@@ -8,8 +8,9 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,30 @@ class FieldRule:
         except ValidationError as error:
             return state_expected(error.errors(include_url=False)[0], self.allowed)
         return None
+
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """For editors: such a value, or a distribution of such values."""
+        return self.json_schema()
+
+    def json_schema(self) -> dict[str, Any]:
+        """JSON schema of such a value, or of a distribution of such values."""
+        value = self.adapter.json_schema()
+        shared = {"as": {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,31}$"}}
+        forms: list[dict[str, Any]] = [
+            {"properties": {"choices": {"type": "array", "items": value, "minItems": 1, "uniqueItems": True}}}
+        ]
+        kinds = {part.get("type") for part in value.get("anyOf", [value])}
+        if kinds & {"integer", "number"}:
+            bounds = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
+            forms.append({"properties": {"int": bounds, "step": {"type": "integer", "minimum": 1}}})
+        if "number" in kinds:
+            bounds = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+            forms.append({"properties": {"float": bounds, "log": {"type": "boolean"}}})
+        for form in forms:
+            required = next(iter(form["properties"]))
+            form |= {"type": "object", "required": [required], "additionalProperties": False}
+            form["properties"] |= shared
+        return {"anyOf": [value, *forms]}
 
     def convert(self, value: object) -> Any:
         """The value in the field's type: 1 becomes 1.0 in a field of floats."""

@@ -159,7 +159,7 @@ def parse_blocks(value: object) -> tuple[BlockEntry, ...]:
     return tuple(entries)
 
 
-_REPEAT_RULE = make_rule(Annotated[int, Field(ge=0, le=64)])
+REPEAT_RULE = make_rule(Annotated[int, Field(ge=0, le=64)])
 
 
 def _find_smallest_stride(entry: BlockEntry) -> int:
@@ -191,7 +191,7 @@ def _parse_repeat(entry: Mapping[str, object]) -> RepeatSpace:
     repeat: Drawable = None
     blocks: tuple[BlockEntry, ...] = ()
     try:
-        repeat = parse_drawable(entry["repeat"], _REPEAT_RULE)
+        repeat = parse_drawable(entry["repeat"], REPEAT_RULE)
     except InvalidValueError as error:
         problems += [problem.under(("repeat",)) for problem in error.problems]
     try:

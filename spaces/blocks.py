@@ -25,11 +25,22 @@ def _check_odd(value: int) -> int:
     return value
 
 
-BitWidth = Annotated[int, AfterValidator(_check_bit_width), Field(description="2 to 8 bits, or 32 for float")]
+BitWidth = Annotated[
+    int,
+    AfterValidator(_check_bit_width),
+    Field(description="2 to 8 bits, or 32 for float", json_schema_extra={"enum": [2, 3, 4, 5, 6, 7, 8, 32]}),
+]
 """Bits of a weight or an activation: 2 to 8, or 32 for float."""
 
 KernelSize = Annotated[
-    int, Field(ge=1, le=255, description="an odd whole number from 1 to 255"), AfterValidator(_check_odd)
+    int,
+    Field(
+        ge=1,
+        le=255,
+        description="an odd whole number from 1 to 255",
+        json_schema_extra={"not": {"multipleOf": 2}},
+    ),
+    AfterValidator(_check_odd),
 ]
 """Taps of a convolution along time. Odd, so that padding keeps frames centred."""
 

@@ -189,7 +189,9 @@ class FpgaPart(Part):
     """How many of FINN's estimates run at once beside the training."""
 
 
-class _StudyFile(Part):
+class StudyFile(Part):
+    """All parts of a study file."""
+
     study: StudyPart
     objectives: ObjectivesPart = ObjectivesPart()
     constraints: ConstraintsPart = ConstraintsPart()
@@ -318,7 +320,7 @@ class _StudyFile(Part):
         return self
 
 
-class StudyConfig(_StudyFile):
+class StudyConfig(StudyFile):
     """All that one study file says, and its text."""
 
     text: str
@@ -390,7 +392,7 @@ def read_as_before(config: StudyConfig) -> tuple[StudyConfig, ...]:
     own = given if isinstance(given, dict) else {}
     readings = []
     for defaults in EARLIER_DEFAULTS:
-        parts = _StudyFile.model_validate({**content, "training": {**defaults, **own}})
+        parts = StudyFile.model_validate({**content, "training": {**defaults, **own}})
         readings.append(StudyConfig.model_construct(**dict(parts), text=config.text, path=config.path))
     return tuple(readings)
 
@@ -398,9 +400,9 @@ def read_as_before(config: StudyConfig) -> tuple[StudyConfig, ...]:
 def parse_study_config(text: str, source: str) -> StudyConfig:
     """The study in YAML text; `source` names it in errors. Raises ConfigError with all problems."""
     try:
-        parts = _StudyFile.model_validate(parse_yaml(text, source))
+        parts = StudyFile.model_validate(parse_yaml(text, source))
     except YamlError as error:
         raise ConfigError(tuple(str(error).splitlines())) from None
     except ValidationError as error:
-        raise ConfigError(tuple(map(str, list_problems(error, _StudyFile)))) from None
+        raise ConfigError(tuple(map(str, list_problems(error, StudyFile)))) from None
     return StudyConfig.model_construct(**dict(parts), text=text, path=Path(source))

@@ -36,6 +36,7 @@ COMMANDS = (
     "search.strategy_benchmark",
     "search.test_accuracy",
     "search.unpack",
+    "spaces.schema",
     "storage.radioml_twin",
     "storage.twin_benchmark",
     "workers.architecture_export",
