@@ -42,6 +42,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dashboard-port", type=_port, metavar="P", help=f"port of the dashboard (first free one from {FIRST_PORT})"
     )
+    parser.add_argument(
+        "--check", action="store_true", help="start nothing; print what the study is, and what it would take here"
+    )
     add_finn_option(parser)
     args = parser.parse_args(arguments)
     if args.local and args.ray_address:
@@ -54,7 +57,7 @@ def drop_extension(arguments: Sequence[str]) -> list[str]:
     kept, is_value = [], False
     for argument in arguments:
         name, has_value, _ = argument.partition("=")
-        is_extension = len(name) > len("--") and "--extend".startswith(name)
+        is_extension = name == "--extend"
         if not (is_extension or is_value):
             kept.append(argument)
         is_value = is_extension and not has_value

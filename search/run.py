@@ -41,6 +41,7 @@ from search.reports.tables import open_console
 from search.run_results import print_results
 from search.strategy.warm_start import check_warm_start, enqueue_first_trials
 from search.study import StudyError, list_differences, match_study, open_study
+from search.study_check import print_check
 from search.study_data import (
     check_input_quantizer,
     describe_dataset,
@@ -68,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_arguments(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
+        if args.check:
+            return print_check(args.study_file, args.artifacts, open_console())
         return run_study(args, open_console())
     except (
         ArtifactError,

@@ -96,21 +96,30 @@ def describe_dataset(file: RadioMLFile) -> dict[str, str]:
     }
 
 
-def open_fresh_twin(config: StudyConfig, file: RadioMLFile) -> RadioMLFile:
+def open_fresh_twin(config: StudyConfig, file: RadioMLFile, most: int | None = None) -> RadioMLFile:
     """A twin of the next seed, which no search has seen; made where it is not there yet, in minutes.
+
+    It has as many frames per cell as the study's, but at most `most`.
 
     Raises DatasetError where the study's data is no twin.
     """
     twin = config.dataset.twin
     if config.dataset.path is not None or os.environ.get(DATA_FILE_VARIABLE):
         raise DatasetError(f"the study's data is {file.path}; expected its twin, of which a fresh one can be made")
-    return inspect_radioml(ensure_twin(twin.frames_per_cell, twin.seed + 1, profile=twin.profile))
+    frames_per_cell = twin.frames_per_cell if most is None else min(twin.frames_per_cell, most)
+    return inspect_radioml(ensure_twin(frames_per_cell, twin.seed + 1, profile=twin.profile))
+
+
+def find_data_file(config: StudyConfig) -> Path | None:
+    """The data file that the study or the environment names; None: its twin. Raises DatasetError."""
+    given = config.dataset.path or os.environ.get(DATA_FILE_VARIABLE)
+    return _expand_user(given) if given else None
 
 
 def _find_file(config: StudyConfig, on_progress: OnProgress) -> Path:
-    given = config.dataset.path or os.environ.get(DATA_FILE_VARIABLE)
-    if given:
-        return _expand_user(given)
+    given = find_data_file(config)
+    if given is not None:
+        return given
     twin = config.dataset.twin
     signals = SIGNAL_SETS[twin.profile]
     source = f"the profile {twin.profile} of dataset.twin has it"

@@ -310,7 +310,7 @@ def _find_space_problem(space: SpacePart) -> Problem | None:
         expected = f"at most the frame length, {space.frame_length}"
         return Problem(("blocks",), f"a list whose strides have a product of at least {smallest}", expected)
     reasons: list[str] = []
-    trials: list[SuggestingTrial] = [_SmallestTrial(), *(_RandomTrial(random.Random(i)) for i in range(_N_TRIES))]
+    trials: list[SuggestingTrial] = [_SmallestTrial(), *(RandomTrial(random.Random(i)) for i in range(_N_TRIES))]
     for trial in trials:
         try:
             _suggest_architecture(space, trial)
@@ -344,7 +344,7 @@ class _SmallestTrial:
 
 
 @dataclass(frozen=True)
-class _RandomTrial:
+class RandomTrial:
     """Draws uniformly."""
 
     generator: random.Random

@@ -56,7 +56,9 @@ class ZooEntry:
     fresh_accuracy: float
     """On the test frames of the twin with the next seed, of which it has seen nothing."""
     n_frames: int
-    """Of each of the two tests."""
+    """Test frames of its own twin."""
+    n_fresh_frames: int
+    """Test frames of the other one."""
     build: ZooBuild | None = None
 
 

@@ -256,6 +256,7 @@ def write_to_zoo(judged: Judged, own: Path, build: Build, config: StudyConfig, f
         accuracy=seed.on_test,
         fresh_accuracy=seed.on_fresh,
         n_frames=seed.n_frames,
+        n_fresh_frames=seed.n_frames,
         build=describe_build(build),
     )
     name = f"{config.study.name} {judged.name}" if judged.name.startswith("trial") else judged.name

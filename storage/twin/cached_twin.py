@@ -40,9 +40,18 @@ def ensure_twin(
         ) from error
 
 
-def _ensure_twin(folder: Path, twin: Twin, on_progress: OnFrames | None) -> Path:
+def find_twin(frames_per_cell: int, seed: int, profile: str) -> Path:
+    """Where in the user's cache folder this twin lies, or would."""
+    return _twin_path(cache_folder(), request_twin(frames_per_cell, seed, profile))
+
+
+def _twin_path(folder: Path, twin: Twin) -> Path:
     profile = twin.signal_set.profile
-    path = folder / f"radioml-twin-{profile}-s{twin.seed}-f{twin.frames_per_cell}-v{GENERATOR_VERSION}.hdf5"
+    return folder / f"radioml-twin-{profile}-s{twin.seed}-f{twin.frames_per_cell}-v{GENERATOR_VERSION}.hdf5"
+
+
+def _ensure_twin(folder: Path, twin: Twin, on_progress: OnFrames | None) -> Path:
+    path = _twin_path(folder, twin)
     if path.exists():
         return path
     _remove_older_partials(folder)
