@@ -36,8 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _describe_state(build: Build, args: argparse.Namespace) -> str:
-    if build.state is BuildState.SUCCEEDED and build.next_level is None and build.folder is not None:
-        return f"is finished: {args.artifacts / build.folder}"
+    if build.state is BuildState.SUCCEEDED and build.folder is not None:
+        end = "" if build.level_note is None else f", up to {build.level}: {build.level_note}"
+        return f"is finished in {args.artifacts / build.folder}{end}"
     if build.state is BuildState.RUNNING:
         return "is running"
     return f"is {build.state}; python -m fpga.run builds it"

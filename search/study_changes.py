@@ -25,7 +25,7 @@ def describe_changes(config: StudyConfig, started_with: str) -> str:
         before = parse_study_config(started_with, "the study").deciding_content
     except ConfigError:
         return "its file was of another version of this program"
-    then, now = dict(_flatten(before, "")), dict(_flatten(config.deciding_content, ""))
+    then, now = dict(flatten_values(before)), dict(flatten_values(config.deciding_content))
     changes = [
         f"{place} is {_show(now, place)}, it was {_show(then, place)}"
         for place in sorted(then.keys() | now.keys())
@@ -37,16 +37,16 @@ def describe_changes(config: StudyConfig, started_with: str) -> str:
     return "; ".join(changes[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _flatten(value: object, path: str) -> Iterator[tuple[str, object]]:
+def flatten_values(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Each plain value with its path in the study file."""
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
             own = f"{path}.{name}" if path else _PLACES.get(name, str(name))
             own = own.removesuffix(".fields")  # of a block
-            yield from _flatten(inner, own)
+            yield from flatten_values(inner, own)
     elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
         for index, item in enumerate(value):
-            yield from _flatten(item, f"{path}[{index}]")
+            yield from flatten_values(item, f"{path}[{index}]")
     else:
         yield path, value
 

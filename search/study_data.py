@@ -110,6 +110,12 @@ def open_fresh_twin(config: StudyConfig, file: RadioMLFile, most: int | None = N
     return inspect_radioml(ensure_twin(frames_per_cell, twin.seed + 1, profile=twin.profile))
 
 
+def list_class_names(config: StudyConfig) -> tuple[str, ...]:
+    """Of the study's data, in the order of its labels. Raises DatasetError where its data file cannot be read."""
+    given = find_data_file(config)
+    return SIGNAL_SETS[config.dataset.twin.profile].class_names if given is None else inspect_radioml(given).class_names
+
+
 def find_data_file(config: StudyConfig) -> Path | None:
     """The data file that the study or the environment names; None: its twin. Raises DatasetError."""
     given = config.dataset.path or os.environ.get(DATA_FILE_VARIABLE)

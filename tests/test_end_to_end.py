@@ -64,6 +64,16 @@ def test_exported_file_has_the_cost_of_the_report(folder: Path) -> None:
     assert score["inference_cost"] == pytest.approx(point["inference_cost"], rel=1e-12)
 
 
+def test_the_notebook_runs_and_classifies_as_the_build_does(folder: Path) -> None:
+    notebook = json.loads((ROOT / "search" / "results.ipynb").read_text(encoding="utf-8"))
+    code = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
+    (folder / "notebook.py").write_text(code)
+    printed = run(folder, "notebook")
+    assert "in integers: True" in printed
+    assert "same classes as the build: True" in printed
+    assert (folder / "network.onnx").stat().st_size > 0
+
+
 def test_front_is_written_as_table_and_page(folder: Path) -> None:
     report = load_report(folder)
     with (folder / "runs" / "smoke-front.csv").open() as file:

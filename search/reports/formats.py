@@ -50,7 +50,7 @@ def report_as_json(report: StudyReport) -> dict[str, object]:
         "constraints": {constraint.name: _constraint_as_json(constraint) for constraint in report.constraints},
         "hypervolume": report.hypervolume,
         "trials": vars(report.counts),
-        "front": [_point_as_json(point, report) for point in report.front],
+        "front": [point_as_json(point, report) for point in report.front],
         "builds": [_build_as_json(build) for build in report.builds],
         **_paper_as_json(report),
         **({"lineage": [_lineage_as_json(row) for row in list_lineage(report)]} if report.campaign else {}),
@@ -64,7 +64,7 @@ def front_as_csv(report: StudyReport) -> str:
     feasible = ("is_feasible",) if report.asks_for_hardware or report.constraints else ()
     writer = csv.DictWriter(lines, (*CSV_COLUMNS, *hardware, *feasible), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_point_as_json(point, report) for point in report.front)
+    writer.writerows(point_as_json(point, report) for point in report.front)
     return lines.getvalue()
 
 
@@ -72,7 +72,8 @@ def _constraint_as_json(constraint: Constraint) -> dict[str, float]:
     return {"at_most" if constraint.at_least is None else "at_least": constraint.bound}
 
 
-def _point_as_json(point: MeasuredPoint, report: StudyReport) -> dict[str, object]:
+def point_as_json(point: MeasuredPoint, report: StudyReport) -> dict[str, object]:
+    """One network, as plain values."""
     judgement = report.judge(point)
     low, high = judgement.interval
     values: dict[str, object] = {

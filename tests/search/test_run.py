@@ -117,7 +117,11 @@ def test_promotion_that_was_killed_while_measuring_is_measured_by_the_next(datab
     ("values", "ending"),
     [
         ({"state": "running"}, "is running"),
-        ({"state": "succeeded", "next_level": None, "folder": "builds/0"}, "is finished: runs/artifacts/builds/0"),
+        ({"state": "succeeded", "folder": "builds/0"}, "is finished in runs/artifacts/builds/0"),
+        (
+            {"state": "succeeded", "folder": "builds/0", "level": "codegen", "level_note": "no Vivado"},
+            "is finished in runs/artifacts/builds/0, up to codegen: no Vivado",
+        ),
     ],
 )
 def test_a_promotion_says_how_its_build_stands(
