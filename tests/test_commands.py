@@ -22,7 +22,7 @@ COMMANDS = (
     "fpga.run",
     "fpga.sweep",
     "search.add_to_zoo",
-    "search.__main__",
+    "search",
     "search.ask_benchmark",
     "search.compare",
     "search.estimate_benchmark",

@@ -91,7 +91,13 @@ def test_links_to_sections_lead_to_one() -> None:
 def test_commands_exist(name: str) -> None:
     modules = set(re.findall(r"python\s+-m\s+([a-z_.]+[a-z])", read(name))) - {"pytest"}
     assert modules
-    assert [module for module in modules if not (ROOT / module.replace(".", "/")).with_suffix(".py").exists()] == []
+    assert [module for module in modules if not any((ROOT / path).is_file() for path in list_sources(module))] == []
+
+
+def list_sources(module: str) -> tuple[str, str]:
+    """Where `python -m` looks for it."""
+    path = module.replace(".", "/")
+    return f"{path}.py", f"{path}/__main__.py"
 
 
 def test_readme_names_the_makefiles_targets() -> None:

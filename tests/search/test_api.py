@@ -53,7 +53,7 @@ def test_networks_classify_as_they_were_measured(study: StudyResults) -> None:
     for trial in study.trials:
         classified = trial.network.classify(iq)
         assert classified.scores.shape == (len(frames), 24)
-        right = [CLASS_NAMES.index(name) for name in classified.names] == frames.labels
+        right = np.array([CLASS_NAMES.index(name) for name in classified.names]) == frames.labels
         assert right.mean() == pytest.approx(trial.accuracy, abs=0 if trial.network.is_exact else 0.01)
     assert sorted(trial.network.is_exact for trial in study.trials) == [False, True]
 
