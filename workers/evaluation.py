@@ -21,10 +21,11 @@ from spaces.blocks import InputQuantizer
 from spaces.pruning_stages import MagnitudeStage
 from spaces.search_space import Design
 from storage.artifacts import ArtifactStore, write_bytes_atomically
-from storage.dataset.frames import Frames, load_training_frames, load_validation_frames
+from storage.dataset.frames import Frames, load_training_frames, load_validation_frames, spread_evenly
 from storage.dataset.radioml import describe_state, inspect_radioml
 from storage.dataset.split import prescribed_split
 from storage.records import Evaluation, Rung, RungResult
+from storage.training_history import EpochRecord, add_epoch
 from workers.accuracy import evaluate_accuracy
 from workers.base_stages import take_over_stages
 from workers.batch_norm import reestimate_statistics
@@ -56,6 +57,13 @@ from workers.training_path import TrainingPath, choose_training_path
 
 _loading = threading.Lock()
 """Trials that share a GPU are threads of one process. They share one copy of the frames, which one of them loads."""
+
+
+N_WATCHED = 512
+"""Validation frames on which a network in training is measured after an epoch, for its learning curve alone."""
+
+SHORT_EPOCH_S = 2.0
+"""After shorter epochs it is not measured: that would take a good part of the time."""
 
 
 def evaluate_design(request: EvaluationRequest) -> tuple[Evaluation, ...]:
@@ -263,11 +271,16 @@ def _run_stage(
         )
         epochs_done, spent = checkpoint.epoch, checkpoint.training_seconds
     model, path = start.network.model, choose_training_path(start.network.model)
-    started = time.monotonic() - spent
+    started, last_seconds = time.monotonic() - spent, [spent]
+    sample = validation_frames.select(spread_evenly(len(validation_frames), N_WATCHED))
 
     def on_epoch(end: EpochEnd) -> None:
         nonlocal epochs_done
-        epochs_done, seconds = end.epoch, time.monotonic() - started
+        seconds = time.monotonic() - started
+        epochs_done, is_short = end.epoch, seconds - last_seconds[0] < SHORT_EPOCH_S
+        accuracy = None if is_short else evaluate_accuracy(copy.deepcopy(model), sample).overall
+        add_epoch(folder, EpochRecord(phase.stage, end.epoch, end.loss, accuracy, seconds))
+        last_seconds[0] = time.monotonic() - started
         is_early = phase.stage == 0 and end.epoch == 1
         if is_early and (request.design.goes_back or (request.goes_on and not phase.is_held)):
             write_weights(folder / EARLY_FILE, model)

@@ -82,8 +82,12 @@ def load_validation_frames(file: RadioMLFile, split: Split, quantizer: InputQuan
 def load_validation_sample(file: RadioMLFile, split: Split, n_frames: int, features: Features = "iq") -> Frames:
     """At most `n_frames` of the validation part, evenly spread over classes and SNRs, in order."""
     rows = np.sort(split.validation)
-    spread = np.linspace(0, len(rows) - 1, n_frames).round().astype(np.int64)
-    return _load_own(file, rows[np.unique(spread)], features)
+    return _load_own(file, rows[spread_evenly(len(rows), n_frames)], features)
+
+
+def spread_evenly(n_frames: int, most: int) -> Indices:
+    """At most `most` places among so many frames, from the first to the last."""
+    return np.unique(np.linspace(0, n_frames - 1, most).round().astype(np.int64))
 
 
 def load_test_frames(file: RadioMLFile, split: Split, features: Features = "iq") -> Frames:

@@ -26,6 +26,7 @@ from storage.dataset.frames import Frames, load_validation_frames, load_validati
 from storage.dataset.radioml import DatasetError, inspect_radioml
 from storage.dataset.split import prescribed_split
 from storage.records import Evaluation, Rung
+from storage.training_history import EpochRecord, add_epoch, read_history
 from storage.twin.cached_twin import ensure_twin
 from tests.workers.conftest import dsc, make_request
 from workers.accuracy import evaluate_accuracy
@@ -281,6 +282,31 @@ def test_a_network_of_other_features_is_trained_and_exported(
     codes = load_validation_frames(file, split, architecture.blocks[0])  # type: ignore[arg-type]
     samples = load_validation_sample(file, split, len(codes), features)
     assert evaluate_accuracy(network, codes).overall == evaluate_accuracy(network, samples).overall
+
+
+def test_a_learning_curve_is_kept_and_changes_nothing(
+    request_: EvaluationRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unwatched = evaluate_design(request_)
+    short = read_history(request_.folder)
+    monkeypatch.setattr(workers.evaluation, "SHORT_EPOCH_S", 0.0)
+    other = dataclasses.replace(request_, trial_number=4)
+    watched = evaluate_design(other)
+    curve = read_history(other.folder)
+    assert [(e.accuracy, e.cost) for e in watched] == [(e.accuracy, e.cost) for e in unwatched]
+    assert [(record.stage, record.epoch) for record in curve] == [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2)]
+    assert [record.loss for record in curve] == [record.loss for record in short]
+    assert all(record.accuracy is not None and 0 <= record.accuracy < 1 for record in curve)
+    assert curve[0].seconds < curve[1].seconds < curve[2].seconds
+
+
+def test_a_learning_curve_goes_on_where_a_killed_attempt_wrote_more_than_it_kept(request_: EvaluationRequest) -> None:
+    for stage, epoch in ((0, 1), (0, 2), (1, 1)):
+        add_epoch(request_.folder, EpochRecord(stage, epoch, 9.0, None, 1.0))
+    add_epoch(request_.folder, EpochRecord(0, 2, 3.0, 0.5, 1.0))
+    assert [(r.stage, r.epoch, r.loss) for r in read_history(request_.folder)] == [(0, 1, 9.0), (0, 2, 3.0)]
+    (request_.folder / "history.json").write_text("[{")
+    assert read_history(request_.folder) == ()
 
 
 def watch_rates(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
