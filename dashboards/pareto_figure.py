@@ -155,6 +155,7 @@ def _coordinates(points: Sequence[PlotPoint], axis: _Axis) -> dict[str, object]:
         "x": [point.value for point in drawable],
         "y": [point.accuracy for point in drawable],
         "hovertext": ["<br>".join(point.hover) for point in drawable],
+        "customdata": [[point.trial_number, point.stage] for point in drawable],
         "hovertemplate": "%{hovertext}<extra></extra>",
     }
 

@@ -82,10 +82,11 @@ def pareto_front_data(report: StudyReport) -> tuple[ParetoFrontData, ...]:
 
     The plots of a study without complete trials show the threshold and the published designs.
     """
-    return tuple(_plot_data(report, objective) for objective in report.objectives[1:])
+    return tuple(plot_data(report, objective) for objective in report.objectives[1:])
 
 
-def _plot_data(report: StudyReport, objective: Objective) -> ParetoFrontData:
+def plot_data(report: StudyReport, objective: Objective) -> ParetoFrontData:
+    """The plot of accuracy against a metric that all points have."""
     on_front = {point.key for point in report.front}
     built = {(build.trial_number, build.stage): build for build in report.builds if build.state is BuildState.SUCCEEDED}
     points = {point.key: _plot_point(point, built.get(point.key), report, objective) for point in report.points}

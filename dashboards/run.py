@@ -19,6 +19,7 @@ from optuna.storages import BaseStorage
 
 from dashboards.app import create_app
 from dashboards.guard import GuardError, guard_rules, url_host
+from dashboards.pages.routes import PREFIX
 from dashboards.refresher import Refresher
 from search.optuna_storage import open_optuna_storage
 from search.study import StudyError
@@ -92,7 +93,7 @@ def _run_server(args: argparse.Namespace) -> None:
     database = open_existing_database(args.storage)
     storage = open_optuna_storage(database)
     page = find_page(storage, args.study)
-    app = create_app(storage, ArtifactStore(args.artifacts).root, rules)
+    app = create_app(storage, database, ArtifactStore(args.artifacts).root, rules)
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S)
     with open_listener(args.host, args.port) as listener, _refreshing(storage, database, args.study):
         print(_greeting(args.host, listener, page, is_token_needed=args.token is not None), flush=True)
@@ -121,10 +122,10 @@ def _end(signal_number: int, frame: FrameType | None) -> None:
 
 
 def _greeting(host: str, listener: socket.socket, page: str, is_token_needed: bool) -> str:
-    address = f"http://{url_host(host)}:{listener.getsockname()[1]}{page}"
-    if is_token_needed:
-        return f"Dashboard: {address}  (open it once with ?token=TOKEN; Ctrl-C ends it)"
-    return f"Dashboard: {address}  (Ctrl-C ends it)"
+    root = f"http://{url_host(host)}:{listener.getsockname()[1]}"
+    address = f"{root}{page}"
+    hint = "open it once with ?token=TOKEN; Ctrl-C ends it" if is_token_needed else "Ctrl-C ends it"
+    return f"Dashboard: {address}  ({hint})\nPages:     {root}{PREFIX}"
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -68,7 +68,18 @@ def lineage_table(report: StudyReport) -> TextTable:
 
 def builds_table(report: StudyReport) -> TextTable:
     """The builds in the order they were queued. BUILD_COUNTS_REMARK explains their counts."""
-    columns = (*_name_columns(report), "state", "level", "board", "clock ns", LUT.title, BRAM.title, "URAM", DSP.title)
+    columns = (
+        *_name_columns(report),
+        "state",
+        "level",
+        "board",
+        "clock ns",
+        "frames/s asked",
+        LUT.title,
+        BRAM.title,
+        "URAM",
+        DSP.title,
+    )
     header = (*columns, THROUGHPUT.column, LATENCY.title, "test accuracy")
     return TextTable(header, tuple(_build_row(report, build) for build in report.builds))
 
@@ -107,6 +118,7 @@ def _build_row(report: StudyReport, build: Build) -> tuple[str, ...]:
         "" if build.level is None else build.level.value,
         build.target.board,
         f"{build.target.clk_period_ns:g}",
+        f"{build.target.target_fps:,}",
         *numbers,
         "" if build.test_accuracy is None else f"{build.test_accuracy:.2%}",
     )

@@ -18,7 +18,7 @@ TEMPLATES = Environment(
     autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
 )
 _TABLE = TEMPLATES.from_string("""\
-<div class="wide"><table>
+<div class="wide" tabindex="0"><table>
 <tr>{% for cell in table.header %}<th>{{ cell }}</th>{% endfor %}</tr>
 {% for row in table.rows %}
 <tr{% if loop.index0 in table.marked %} class="marked"{% endif %}>

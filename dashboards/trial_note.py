@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from dashboards.architecture_table import architecture_table
 from dashboards.build_text import STATE_WORDS, level_sentences, report_sentences, target_sentence
 from dashboards.hardware_tables import REMARKS, cross_check_table, hardware_table, layer_table
 from dashboards.text_table import markdown_table, plain_markdown, table_as_markdown
 from search.measured_trials import MeasuredPoint, MeasuredTrial
 from search.objectives import Constraint, Objective, keeps_all
-from spaces.architecture import ArchitectureConfig, BlockShape, iterate_blocks
-from spaces.blocks import Block, InputQuantizer, list_layer_bits
+from spaces.architecture import ArchitectureConfig
 from spaces.metrics import ACCURACY, INFERENCE_COST
 from spaces.pruning_stages import CostAwareStage, MagnitudeStage, PruningStage, StructuredStage, ThresholdStage
 from spaces.search_space import Design
@@ -122,31 +121,8 @@ def _constraint_table(facts: TrialFacts, last: MeasuredPoint) -> str:
 
 
 def _architecture_table(architecture: ArchitectureConfig) -> str:
-    header = ["block", "kernel", "stride", "channels", "weight bits", "activation bits", "output"]
-    rows = [_block_row(name, block, shape) for name, block, shape in iterate_blocks(architecture)]
-    return f"`{architecture.architecture_id}`\n\n{markdown_table(header, rows)}"
-
-
-def _block_row(path: str, block: Block, shape: BlockShape) -> list[str]:
-    fields = block.model_dump()
-    branch = re.search(r"branches\.(\d+)", path)
-    name = (f"branch {branch[1]}: " if branch else "") + block.type + (" (residual)" if shape.is_residual else "")
-    cells = [fields.get("kernel_size"), fields.get("stride"), fields.get("out_channels") or fields.get("out_features")]
-    layers = list_layer_bits(block).values()
-    bits = [_join_bits([layer.weight for layer in layers]), _join_bits([layer.activation for layer in layers])]
-    if isinstance(block, InputQuantizer):
-        bits[1] = str(block.bit_width)
-        name += "" if block.features == "iq" else f" ({block.features})"
-    return [name, *(_cell(cell) for cell in cells), *bits, f"{shape.out_channels} × {shape.out_length}"]
-
-
-def _join_bits(bits: Sequence[int | None]) -> str:
-    """One number where all layers of the block have it, else that of each layer in order."""
-    return _cell(bits[0]) if len(set(bits)) == 1 else ", ".join(map(_cell, bits))
-
-
-def _cell(value: object) -> str:
-    return "" if value is None else str(value)
+    table = architecture_table(architecture)
+    return f"`{architecture.architecture_id}`\n\n{markdown_table(table.header, table.rows)}"
 
 
 def _stage_table(facts: TrialFacts) -> str:

@@ -37,13 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the archive's path. Exit code 2 where study, trial, weights or twin are missing, and for float layers."""
     args = _parse_arguments(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    from workers.checkpoint import CheckpointError  # imports torch, which --help does not need
+    from workers.checkpoint import CheckpointError  # import torch, which --help does not need
+    from workers.zoo import ZooError
 
     try:
         ArtifactStore(args.folder).check_can_write()
         stored = open_stored_point(args.storage, args.artifacts, args.study, args.trial, args.stage)
         path = add_to_zoo(stored, args.folder)
-    except (ArtifactError, CheckpointError, ConfigError, DatabaseError, DatasetError, StudyError) as error:
+    except (ArtifactError, CheckpointError, ConfigError, DatabaseError, DatasetError, StudyError, ZooError) as error:
         print(error, file=sys.stderr)
         return 2
     print(path)

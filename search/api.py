@@ -18,7 +18,7 @@ from search.promotion import PromotionError, promote_point
 from search.reports.formats import point_as_json
 from search.reports.study_report import StudyReport, load_study_report
 from search.stored_point import find_point, open_stored_point
-from search.study import StudyError
+from search.study import StudyError, load_params
 from search.study_data import list_class_names
 from spaces.study_config import StudyConfig, parse_study_config
 from storage.artifacts import DEFAULT_ARTIFACTS_FOLDER, ArtifactStore
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from workers.classifier import Classifier
     from workers.inference_cost import LayerCost
+    from workers.model import Network
 
 
 def open_study(
@@ -89,8 +90,10 @@ class StudyResults:
         except ImportError:
             raise ImportError("pandas is missing; expected it installed, as with: pip install pandas") from None
         front = {point.key for point in self.report.front}
+        drawn = load_params(self.database, self.name)
         rows = [
-            {**point_as_json(point, self.report), "is_on_front": point.key in front} for point in self.report.points
+            {**point_as_json(point, self.report), "is_on_front": point.key in front, **drawn[point.trial_number]}
+            for point in self.report.points
         ]
         return pd.DataFrame(rows)
 
@@ -129,15 +132,23 @@ class TrialResults:
 
     @cached_property
     def network(self) -> Classifier:
-        """The trained network. Raises CheckpointError where its weights are missing."""
+        """The trained network. Raises CheckpointError where its weights are missing.
+
+        Its classes have the names of the study's data, or where that file is not here those of RadioML 2018.01A, if it
+        has as many, else numbers.
+        """
+        from workers.classifier import Classifier  # imports torch
+
+        return Classifier(self._load_network(), list_class_names(self.study.config))
+
+    def _load_network(self) -> Network:
         from workers.checkpoint import load_weights  # import torch
-        from workers.classifier import Classifier
         from workers.model import Network, build_model
 
         architecture = self.point.architecture
         model = build_model(architecture, seed=0)
         load_weights(ArtifactStore(self.study.artifacts).path(self.point.evaluation.checkpoint), model)
-        return Classifier(Network(architecture, model.eval()), list_class_names(self.study.config))
+        return Network(architecture, model.eval())
 
     def export_onnx(self, path: Path | str) -> Path:
         """Writes the network as QONNX, for one frame a call. Raises ExportError for float layers."""
@@ -145,7 +156,7 @@ class TrialResults:
 
         if not self.point.architecture.is_quantized:
             raise ExportError(f"trial {self.number} has 32-bit weights or activations; expected at most 8 bits")
-        network = self.network.network
+        network = self._load_network()
         write_qonnx(network.model, network.architecture, Path(path))
         return Path(path)
 

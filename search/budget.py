@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.trial import TrialState
@@ -48,20 +48,26 @@ def choose_limits(
         limits = Limits(counts.trained + extend, counts.total + ASKED_PER_TRIAL * extend, time_limit_s)
         study.set_user_attr(EXTENSION, {"n_complete": limits.n_trained, "n_asked": limits.n_asked})
         return limits
+    return replace(read_limits(study, config), time_limit_s=time_limit_s)
+
+
+def read_limits(study: optuna.Study, config: StudyConfig) -> Limits:
+    """What the study file asks for, with an extension that is kept with the study; without a time limit."""
     budget = config.budget.trials
     extension = study.user_attrs.get(EXTENSION, {"n_complete": 0, "n_asked": 0})
-    return Limits(
-        max(budget, extension["n_complete"]), max(ASKED_PER_TRIAL * budget, extension["n_asked"]), time_limit_s
-    )
+    return Limits(max(budget, extension["n_complete"]), max(ASKED_PER_TRIAL * budget, extension["n_asked"]), None)
 
 
 def describe_shortfall(study: optuna.Study, limits: Limits) -> str | None:
     """Why there are fewer trials than wanted although enough were asked, and what helps; None where there are not."""
     counts = count_trials(study)
-    if counts.trained >= limits.n_trained or counts.pruned == 0 or limits.wants_more(counts):
+    are_all_asked = counts.total - counts.waiting >= limits.n_asked
+    if counts.trained >= limits.n_trained or not are_all_asked:
         return None
     pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
     reasons = [reason for trial in pruned if (reason := trial.user_attrs.get(UNBUILDABLE))]
+    if not reasons:
+        return None
     return (
         f"warning: {counts.pruned} of {counts.total} designs could not be built. The most frequent reason: "
         f"{find_most_frequent(reasons)}. Narrow the space, or ask for N more trials with --extend N"

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 import optuna
 from rich.table import Table
 
+from search.budget import read_limits
+from search.optuna_storage import open_optuna_storage
 from search.reports.study_report import StudyReport, load_study_report
 from search.reports.tables import open_console, print_table
 from search.study import StudyError
@@ -29,6 +31,7 @@ class StudyLine:
     started: str
     """Date, UTC."""
     complete: int
+    """Trained to their end, or stopped early."""
     wanted: int
     running: int
     front: int
@@ -68,13 +71,15 @@ def describe_study(database: Database, name: str) -> StudyLine:
     started = f"{record.created_at:%Y-%m-%d}"
     try:
         report = load_study_report(database, name)
-        wanted = parse_study_config(record.text, f"study {name}").budget.trials
+        config = parse_study_config(record.text, f"study {name}")
+        study = optuna.load_study(study_name=name, storage=open_optuna_storage(database))
+        wanted = read_limits(study, config).n_trained
     except (ConfigError, StudyError) as error:
         return StudyLine(name, started, 0, 0, 0, 0, "", 0, str(error).splitlines()[0])
     finished = sum(build.state is BuildState.SUCCEEDED for build in report.builds)
     counts = report.counts
     return StudyLine(
-        name, started, counts.complete, wanted, counts.running, len(report.front), _describe_best(report), finished
+        name, started, counts.trained, wanted, counts.running, len(report.front), _describe_best(report), finished
     )
 
 

@@ -230,6 +230,12 @@ def count_attempt(trial: Trial) -> int:
     return attempts
 
 
+def load_params(database: Database, study_name: str) -> dict[int, dict[str, object]]:
+    """The values that each trial drew, by its number and their paths in the study file."""
+    study = optuna.load_study(study_name=study_name, storage=open_optuna_storage(database))
+    return {trial.number: dict(trial.params) for trial in study.get_trials(deepcopy=False)}
+
+
 def completed_designs(study: optuna.Study) -> dict[Design, int]:
     """Number of the first complete trial of each design."""
     designs: dict[Design, int] = {}

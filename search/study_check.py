@@ -14,7 +14,7 @@ from rich.console import Console
 
 from search.progress import format_duration
 from search.study import find_unreachable_target
-from search.study_data import find_data_file
+from search.study_data import check_file, check_fits, find_data_file
 from spaces.architecture import ArchitectureError, iterate_blocks
 from spaces.counts import count_of
 from spaces.search_space import Design, RandomTrial, find_most_frequent
@@ -100,9 +100,11 @@ def measure_data(config: StudyConfig) -> DataSize:
     path = given or find_twin(twin.frames_per_cell, twin.seed, twin.profile)
     if given is not None or path.exists():
         file = inspect_radioml(path)
+        check_file(config, file)
         shape = (file.n_classes, file.snrs_db, file.frames_per_cell, file.frame_length)
         return _size(config, path, shape, is_there=True)
     signals = SIGNAL_SETS[twin.profile]
+    check_fits(config.space, len(signals.class_names), signals.frame_length, f"the profile {twin.profile} has it")
     shape = (len(signals.class_names), signals.snrs_db, twin.frames_per_cell, signals.frame_length)
     return _size(config, path, shape, is_there=False)
 
@@ -159,7 +161,7 @@ def _describe_effort(
     speeds = {design: measure_speed(design, n_threads) for design in timed}
     seconds = sorted(
         data.n_training * design.n_epochs / speed.training_fps
-        + data.n_validation * (1 + len(design.stages)) / speed.evaluation_fps
+        + data.n_validation * _count_measurements(design) / speed.evaluation_fps
         for design, speed in speeds.items()
     )
     n_trials = config.budget.trials
@@ -184,6 +186,11 @@ def _describe_effort(
     free = shutil.disk_usage(folder).free
     warning = "" if free > needed else "; THAT IS TOO LITTLE"
     yield "disk", f"{describe_bytes(needed)}, {describe_bytes(free)} are free at {folder.resolve()}{warning}"
+
+
+def _count_measurements(design: Design) -> int:
+    """On all validation frames: at the end of each stage, and with a plateau after each epoch."""
+    return 1 + len(design.stages) + (design.n_epochs if design.training.schedule == "plateau" else 0)
 
 
 def _existing_parent(path: Path) -> Path:

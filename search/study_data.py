@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,10 +33,15 @@ def open_dataset(config: StudyConfig, on_progress: OnProgress = lambda *_: None)
     Raises DatasetError where it is damaged, too small, or does not fit the study's networks.
     """
     file = inspect_radioml(_find_file(config, on_progress))
-    _check_fits(config.space, file.n_classes, file.frame_length, f"{file.path} has it")
-    _check_parts(config, file)
+    check_file(config, file)
     check_frames(file, lambda done, total: on_progress("checking frames", done, total))
     return file
+
+
+def check_file(config: StudyConfig, file: RadioMLFile) -> None:
+    """Raises DatasetError where the file is too small, or does not fit the study's networks."""
+    check_fits(config.space, file.n_classes, file.frame_length, f"{file.path} has it")
+    _check_parts(config, file)
 
 
 def check_input_quantizer(config: StudyConfig, file: RadioMLFile) -> None:
@@ -111,9 +117,18 @@ def open_fresh_twin(config: StudyConfig, file: RadioMLFile, most: int | None = N
 
 
 def list_class_names(config: StudyConfig) -> tuple[str, ...]:
-    """Of the study's data, in the order of its labels. Raises DatasetError where its data file cannot be read."""
-    given = find_data_file(config)
-    return SIGNAL_SETS[config.dataset.twin.profile].class_names if given is None else inspect_radioml(given).class_names
+    """Of the study's data, in the order of its labels.
+
+    Those of the file that it names, or of its twin; where that file is not here or has another number of classes, those
+    of RadioML 2018.01A if it has as many, else numbers.
+    """
+    n_classes = config.space.n_classes
+    names = SIGNAL_SETS[config.dataset.twin.profile].class_names
+    if config.dataset.path is not None:
+        with contextlib.suppress(DatasetError):
+            names = inspect_radioml(_expand_user(config.dataset.path)).class_names
+    known = (names, SIGNAL_SETS["deepsig-2018"].class_names)
+    return next((own for own in known if len(own) == n_classes), tuple(map(str, range(n_classes))))
 
 
 def find_data_file(config: StudyConfig) -> Path | None:
@@ -129,7 +144,7 @@ def _find_file(config: StudyConfig, on_progress: OnProgress) -> Path:
     twin = config.dataset.twin
     signals = SIGNAL_SETS[twin.profile]
     source = f"the profile {twin.profile} of dataset.twin has it"
-    _check_fits(config.space, len(signals.class_names), signals.frame_length, source)
+    check_fits(config.space, len(signals.class_names), signals.frame_length, source)
     return ensure_twin(
         twin.frames_per_cell,
         twin.seed,
@@ -145,7 +160,8 @@ def _expand_user(given: str) -> Path:
         raise DatasetError(f"the data file is {given}; expected a user of this machine after ~") from None
 
 
-def _check_fits(space: SpacePart, n_classes: int, frame_length: int, source: str) -> None:
+def check_fits(space: SpacePart, n_classes: int, frame_length: int, source: str) -> None:
+    """Raises DatasetError where the study's networks are for other frames; `source` says whose they are."""
     pairs = {"n_classes": (space.n_classes, n_classes), "frame_length": (space.frame_length, frame_length)}
     problems = [
         f"space.{name} is {wanted}; expected {given}, as {source}"

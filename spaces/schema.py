@@ -26,6 +26,7 @@ from spaces.distributions import Choices, FloatRange, IntRange
 from spaces.known_designs import KNOWN_ARCHITECTURES
 from spaces.papers import PAPER_TABLES
 from spaces.pruning_stages import STAGE_KINDS
+from spaces.search_space import TrainingPart
 from spaces.study_config import StudyFile
 
 FOLDER = Path(__file__).parent
@@ -162,7 +163,8 @@ def _model_lines(model: type[BaseModel], leave_out: str = "") -> list[str]:
     for name, field in model.model_fields.items():
         if name == leave_out:
             continue
-        cells = (f"`{name}`", _allowed(field), _default(field), docs.get(name, ""))
+        left_out = "by the schedule" if model is TrainingPart and field.is_required() else _default(field)
+        cells = (f"`{name}`", _allowed(field), left_out, docs.get(name, ""))
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     return lines
 

@@ -160,15 +160,25 @@ class TrainingPart(Part):
         Drawable, _KIND, _parse_with(_KIND), _AsPlain, Field(exclude_if=lambda value: value == "quantization_aware")
     ] = "quantization_aware"
     calibration_frames: Annotated[CalibrationFrames | None, Field(exclude_if=lambda value: value is None)] = None
+    """So many training frames set the ranges of activations after training; left out: 1024."""
     schedule: Annotated[Schedule, Field(exclude_if=lambda value: value == "restarts")]
+    """How the learning rate moves, and what a stage goes on from."""
     batch_size: Annotated[int, Field(ge=1, le=65536)]
+    """Frames of a step; left out: 64, with restarts 1024."""
     learning_rate: Annotated[Drawable, _LEARNING_RATE, _parse_with(_LEARNING_RATE), _AsPlain]
+    """The highest of the training; left out: 0.01."""
     weight_decay: Annotated[Drawable, _WEIGHT_DECAY, _parse_with(_WEIGHT_DECAY), _AsPlain]
+    """Lambda of the papers, in the training proper; left out: 0."""
     restart_epochs: Annotated[RestartEpochs | None, Field(exclude_if=lambda value: value is None)] = None
+    """Of the schedule restarts: epochs from one restart of the cosine to the next; left out: 5."""
     patience: Annotated[Patience | None, Field(exclude_if=lambda value: value is None)] = None
+    """Of the schedule plateau: epochs in a row that may be no better than all before; left out: 2."""
     factor: Annotated[Factor | None, Field(exclude_if=lambda value: value is None)] = None
+    """Of the schedule plateau: what the rate is multiplied by after that; left out: 0.1."""
     stop_at: Annotated[StopAt | None, Field(exclude_if=lambda value: value is None)] = None
+    """Of the schedule plateau: a validation accuracy, 0 to 1, with which training and each stage end."""
     stop_loss: Annotated[StopLoss | None, Field(exclude_if=lambda value: value is None)] = None
+    """Of the schedule plateau: a training loss, in nats, with which training and each stage end."""
     min_snr_db: Annotated[
         Drawable, _MIN_SNR, _parse_with(_MIN_SNR), _AsPlain, Field(exclude_if=lambda value: value is None)
     ] = None

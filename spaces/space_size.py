@@ -67,9 +67,13 @@ class _Counter:
         return math.prod(self.count(drawable) for drawable in entry.fields.values())
 
     def _count_repeats(self, entry: RepeatSpace) -> int:
-        """Each time draws its own values."""
+        """Each time draws its own values. Where groups share their number of times, the most of them counts."""
         once = self.count_blocks(entry.blocks)
-        return sum(once**n for n in _list_values(entry.repeat))
+        times = _list_values(entry.repeat)
+        if isinstance(entry.repeat, Shared):
+            self.shared[entry.repeat.name] = len(times)
+            return int(once ** max(times))
+        return sum(once**n for n in times)
 
 
 def _list_values(drawable: Drawable) -> list[int]:

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
-from spaces.distributions import Choices, Drawable, FloatRange, Scalar, Shared, SuggestingTrial, draw, find_smallest
+from spaces.distributions import (
+    Choices,
+    Distribution,
+    Drawable,
+    FloatRange,
+    Scalar,
+    Shared,
+    SuggestingTrial,
+    draw,
+    find_smallest,
+)
 from spaces.drawable_fields import parse_fields
 from spaces.problems import InvalidValueError, Problem, format_value, one_of
 from spaces.pruning_stages import STAGE_KINDS, PruningStage
@@ -22,6 +32,22 @@ class StageSpace:
 
     kind: str
     fields: Mapping[str, Drawable]
+
+    def list_values(self, name: str) -> tuple[Scalar, ...]:
+        """All that the field may be: its choices, the value itself, or nothing where it is left out."""
+        drawable = self.fields.get(name)
+        values = drawable.values if isinstance(drawable, Shared) else drawable
+        if isinstance(values, Choices):
+            return values.choices
+        return () if name not in self.fields or isinstance(values, Distribution) else (values,)
+
+    @property
+    def may_be_gradual(self) -> bool:
+        """Whether weights may go while the network trains."""
+        ramps = self.list_values("ramp")
+        if self.kind == "cost_aware":
+            return "gradual" in (ramps or ("gradual",))
+        return self.fields.get("inference_cost") is not None and set(ramps) != {"one_shot"}
 
     def to_plain(self) -> dict[str, object]:
         """What decides a trial's result. A threshold stage is as it was when there was no other kind."""

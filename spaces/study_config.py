@@ -246,11 +246,21 @@ class StudyFile(Part):
         if schedule == "plateau" and self.early_stopping is not None:
             expected = "left out with the schedule plateau, whose trials have no epochs in common"
             problems.append(Problem(("early_stopping",), "set", expected))
+        has_goal = self.training.stop_at is not None or self.training.stop_loss is not None
+        is_smaller = False
         for index, stage in enumerate(self.pruning.stages):
+            place = ("pruning", "stages", index)
+            if has_goal and stage.may_be_gradual:
+                expected = "one_shot with training.stop_at or stop_loss, which may end a stage before all is removed"
+                problems.append(Problem((*place, "ramp"), "gradual", expected))
+            if is_smaller and "weights" in stage.list_values("rewind"):
+                expected = "nothing or learning_rate after a structured stage, which removed channels of these weights"
+                problems.append(Problem((*place, "rewind"), "weights", expected))
+            is_smaller |= stage.kind == "structured"
             if schedule == "hold" and "rewind" in stage.fields:
                 expected = "left out with the schedule hold, which goes on from the rate that it held"
                 given = format_value(stage.fields["rewind"])
-                problems.append(Problem(("pruning", "stages", index, "rewind"), given, expected))
+                problems.append(Problem((*place, "rewind"), given, expected))
         if problems:
             raise InvalidValueError(problems)
         return self

@@ -56,7 +56,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fpga/in_finn": set(),
     "fpga/toolchain": {STORAGE},
     "fpga/rtl": {STORAGE, "fpga", "fpga/toolchain", "fpga/in_finn"},
-    "dashboards": {SPACES, STORAGE, "search", "search/reports"},
+    "dashboards": {SPACES, STORAGE, "search", "search/reports", "dashboards/pages"},
+    "dashboards/pages": {SPACES, *STORAGE_ROOMS, "search", "search/reports", "dashboards"},
 }
 """Beside itself. A folder stands for its own files, those of its rooms left out."""
 

@@ -43,7 +43,7 @@ class Checkpoint:
     accuracies: Sequence[float] = ()
     """On the validation frames after each epoch of this stage, where its learning rate depends on them."""
     learning_rate: float | None = None
-    """With which this stage began, where that depends on the stage before."""
+    """With which this stage began, where its schedule is plateau."""
     is_last: bool = False
     """Whether this stage has reached its goal."""
 

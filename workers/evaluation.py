@@ -47,6 +47,7 @@ from workers.cpu.allocator import keep_freed_memory
 from workers.inference_cost import count_cost
 from workers.inheritance import inherit_weights
 from workers.layers import keep_signs
+from workers.learning_rate import plateau_learning_rate
 from workers.model import Network, QuantizedNetwork, build_model, measure_density
 from workers.post_training import quantize_trained
 from workers.pruning import list_kept
@@ -257,8 +258,7 @@ def _run_stage(
     """
     folder = request.folder
     start, resumption = _start(request, network, phase)
-    rate = _find_first_rate(request, phase)
-    phase = phase if rate is None else replace(phase, learning_rate=rate)
+    phase = replace(phase, learning_rate=_find_first_rate(request, phase))
     epochs_done = 0
     checkpoint = load_checkpoint(folder / CHECKPOINT_FILE)
     spent = 0.0
@@ -298,7 +298,7 @@ def _run_stage(
                 seconds,
                 masks,
                 list(end.accuracies),
-                rate,
+                phase.learning_rate,
                 end.is_last,
             ),
         )
@@ -325,19 +325,18 @@ def _measure_copy(model: QuantizedNetwork, frames: Frames) -> float:
     return evaluate_accuracy(copy.deepcopy(model), frames).overall
 
 
-def _find_first_rate(request: EvaluationRequest, phase: Phase) -> float | None:
-    """With which a phase begins where the rate stays as low as the stage before left it; else None."""
+def _find_first_rate(request: EvaluationRequest, phase: Phase) -> float:
+    """With which a phase begins: the highest, or as low as the stage before left it on a plateau."""
     stage = request.design.stages[phase.stage - 1] if phase.stage else None
     if phase.plateau is None or stage is None or getattr(stage, "rewind", "nothing") != "nothing":
-        return None
+        return phase.learning_rate
     before = load_checkpoint(request.folder / CHECKPOINT_FILE)
-    if before is None:
-        return None  # no stage before was trained
+    if before is None or before.learning_rate is None:
+        return phase.learning_rate  # no stage before was trained
     if before.stage == phase.stage:
         return before.learning_rate
-    groups = before.optimizer_state["param_groups"]
-    assert isinstance(groups, list)
-    return float(groups[0]["lr"])
+    last = tuple(before.accuracies)[:-1]  # the last epoch's rate was chosen before its accuracy was known
+    return plateau_learning_rate(before.learning_rate, last, phase.plateau.patience, phase.plateau.factor)
 
 
 def _start(request: EvaluationRequest, network: Network, phase: Phase) -> tuple[StageStart, Resumption | None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from spaces.architecture import make_float
 from spaces.blocks import InputQuantizer
 from spaces.search_space import Design
 from storage.dataset.frames import Frames
@@ -46,17 +47,18 @@ class Speed:
 def measure_speed(design: Design, n_threads: int) -> Speed:
     """Trains a few steps on a CPU; the weights are thrown away."""
     torch.set_num_threads(n_threads)
-    model = build_model(design.architecture, seed=0)
+    is_float = design.training.kind == "post_training"
+    model = build_model(make_float(design.architecture) if is_float else design.architecture, seed=0)
     path = choose_training_path(model)
     phase = list_phases(design)[0]
-    phase = replace(phase, batch_size=min(phase.batch_size, LARGEST_BATCH))
+    phase = replace(phase, batch_size=min(phase.batch_size, LARGEST_BATCH), restart_epochs=2, plateau=None)
     ends: list[float] = []
 
     def on_epoch(_: EpochEnd) -> None:
         ends.append(time.perf_counter())
 
     frames = _make_frames(design, N_STEPS * phase.batch_size)
-    train(model, frames, phase, 0, None, None, on_epoch, path, 2, lambda: 0.0)
+    train(model, frames, phase, 0, None, None, on_epoch, path, 2)
     evaluated = _make_frames(design, N_EVALUATED)
     evaluate_accuracy(model, evaluated)
     started = time.perf_counter()

@@ -63,7 +63,7 @@ class ZooEntry:
 
 
 class ZooError(ValueError):
-    """The zoo has no network of this name; the message says which it has."""
+    """The zoo has no network of this name, or a damaged one; the message says which."""
 
 
 def list_entries(folder: Path = ZOO) -> tuple[str, ...]:
@@ -109,7 +109,13 @@ def describe_build(build: Build | None) -> ZooBuild | None:
 
 
 def write_entry(name: str, entry: ZooEntry, weights: Path, model: Path, folder: Path) -> Path:
-    """The archive of a network, which it returns; the same bytes for the same network."""
+    """The archive of a network, which it returns; the same bytes for the same network.
+
+    Raises ZooError where another network has the name already.
+    """
+    if name in list_entries(folder) and load_entry(name, folder).description != entry.description:
+        known = load_entry(name, folder).description
+        raise ZooError(f"{folder / name}.zip is {known}; expected another folder for {entry.description}")
     text = json.dumps(TypeAdapter(ZooEntry).dump_python(entry, mode="json"), indent=1) + "\n"
     contents = {ENTRY_FILE: text.encode(), WEIGHTS_FILE: weights.read_bytes(), MODEL_FILE: model.read_bytes()}
     path = folder / f"{name}.zip"
@@ -120,5 +126,9 @@ def write_entry(name: str, entry: ZooEntry, weights: Path, model: Path, folder: 
 
 
 def _read(name: str, inner: str, folder: Path) -> bytes:
-    with zipfile.ZipFile(folder / f"{name}.zip") as archive:
-        return archive.read(inner)
+    path = folder / f"{name}.zip"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(inner)
+    except (KeyError, OSError, zipfile.BadZipFile) as error:
+        raise ZooError(f"{path} is no network of a zoo: {error}") from error

@@ -23,10 +23,17 @@ BUILD_METRICS = (LUT, BRAM, DSP, THROUGHPUT, LATENCY)
 """With data width converters and FIFOs, as in the front."""
 
 
+class _Console(Console):
+    """Rich's own would end the process with exit code 1 where nobody reads on."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def open_console() -> Console:
     """On this stdout, whatever libraries redirect later. Without a terminal, wide enough for any table."""
-    console = Console(file=sys.stdout)
-    return console if console.is_terminal else Console(file=sys.stdout, width=ANY_WIDTH)
+    console = _Console(file=sys.stdout)
+    return console if console.is_terminal else _Console(file=sys.stdout, width=ANY_WIDTH)
 
 
 def print_tables(report: StudyReport, console: Console) -> None:

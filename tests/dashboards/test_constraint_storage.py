@@ -43,7 +43,8 @@ class _Client:
     """A browser on the whole application, without a server between."""
 
     def __init__(self, storage: BaseStorage, artifacts: Path) -> None:
-        app = create_app(storage, artifacts, guard_rules("127.0.0.1", None))
+        database = open_database(f"sqlite:///{artifacts}/studies.db")
+        app = create_app(storage, database, artifacts, guard_rules("127.0.0.1", None))
         self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1")
 
     def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:

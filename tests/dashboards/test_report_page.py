@@ -42,6 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_page_has_plot_front_builds_study_file_and_provenance(folder: Path) -> None:
+    (folder / "pages").mkdir()
     done = run_module(folder, "dashboards.report_page", "demo", "--out", "pages/report.html")
 
     assert (done.returncode, done.stdout) == (0, "pages/report.html\n")

@@ -72,8 +72,8 @@ def test_note_has_the_builds_how_far_they_got_and_why_they_failed(database: Data
 
     note = _note(database)
 
-    build = ["0", "1", "succeeded", "codegen", "ZCU111", "5", "24,100", "41", "0", "12", "101,562", "61.3", "43.21%"]
-    assert build in table_rows(note)
+    build = ["0", "1", "succeeded", "codegen", "ZCU111", "5", "100,000", "24,100", "41", "0", "12", "101,562", "61.3"]
+    assert [*build, "43.21%"] in table_rows(note)
     assert "- No further: no Vivado here.\n" in note
     assert r"- Failed: no \<Pool\> \*here\*" in note
 

@@ -75,6 +75,7 @@ def test_costs_tables_and_files_agree(study: StudyResults, tmp_path: Path) -> No
     table = study.to_dataframe()
     assert list(table["trial"]) == [0, 0, 1, 1]
     assert table["is_on_front"].sum() == len(study.front)
+    assert list(table["bits"]) == [8, 8, 32, 32]
     assert (trial.number, trial.stage) == (study.trial(trial.number).number, 1)
     assert set(trial.accuracy_by_snr) == set(range(-20, 32, 2))
     with pytest.raises(ExportError, match="32-bit"):

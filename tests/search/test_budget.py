@@ -67,3 +67,17 @@ def test_a_space_of_which_little_can_be_built_is_warned_of_with_the_reason(sqlit
         "warning: 3 of 3 designs could not be built. The most frequent reason: blocks[1].kernel_size is 9; expected at "
         "most 3. Narrow the space, or ask for N more trials with --extend N"
     )
+
+
+def test_no_such_warning_where_something_else_ended_the_search(sqlite: Database) -> None:
+    study = open_study(small_config(), sqlite, DATA)
+    tell_unbuildable(study, study.ask(), "blocks[1].kernel_size is 9; expected at most 3")
+    study.ask()
+    assert describe_shortfall(study, Limits(2, 6, None)) is None, "interrupted, with one trial running"
+    failed = open_study(small_config(**{"name: small": "name: failed"}), sqlite, DATA)
+    for _ in range(3):
+        failed.tell(failed.ask(), state=optuna.trial.TrialState.FAIL)
+    assert describe_shortfall(failed, Limits(1, 3, None)) is None
+    pruned = open_study(small_config(**{"name: small": "name: pruned"}), sqlite, DATA)
+    pruned.tell(pruned.ask(), state=optuna.trial.TrialState.PRUNED)
+    assert describe_shortfall(pruned, Limits(1, 1, None)) is None, "somebody else pruned it, without a reason"

@@ -52,6 +52,14 @@ def test_studies_are_listed_with_their_best_network(folder: Path, capsys: pytest
     assert "none.db" in capsys.readouterr().err
 
 
+def test_an_extended_study_is_listed_with_what_it_wants_now(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["first.yaml", "--local", "--no-build", "--no-dashboard", "--extend", "1"]) == 0
+    capsys.readouterr()
+    assert listing.main(["--json"]) == 0
+    first = json.loads(capsys.readouterr().out)["studies"][0]
+    assert (first["complete"], first["wanted"]) == (2, 3), "its grid has no third network"
+
+
 def test_what_differs_between_networks_is_marked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert compare.main(["first", "0", "1:0"]) == 0

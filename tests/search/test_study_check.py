@@ -66,6 +66,23 @@ def test_a_space_of_which_half_cannot_be_built_says_so(folder: Path, capsys: pyt
     assert "kernel_size is 7; expected a divisor of the length there" in line
 
 
+@pytest.mark.parametrize(
+    "training", ["schedule: plateau, stop_loss: 9.0", "schedule: plateau, stop_at: 0.01", "kind: post_training"]
+)
+def test_trainings_that_end_early_or_in_floats_are_timed_too(
+    folder: Path, capsys: pytest.CaptureFixture[str], training: str
+) -> None:
+    (folder / "tiny.yaml").write_text(STUDY.replace("training: {", f"training: {{{training}, "))
+    assert main(["tiny.yaml", "--check"]) == 0
+    assert "of training, native path" in capsys.readouterr().out
+
+
+def test_data_of_other_networks_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "tiny.yaml").write_text(STUDY.replace("frames_per_cell: 9", "frames_per_cell: 9, profile: rothe-9"))
+    assert main(["tiny.yaml", "--check"]) == 2
+    assert "space.n_classes is 24; expected 9, as the profile rothe-9 has it" in capsys.readouterr().err
+
+
 def test_a_wrong_file_is_refused_as_without_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "tiny.yaml").write_text(STUDY.replace("trials: 4", "trials: 0"))
     assert main(["tiny.yaml", "--check"]) == 2
@@ -100,3 +117,12 @@ def test_repeats_variants_and_shared_values_are_counted() -> None:
     repeats = 1 + 2 + 2 * 2  # each time draws its own kernel; all share the width
     assert size.combinations == 2 * repeats * (1 + 2) * 3 * 3
     assert size.n_continuous == 1
+
+
+def test_a_number_of_times_that_groups_share_is_counted_once() -> None:
+    group = "    - repeat: {int: [1, 3], as: n}\n      blocks: [{type: max_pool, kernel_size: 2}]\n"
+    text = STUDY.replace("    - {type: global_pool}", f"{group}{group}    - {{type: global_pool}}")
+    text = text.replace("{choices: [4, 8, 16]}", "4").replace("{int: [4, 8], step: 2}", "4")
+    text = text.replace("{float: [0.001, 0.1], log: true}", "0.01")
+    space = parse_study_config(text, "tiny.yaml").search_space
+    assert count_designs(space).combinations == len(list_combinations(space)) == 3

@@ -4,11 +4,13 @@ import json
 
 import optuna
 import pytest
+import yaml
 
 from spaces.problems import InvalidValueError
 from spaces.pruning_stages import CostAwareStage, MagnitudeStage, StructuredStage, ThresholdStage
 from spaces.search_space import Design, PruningPart
 from spaces.stage_space import draw_stages, parse_stages
+from spaces.study_config import ConfigError, parse_study_config
 
 COST_AWARE = {"kind": "cost_aware", "inference_cost": {"float": [0.004, 0.02], "log": True}, "epochs": 2}
 
@@ -84,3 +86,51 @@ def test_targets_must_fall_only_where_they_are_given_as_values() -> None:
         parse_stages([*falling, {**COST_AWARE, "inference_cost": {"float": [0.02, 0.05]}}])
     with pytest.raises(InvalidValueError, match=r"\[2\].inference_cost is 0.01; expected below the stage before, 0.01"):
         parse_stages([*falling, falling[1]])
+
+
+PLATEAU = {"schedule": "plateau", "stop_at": 0.5}
+FIFTH = {"kind": "magnitude", "fraction": 0.2, "epochs": 1}
+CHANNELS = {"kind": "structured", "fraction": 0.2, "epochs": 1}
+TO_COST = {"kind": "magnitude", "inference_cost": 0.001, "epochs": 2}
+
+
+@pytest.mark.parametrize(
+    ("training", "stages", "problem"),
+    [
+        (
+            PLATEAU,
+            [{"kind": "cost_aware", "inference_cost": 0.001, "epochs": 2}],
+            "pruning.stages[0].ramp is gradual; expected one_shot with training.stop_at or stop_loss",
+        ),
+        (
+            {"schedule": "plateau", "stop_loss": 0.1},
+            [FIFTH, {**TO_COST, "ramp": {"choices": ["gradual", "one_shot"]}}],
+            "pruning.stages[1].ramp is gradual; expected one_shot",
+        ),
+        (
+            PLATEAU,
+            [CHANNELS, {**FIFTH, "rewind": {"choices": ["nothing", "weights"]}}],
+            "pruning.stages[1].rewind is weights",
+        ),
+        ({"schedule": "hold"}, [{**FIFTH, "rewind": "learning_rate"}], "pruning.stages[0].rewind is \"learning_rate\""),
+        (PLATEAU, [{**TO_COST, "ramp": "one_shot"}], None),
+        ({"schedule": "plateau"}, [{"kind": "cost_aware", "inference_cost": 0.001, "epochs": 2}], None),
+        (PLATEAU, [{**FIFTH, "rewind": "weights"}, CHANNELS, {**FIFTH, "rewind": "learning_rate"}], None),
+    ],
+)  # fmt: skip
+def test_stages_that_do_not_go_with_the_schedule_are_refused(
+    training: dict[str, object], stages: list[dict[str, object]], problem: str | None
+) -> None:
+    tree = {
+        "study": {"name": "tiny", "seed": 1},
+        "space": {"blocks": [{"type": "input_quantizer"}, {"type": "linear", "out_features": 24}]},
+        "training": training,
+        "pruning": {"stages": stages},
+        "budget": {"trials": 1, "epochs": 1},
+    }
+    if problem is None:
+        parse_study_config(yaml.safe_dump(tree), "tiny.yaml")
+        return
+    with pytest.raises(ConfigError) as error:
+        parse_study_config(yaml.safe_dump(tree), "tiny.yaml")
+    assert problem in str(error.value)

@@ -237,7 +237,7 @@ PARTS = (
         (
             "training.schedule",
             "restart",
-            'is "restart"; expected one of hold, restarts (did you mean restarts?)',
+            'is "restart"; expected one of hold, restarts, plateau (did you mean restarts?)',
         ),
         ("budget.trials", 0, f"is 0; {AT_LEAST_1}"),
         ("budget.wall_clock_minutes", 0, f"is 0; {ABOVE_0}, or empty"),

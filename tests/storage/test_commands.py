@@ -36,13 +36,20 @@ def test_all_commands_are_parsed_and_ended_in_one_way() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"), [(["-m", "search.report", "--help"], 0), (["-c", "PRINT"], BROKEN_PIPE)]
+    ("arguments", "code"),
+    [(["-m", "search.report", "--help"], 0), (["-c", "PRINT"], BROKEN_PIPE), (["-c", "RICH"], BROKEN_PIPE)],
 )
 def test_a_reader_that_ends_early_is_no_traceback(arguments: list[str], code: int) -> None:
     program = (
         "from storage.commands import run_command\nrun_command(lambda: [print('line') for _ in range(100_000)] and 0)"
     )
-    arguments = [program if argument == "PRINT" else argument for argument in arguments]
+    rich = (
+        "from storage.commands import run_command\n"
+        "from search.reports.tables import open_console\n"
+        "run_command(lambda: [open_console().print('line') for _ in range(10_000)] and 0)"
+    )
+    programs = {"PRINT": program, "RICH": rich}
+    arguments = [programs.get(argument, argument) for argument in arguments]
     command = subprocess.Popen(
         [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

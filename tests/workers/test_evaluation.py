@@ -32,12 +32,15 @@ from tests.workers.conftest import dsc, make_request
 from workers.accuracy import evaluate_accuracy
 from workers.checkpoint import EARLY_FILE, CheckpointError, load_weights, weights_file
 from workers.evaluation import evaluate_design, load_frames, run_design
+from workers.gpu.device_frames import frames_on_device
+from workers.gpu.training import DeviceRun
 from workers.inference_cost import score_qonnx_file
 from workers.model import QuantizedNetwork, build_model, measure_density
 from workers.qonnx_export import export_evaluation, write_qonnx
 from workers.requests import DatasetRequest, EvaluationRequest
 from workers.training import Phase
-from workers.training_run import EpochPlan
+from workers.training_path import PathName, TrainingPath, make_training_path
+from workers.training_run import EpochPlan, Trainee
 
 DESIGN = Design(
     architecture=ArchitectureConfig(
@@ -323,9 +326,18 @@ def watch_rates(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float]]:
     return rates
 
 
+def start_device_run(trainee: Trainee, path: TrainingPath, frames: Frames, batch_size: int) -> DeviceRun:
+    made = make_training_path(trainee.model, PathName.FUNCTIONAL)
+    device = next(trainee.model.parameters()).device
+    return DeviceRun(trainee, made.forward, frames_on_device(frames, device), batch_size, is_captured=False)
+
+
+@pytest.mark.parametrize("run", ["host", "device"])
 def test_the_rate_falls_on_a_plateau_and_stays_there_unless_it_is_rewound(
-    request_: EvaluationRequest, monkeypatch: pytest.MonkeyPatch
+    request_: EvaluationRequest, monkeypatch: pytest.MonkeyPatch, run: str
 ) -> None:
+    if run == "device":  # as on a GPU, whose optimizer does not keep the rate of its last step
+        monkeypatch.setattr(workers.training, "_start_run", start_device_run)
     accuracies = iter([0.3, 0.3, 0.4, 0.4, 0.1, 0.1, 0.2, 0.2, 0.3])
     monkeypatch.setattr(workers.evaluation, "_measure_copy", lambda *_: next(accuracies))
     rates = watch_rates(monkeypatch)

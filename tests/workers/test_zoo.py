@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,22 @@ def test_an_entry_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     copied = load_network("copy", tmp_path / "a").model.state_dict()
     assert all(torch.equal(copied[key], tensor) for key, tensor in weights.items())
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_damaged_archive_is_told_and_another_network_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "broken.zip").write_bytes(b"PK no archive")
+    with pytest.raises(ZooError, match=r"broken\.zip is no network of a zoo"):
+        load_entry("broken", tmp_path)
+    name = list_entries()[0]
+    (tmp_path / "model.onnx").write_bytes(read_qonnx(name))
+    write_weights(tmp_path / "weights.safetensors", load_network(name).model)
+    files = tmp_path / "weights.safetensors", tmp_path / "model.onnx"
+    entry = load_entry(name)
+    write_entry("one", entry, *files, tmp_path / "zoo")
+    write_entry("one", replace(entry, accuracy=0.5), *files, tmp_path / "zoo")
+    with pytest.raises(ZooError, match="expected another folder for another network"):
+        write_entry("one", replace(entry, description="another network"), *files, tmp_path / "zoo")
+    assert load_entry("one", tmp_path / "zoo").accuracy == 0.5
 
 
 def test_zoo_has_networks() -> None:
