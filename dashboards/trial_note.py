@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from urllib.parse import quote
 
 from dashboards.architecture_table import architecture_table
 from dashboards.build_text import STATE_WORDS, level_sentences, report_sentences, target_sentence
@@ -58,6 +59,8 @@ class TrialFacts:
 def trial_note(facts: TrialFacts) -> str:
     """The note as GitHub-flavoured Markdown; the same facts give the same text."""
     parts = [_headline(facts)]
+    if facts.result is not None:
+        parts.append(f"[The page of this trial]({trial_path(facts.study_name, facts.trial_number)})")
     if facts.message:
         parts.append(code_block(facts.message))
     if facts.result is not None and facts.constraints:
@@ -72,6 +75,11 @@ def trial_note(facts: TrialFacts) -> str:
     if facts.result is not None:
         parts.append(_promotion_hint(facts, facts.result.last))
     return "\n\n".join(parts)
+
+
+def trial_path(study_name: str, trial_number: int) -> str:
+    """Where the server that shows the note has the trial's page."""
+    return f"/pages/studies/{quote(study_name)}/trials/{trial_number}"
 
 
 def code_block(text: str) -> str:

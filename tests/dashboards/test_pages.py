@@ -14,6 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from dashboards.pages.routes import make_routes
+from dashboards.trial_note import trial_path
 from storage.artifacts import ArtifactStore
 from storage.training_history import EpochRecord, add_epoch
 from tests.dashboards.demo_server import Server, running_server
@@ -104,6 +105,10 @@ def test_what_is_not_there_is_a_page_that_says_so(server: Server, path: str, mes
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_pages_only_read(server: Server, method: str) -> None:
     assert httpx.request(method, f"{server.address}/pages/studies/demo").status_code in (404, 405)
+
+
+def test_notes_link_to_the_trials_page(server: Server) -> None:
+    assert httpx.get(server.address + trial_path("demo", 3)).status_code == 200
 
 
 def test_files_outside_are_not_served(server: Server) -> None:

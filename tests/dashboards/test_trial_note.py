@@ -106,6 +106,12 @@ def test_note_has_accuracy_cost_and_place() -> None:
     assert "after stage 1, not on the Pareto front." in trial_note(replace(FACTS, front_stages=()))
 
 
+def test_note_links_to_the_trials_page_where_it_has_a_network() -> None:
+    assert "[The page of this trial](/pages/studies/demo/trials/7)" in trial_note(FACTS)
+    bare = replace(FACTS, result=None, evaluations=(), builds=(), front_stages=(), state="fail")
+    assert "/pages/" not in trial_note(bare)
+
+
 def test_note_of_a_trial_of_one_stage_speaks_of_no_stage() -> None:
     one = replace(FACTS, evaluations=(TRAINED,), result=replace(RESULT, evaluations=(TRAINED,)), front_stages=(0,))
     note = trial_note(one)
