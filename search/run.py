@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from urllib.parse import quote
 
 import optuna
 from rich.console import Console
@@ -291,7 +292,8 @@ def _start_dashboard(run: StudyRun, stack: ExitStack) -> None:
     log = run.results / "dashboard.log"
     name, port = run.study_name, find_free_port(run.args.dashboard_port)
     run.dashboard = stack.enter_context(run_dashboard(run.args.storage, run.search.artifacts.root, name, port, log))
-    run.dashboard_url = f"http://{LOOPBACK}:{port}"
+    run.dashboard_url = f"http://{LOOPBACK}:{port}/pages/studies/{quote(name)}"
+    run.display.notice(f"pages: {run.dashboard_url}")
 
 
 if __name__ == "__main__":

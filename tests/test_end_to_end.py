@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,8 +37,13 @@ def load_report(folder: Path) -> dict[str, Any]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the smoke study ran once, by the README's main command."""
     folder = tmp_path_factory.mktemp("user")
-    run(folder, "search.run", str(ROOT / "spaces" / "smoke.yaml"))
+    (folder / "printed.txt").write_text(run(folder, "search.run", str(ROOT / "spaces" / "smoke.yaml")))
     return folder
+
+
+def test_run_says_where_its_pages_are(folder: Path) -> None:
+    printed = (folder / "printed.txt").read_text()
+    assert re.search(r"^pages: http://127\.0\.0\.1:\d+/pages/studies/smoke$", printed, re.MULTILINE)
 
 
 def test_study_ends_with_a_front_and_a_finished_build(folder: Path) -> None:
