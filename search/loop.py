@@ -33,6 +33,7 @@ from search.study import (
 )
 from search.training_requests import TrainingPlace
 from spaces.architecture import NOT_QUANTIZED, ArchitectureConfig
+from spaces.counts import count_of
 from spaces.search_space import Design
 from spaces.study_config import StudyConfig
 from storage.artifacts import ArtifactStore
@@ -178,12 +179,12 @@ def _wait(search: Search) -> Done | None:
 def _find_outcome(search: Search) -> SearchOutcome | None:
     limits, kinds = search.limits, search.failure_kinds
     if search.interrupts.is_requested:
-        return SearchOutcome(StopReason.INTERRUPTED, "interrupted")
+        return SearchOutcome(StopReason.INTERRUPTED, f"interrupted{_describe_waiting(search)}")
     if len(kinds) >= MAX_FAILURES_IN_A_ROW and len(set(kinds[-MAX_FAILURES_IN_A_ROW:])) == 1:
         return SearchOutcome(StopReason.FAILURES, f"{MAX_FAILURES_IN_A_ROW} trials in a row failed with {kinds[-1]}")
     if limits.time_limit_s is not None and time.monotonic() - search.started >= limits.time_limit_s:
         advice = "run again, the study goes on from here (an --extend is remembered)"
-        message = f"the time limit of {limits.time_limit_s:.0f} s is reached; {advice}"
+        message = f"the time limit of {limits.time_limit_s:.0f} s is reached{_describe_waiting(search)}; {advice}"
         return SearchOutcome(StopReason.TIME_LIMIT, message)
     if search.waiting and (problem := search.find_estimate_problem()):
         return SearchOutcome(StopReason.NO_ESTIMATES, _describe_missing_estimates(search, problem))
@@ -193,6 +194,14 @@ def _find_outcome(search: Search) -> SearchOutcome | None:
     if not search.running and not search.waiting and (end := search.next_trials.describe_end(search.study)):
         return SearchOutcome(StopReason.BUDGET, end)
     return None
+
+
+def _describe_waiting(search: Search) -> str:
+    """How many trials lack nothing but FINN's estimate."""
+    if not search.waiting:
+        return ""
+    verb = "is" if len(search.waiting) == 1 else "are"
+    return f"; {count_of(len(search.waiting), 'trial')} {verb} trained and still without FINN's estimate"
 
 
 def _describe_missing_estimates(search: Search, problem: str) -> str:

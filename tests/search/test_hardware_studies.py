@@ -320,6 +320,13 @@ def test_interrupted_trials_that_wait_for_an_estimate_are_adopted(database: Data
     assert sorted(pool_of(second).numbers) == list(range(6))
 
 
+def test_end_says_how_many_trials_still_wait_for_estimates(sqlite: Database, tmp_path: Path) -> None:
+    search = make_search(hardware_config(), sqlite, tmp_path, complete, limits=Limits(1, 1, 0.5))
+    outcome = run_search(search)
+    assert outcome.reason is StopReason.TIME_LIMIT
+    assert "is reached; 1 trial is trained and still without FINN's estimate; run again" in outcome.message
+
+
 def test_search_ends_with_the_reason_when_nobody_makes_estimates_any_more(sqlite: Database, tmp_path: Path) -> None:
     problem = "the estimate worker ended with exit code 1: no disk; see estimate_worker.log"
     search = make_search(hardware_config(), sqlite, tmp_path, complete, find_estimate_problem=lambda: problem)
