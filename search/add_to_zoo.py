@@ -7,7 +7,6 @@ build go along, if it has one.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,7 +57,7 @@ def add_to_zoo(stored: StoredPoint, folder: Path) -> Path:
     from workers.checkpoint import load_weights  # import torch
     from workers.model import build_model
     from workers.qonnx_export import write_qonnx
-    from workers.zoo import ZooEntry, describe_build, write_entry
+    from workers.zoo import ZooEntry, describe_build, name_entry, write_entry
 
     point, config = stored.point, stored.config
     if not point.architecture.is_quantized:
@@ -87,7 +86,7 @@ def add_to_zoo(stored: StoredPoint, folder: Path) -> Path:
     with TemporaryDirectory() as scratch:
         model_path = Path(scratch) / "model.onnx"
         write_qonnx(model, point.architecture, model_path)
-        name = re.sub(r"[^a-z0-9]+", "_", f"{stored.study_name} {point.name}".lower()).strip("_")
+        name = name_entry(f"{stored.study_name} {point.name}")
         return write_entry(name, entry, stored.checkpoint, model_path, folder)
 
 

@@ -184,7 +184,7 @@ def _describe_effort(
     needed = n_trials * n_files * weights + codes + (0 if data.is_there else data.file_bytes)
     folder = _existing_parent(artifacts)
     free = shutil.disk_usage(folder).free
-    warning = "" if free > needed else "; THAT IS TOO LITTLE"
+    warning = "" if free > needed else ", which is too little"
     yield "disk", f"{describe_bytes(needed)}, {describe_bytes(free)} are free at {folder.resolve()}{warning}"
 
 

@@ -81,8 +81,8 @@ def reference_text() -> str:
     for path, model in _list_models(StudyFile, ""):
         title = path or "Parts"
         lines += [f"## {title}", "", *_model_lines(model), ""]
-    lines += ["## space.blocks", "", "Each entry is one of these, or a group: `repeat` (a number, or a range) with "]
-    lines[-1] += "`blocks`; `one_of`, a mapping of names to lists of blocks; `parallel` with `branches`."
+    lines += ["## space.blocks", "", "Each entry is one of these, or a group:", ""]
+    lines += ["- `repeat`, a number or a range, with `blocks`", "- `one_of`, a mapping of names to lists of blocks"]
     for name, model in BLOCK_TYPES.items():
         lines += ["", f"### type: {name}", "", *_model_lines(model, leave_out="type")]
     lines += ["", "## pruning.stages"]

@@ -23,7 +23,7 @@ class EpochRecord:
     loss: float
     """Mean cross-entropy over the training frames, nats; lower is better."""
     accuracy: float | None
-    """On some of the validation frames, 0 to 1, of the network as it was then; None where it was not measured."""
+    """On validation frames, some or all, 0 to 1, of the network as it was then; None where it was not measured."""
     seconds: float
     """Of training in its stage so far."""
 

@@ -278,7 +278,9 @@ def _run_stage(
         nonlocal epochs_done
         seconds = time.monotonic() - started
         epochs_done, is_short = end.epoch, seconds - last_seconds[0] < SHORT_EPOCH_S
-        accuracy = None if is_short else evaluate_accuracy(copy.deepcopy(model), sample).overall
+        accuracy = end.accuracies[-1] if end.accuracies else None
+        if accuracy is None and not is_short:
+            accuracy = evaluate_accuracy(copy.deepcopy(model), sample).overall
         add_epoch(folder, EpochRecord(phase.stage, end.epoch, end.loss, accuracy, seconds))
         last_seconds[0] = time.monotonic() - started
         is_early = phase.stage == 0 and end.epoch == 1

@@ -40,7 +40,7 @@ class Phase:
     ramp: Ramp | None = None
     """How the pruner's amount changes while weights are removed; None where none is removed in the phase."""
     plateau: Plateau | None = None
-    """With `restart_epochs`, None: the rate is held, then lowered."""
+    """When the rate is lowered. Where this and `restart_epochs` are None, it is held, then lowered."""
 
     @property
     def is_held(self) -> bool:

@@ -6,6 +6,7 @@ Each is one archive in `spaces/zoo`: entry.json, which says what it is and how g
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,11 @@ def read_qonnx(name: str, folder: Path = ZOO) -> bytes:
     """Its QONNX file. Raises ZooError where there is none of this name."""
     load_entry(name, folder)
     return _read(name, MODEL_FILE, folder)
+
+
+def name_entry(text: str) -> str:
+    """A name for a network: small letters, digits and _ of what it is called elsewhere."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower().replace("'", "")).strip("_")
 
 
 def describe_build(build: Build | None) -> ZooBuild | None:

@@ -182,7 +182,7 @@ def _curve_figure(history: tuple[EpochRecord, ...]) -> Markup | None:
         figure.add_scatter(
             x=[epoch for epoch, _ in watched],
             y=[accuracy for _, accuracy in watched],
-            name="accuracy on 512 validation frames",
+            name="accuracy, validation",
             yaxis="y2",
             marker={"color": COLOURS[1]},
         )

@@ -243,7 +243,7 @@ def build_winners(
 
 def write_to_zoo(judged: Judged, own: Path, build: Build, config: StudyConfig, folder: Path) -> None:
     """The median training, as the repository's zoo has its networks."""
-    from workers.zoo import ZooEntry, describe_build, write_entry  # imports torch
+    from workers.zoo import ZooEntry, describe_build, name_entry, write_entry  # imports torch
 
     last, seed, twin = judged.trainings[judged.median][-1], judged.seeds[judged.median], config.dataset.twin
     entry = ZooEntry(
@@ -260,8 +260,7 @@ def write_to_zoo(judged: Judged, own: Path, build: Build, config: StudyConfig, f
         build=describe_build(build),
     )
     name = f"{config.study.name} {judged.name}" if judged.name.startswith("trial") else judged.name
-    name = re.sub(r"[^a-z0-9]+", "_", name.lower().replace("'", "")).strip("_")
-    write_entry(name, entry, own / "weights.safetensors", own / "model.onnx", folder)
+    write_entry(name_entry(name), entry, own / "weights.safetensors", own / "model.onnx", folder)
 
 
 def format_judged(judged: Sequence[Judged]) -> str:
