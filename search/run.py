@@ -180,12 +180,10 @@ def drive_study(run: StudyRun) -> int:
 def _search(run: StudyRun) -> bool:
     """Runs the search. True where promotion follows."""
     search, args = run.search, run.args
-    run.show()
+    run.begin(SEARCHING if args.local else "starting Ray")
     if unpruned := describe_unpruned(search.config):
         run.display.notice(unpruned)
     with ExitStack() as stack:
-        if not args.local:
-            run.begin("starting Ray")
         search.pool = stack.enter_context(closing(open_pool(search.config.workers, args.local, args.ray_address)))
         search.interrupts.install()  # Ray has handlers of its own
         search.started = time.monotonic()  # what the time limit counts from
